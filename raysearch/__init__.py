@@ -1,0 +1,1 @@
+"""raysearch finds robust deep-learning configurations: many instances each, judged by a robust statistic."""

@@ -1,0 +1,39 @@
+"""Criterion `cvar`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from raysearch.criteria._statistics import as_losses
+
+
+@dataclass(frozen=True)
+class Cvar:
+    """Conditional value at risk: the mean of the worst share `alpha` of the losses (at least one instance).
+
+    With n instances the tail holds alpha n of them, the last one counted in part. Range: between Mean (alpha = 1) and
+    Max (alpha -> 0). Raises ValueError unless 0 < alpha <= 1.
+    Source: Rockafellar & Uryasev 2000, discrete form.
+    """
+
+    alpha: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha must lie in (0, 1], got {self.alpha}")
+
+    def __call__(self, losses: ArrayLike) -> Any:
+        """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""
+        array = np.sort(as_losses(losses), axis=-1)
+        n = np.count_nonzero(~np.isnan(array), axis=-1)[..., None]
+        tail = np.maximum(self.alpha * n, 1.0)
+        rank_from_worst = n - 1 - np.arange(array.shape[-1])
+        weight = np.clip(tail - rank_from_worst, 0.0, 1.0)
+        weight = np.where((rank_from_worst < 0) | (n == 0), 0.0, weight)
+        # a weight of 0 on +inf or NaN must not poison the sum
+        total = np.where(weight > 0, np.where(weight > 0, array, 0.0) * weight, 0.0).sum(axis=-1)
+        return np.where(n[..., 0] == 0, np.nan, total / tail[..., 0])[()]

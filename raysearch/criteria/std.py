@@ -1,0 +1,33 @@
+"""Criterion `std`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from raysearch.criteria._statistics import as_losses, mean
+
+
+@dataclass(frozen=True)
+class Std:
+    """The sample standard deviation (n - 1 in the denominator): how much instances differ, whatever their level.
+
+    Range: 0 and up; one instance alone gives +inf, since nothing is known of its spread; +inf where one diverged.
+    Source: follow-up of Boldyrev et al. 2025 (CHEP 2026), criterion Std.
+    """
+
+    def __call__(self, losses: ArrayLike) -> Any:
+        """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""
+        array = as_losses(losses)
+        run = ~np.isnan(array)
+        n = np.count_nonzero(run, axis=-1)
+        diverged = np.isposinf(array).any(axis=-1)
+        finite = np.where(np.isposinf(array), np.nan, array)
+        center = np.expand_dims(np.asarray(mean(finite)), -1)
+        squares = np.where(np.isnan(finite), 0.0, (finite - center) ** 2).sum(axis=-1)
+        value = np.sqrt(squares / np.maximum(n - 1, 1))
+        value = np.where(diverged | (n == 1), np.inf, value)
+        return np.where(n == 0, np.nan, value)[()]

@@ -1,0 +1,200 @@
+"""The frozen nouns that rooms exchange. No behaviour beyond making and reading them; stdlib only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Status(StrEnum):
+    """How an instance ended."""
+
+    COMPLETE = "COMPLETE"
+    """Trained to its end with a finite loss."""
+    DIVERGED = "DIVERGED"
+    """Its loss became NaN or infinite: a result, counted as +inf."""
+    FAILED = "FAILED"
+    """Crashed, hung or lost its machine more often than retries allow: counted as +inf."""
+    STOPPED = "STOPPED"
+    """Ended early because its configuration had been eliminated; counts for nothing."""
+
+
+class Phase(StrEnum):
+    """Which of the two kinds of instances: those that decide, and those that confirm the winner."""
+
+    RACE = "race"
+    CONFIRMATION = "confirmation"
+
+
+class Signal(StrEnum):
+    """What `Race.ask` answers when it has no instance to train."""
+
+    WAIT = "WAIT"
+    """A decision is open until running instances have finished."""
+    DONE = "DONE"
+    """The race is over."""
+
+
+WAIT: Final = Signal.WAIT
+DONE: Final = Signal.DONE
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One set of hyperparameters, architecture included. Make it with `Configuration.of(parameters)`."""
+
+    id: str
+    parameters: Mapping[str, Any] = field(hash=False, compare=False)
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Configuration:
+        """Return the configuration with these JSON-representable `parameters`; its id is the hash of the content."""
+        content = json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return cls(hashlib.sha256(content.encode()).hexdigest()[:12], dict(parameters))
+
+
+@dataclass(frozen=True, order=True)
+class InstanceKey:
+    """One training: a configuration's id and the seed of its two sources of randomness."""
+
+    configuration_id: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Train:
+    """What to train next: one configuration with one or several seeds (a block that shares a trial)."""
+
+    configuration: Configuration
+    seeds: tuple[int, ...]
+    phase: Phase = Phase.RACE
+
+    @property
+    def keys(self) -> tuple[InstanceKey, ...]:
+        """The instances in this block, in the order of their seeds."""
+        return tuple(InstanceKey(self.configuration.id, seed) for seed in self.seeds)
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """What came of one training. `loss` is +inf unless `status` is COMPLETE; lower is better.
+
+    `curve` holds the validation loss after each epoch; `seconds` is wall time on the worker; `metrics` are measures
+    beside the loss; `weights` is a safetensors file as bytes. `attempt` counts from 1.
+    """
+
+    key: InstanceKey
+    loss: float
+    status: Status = Status.COMPLETE
+    curve: tuple[float, ...] = ()
+    test_loss: float | None = None
+    seconds: float = 0.0
+    node: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict, compare=False)
+    error: str = ""
+    attempt: int = 1
+    weights: bytes | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, key: InstanceKey, loss: float, **fields: Any) -> InstanceResult:
+        """Return a result whose status follows from the loss: NaN or infinite is DIVERGED and counts as +inf."""
+        finite = math.isfinite(loss)
+        status = Status.COMPLETE if finite else Status.DIVERGED
+        return cls(key, float(loss) if finite else math.inf, status, **fields)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs trained."""
+        return len(self.curve)
+
+
+@dataclass(frozen=True)
+class Eliminate:
+    """One configuration left the race: its criterion, over its first `n_instances`, was worse than the cutoff."""
+
+    configuration_id: str
+    round: int
+    value: float
+    cutoff: float
+    n_instances: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The statistics of one set of losses that every view shows, +inf where instances diverged or failed."""
+
+    n_instances: int
+    criterion: float
+    median: float
+    q3: float
+    iqr: float
+    max: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the race ended.
+
+    `certified`: True or False where the rule states a confidence, None where it states none. `probability` is then
+    P(the winner is within `delta` (relative) of the best). `indistinguishable` are the ids, winner included, that the
+    rule cannot tell apart. `confirmation` and `test_median` come from fresh seeds the race never saw.
+    """
+
+    winner: Configuration
+    criterion: str
+    race: Summary
+    n_configurations: int
+    n_instances: int
+    n_exhaustive: int
+    confirmation: Summary | None = None
+    test_median: float | None = None
+    certified: bool | None = None
+    probability: float | None = None
+    delta: float | None = None
+    indistinguishable: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a race, for those who watch. Times in seconds; `remaining_s` is None while it cannot be told."""
+
+    round: int
+    n_configurations: int
+    n_survivors: int
+    n_finished: int
+    n_running: int
+    n_expected: int
+    incumbent: Configuration | None = None
+    incumbent_value: float = math.nan
+    phase: Phase = Phase.RACE
+    n_diverged: int = 0
+    n_failed: int = 0
+    n_stopped: int = 0
+    n_retries: int = 0
+    elapsed_s: float = 0.0
+    remaining_s: float | None = None
+    criterion: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained instance, ready to be used elsewhere: which workload built it, from what, and an example.
+
+    `workload` is the workload's section of the experiment; `example` and `prediction` are arrays of a few rows that
+    went in and came out.
+    """
+
+    key: InstanceKey
+    workload: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    weights: bytes = field(repr=False)
+    example: Any = field(repr=False, default=None)
+    prediction: Any = field(repr=False, default=None)

@@ -1,0 +1,87 @@
+"""Plug-ins by name: one file in a room is one plug-in, its file name is its public name.
+
+A plug-in file `criteria/cvar.py` defines exactly one public frozen dataclass; its fields are its parameters.
+Names that begin with an underscore are not plug-ins. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import raysearch
+from raysearch.errors import ExperimentError, unknown
+
+ROOMS = ("criteria", "rules", "samplers", "workloads", "tracking", "losses", "measures", "execution")
+"""The rooms whose plug-ins an experiment file can name."""
+
+
+def names(room: str) -> list[str]:
+    """Return the sorted plug-in names of `room`; raises UnknownNameError for an unknown room."""
+    if room not in ROOMS:
+        raise unknown("room", room, ROOMS)
+    paths = [f"{root}/{room}" for root in raysearch.__path__]
+    return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
+
+
+def plugin(room: str, name: str) -> type:
+    """Return the plug-in class `name` of `room` without making an instance."""
+    known = names(room)
+    if name not in known:
+        raise unknown(f"name in {room}", name, known)
+    module = importlib.import_module(f"raysearch.{room}.{name}")
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and dataclasses.is_dataclass(value)
+        and not value.__name__.startswith("_")
+    ]
+    if len(classes) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one public dataclass, found {len(classes)}")
+    return classes[0]
+
+
+def parameters(room: str, name: str) -> dict[str, Any]:
+    """Return the parameters of a plug-in with their defaults (`dataclasses.MISSING` where there is none)."""
+    return {
+        field.name: field.default_factory() if callable(field.default_factory) else field.default
+        for field in dataclasses.fields(plugin(room, name))
+        if field.init
+    }
+
+
+def load(room: str, name: str, **arguments: Any) -> Any:
+    """Return plug-in `name` of `room` made with `arguments`, e.g. `load("criteria", "quantile", q=0.9)`.
+
+    Raises:
+        UnknownNameError: unknown room, plug-in or parameter; the text names the known ones.
+        ExperimentError: a parameter is missing, or its value is refused by the plug-in.
+    """
+    cls = plugin(room, name)
+    known = [field.name for field in dataclasses.fields(cls) if field.init]
+    for argument in arguments:
+        if argument not in known:
+            raise unknown(f"parameter of {name} (in {room})", argument, known)
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ExperimentError):
+            raise
+        raise ExperimentError(f"{name} (in {room}): {error}") from error
+
+
+def load_section(room: str, section: str | dict[str, Any]) -> Any:
+    """Return the plug-in that a section of an experiment file names: `q3` or `{name: quantile, q: 0.9}`."""
+    if isinstance(section, str):
+        return load(room, section)
+    if "name" not in section:
+        close = difflib.get_close_matches("name", [str(key) for key in section], n=1)
+        hint = f" Did you mean 'name' by {close[0]!r}?" if close else ""
+        raise ExperimentError(f"a section of {room} needs a 'name' (known: {', '.join(names(room))}).{hint}")
+    return load(room, **section)

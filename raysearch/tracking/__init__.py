@@ -1,0 +1,43 @@
+"""Trackers: who hears what happens in a race. They take records only and never slow the race down.
+
+Contract: `open` raises TrackingError before anything trains if the tracker cannot work; `close` waits for what is still
+to be written. A tracker that fails in mid-run must not raise: the journal can rebuild what it missed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+
+
+class Tracker(Protocol):
+    """A listener to a race."""
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        """Begin: `search` is the experiment as plain data (name, seed, criterion, rule, workload ...)."""
+
+    def started(self, train: Train) -> None:
+        """Instances were handed out."""
+
+    def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
+        """An instance has ended; `result.weights` are the safetensors bytes if the workload gave any."""
+
+    def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
+        """The criterion of a configuration at the end of a round."""
+
+    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+        """A configuration is out."""
+
+    def progress(self, progress: Progress) -> None:
+        """How far the race is; may come several times a second."""
+
+    def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
+        """The race is over; `artifacts` are files by name (report, instances) that belong to the search.
+
+        `model` is the winner's confirmation instance of median loss, where the workload can export one.
+        """
+
+    def close(self) -> None:
+        """Write out what is left and let go. Called also when the race broke off."""
