@@ -1,0 +1,47 @@
+"""Rule `exhaustive`: what the meta-algorithm is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+from raysearch.rules import Decision, Elimination, RuleVerdict
+
+
+@dataclass(frozen=True)
+class Exhaustive:
+    """Every configuration trains `n_instances` instances; the best criterion wins, the others are out at the end.
+
+    Ties are broken by the order of the configurations. Raises ValueError unless `n_instances` >= 1.
+    Source: Boldyrev et al. 2025, the exhaustive search that the paper compares with (50 instances).
+    """
+
+    n_instances: int = 50
+
+    def __post_init__(self) -> None:
+        if self.n_instances < 1:
+            raise ValueError(f"n_instances must be at least 1, got {self.n_instances}")
+
+    def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
+        """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
+        done = losses[:, : self.n_instances]
+        missing = self.n_instances - np.count_nonzero(~np.isnan(done), axis=1)
+        if missing.any():
+            wanted = missing - pending
+            train: list[int] = []
+            for step in range(int(wanted.max(initial=0)), 0, -1):
+                train.extend(np.flatnonzero(wanted >= step).tolist())
+            return Decision(tuple(train), round=1, n_awaited=int(missing.sum()))
+        values = np.asarray(criterion(done))
+        leader = int(np.argmin(values))
+        others = np.delete(np.arange(len(values)), leader)
+        cut = Elimination(1, float(values[leader]), self.n_instances, tuple(others.tolist()), tuple(values[others]))
+        return Decision((), (cut,) if len(others) else (), RuleVerdict(leader))
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        """Return the number of instances, twice: it does not depend on the losses."""
+        total = n_configurations * self.n_instances
+        return total, total
