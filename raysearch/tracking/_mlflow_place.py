@@ -1,0 +1,179 @@
+"""Where a search is kept in MLflow: finding the store, checking that it answers, making the experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from raysearch.errors import TrackingError
+from raysearch.tracking._mlflow_text import experiment_note
+
+PLACE_FILE = "mlflow.json"
+REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One search in one store. `search` is the id that every run of it carries as the tag `raysearch.run`."""
+
+    uri: str
+    experiment_id: str
+    experiment: str
+    search: str
+
+    def write(self, run_dir: Path) -> None:
+        """Leave the place, without credentials, in the run directory: what finds it there goes on in it."""
+        aside = run_dir / (PLACE_FILE + ".part")
+        aside.write_text(json.dumps({**asdict(self), "uri": without_credentials(self.uri)}, indent=2) + "\n")
+        aside.replace(run_dir / PLACE_FILE)
+
+
+def without_credentials(uri: str) -> str:
+    """Return `uri` without user and password; only this form may appear in a text, file or tag."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
+def connect(uri: str | None, experiment: str, run_dir: Path, timeout_s: float) -> tuple[MlflowClient, Place, bool]:
+    """Return a client, the place of this search, and whether the search has been there before.
+
+    Raises:
+        TrackingError: the store does not answer or refuses; nothing has been trained yet.
+    """
+    uri = uri or mlflow.get_tracking_uri()
+    with explained(uri), _quiet():
+        _check_address(uri, timeout_s)
+        client = MlflowClient(tracking_uri=uri)
+        experiment_id = _experiment(client, uri, experiment)
+        _write_ahead(uri)
+    earlier = _earlier(run_dir)
+    place = Place(uri, experiment_id, experiment, earlier or uuid.uuid4().hex[:16])
+    place.write(run_dir)
+    return client, place, earlier is not None
+
+
+@contextlib.contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn whatever the store raises into a TrackingError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        raise TrackingError(_why(uri, error)) from error
+
+
+def _earlier(run_dir: Path) -> str | None:
+    """Return the search id that an earlier driver of this run directory left, if any."""
+    path = run_dir / PLACE_FILE
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text())["search"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrackingError(f"{path} is damaged ({error}). Remove it to track this search as a new one.") from error
+
+
+def _check_address(uri: str, timeout_s: float) -> None:
+    """Fail at once on a database server that is not there; SQLAlchemy would try for minutes."""
+    parts = urlsplit(uri)
+    if parts.scheme.split("+")[0] in ("postgresql", "mysql", "mssql") and parts.hostname:
+        port = parts.port or {"postgresql": 5432, "mysql": 3306, "mssql": 1433}[parts.scheme.split("+")[0]]
+        socket.create_connection((parts.hostname, port), timeout=timeout_s).close()
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Return the id of the experiment, made if it does not exist and brought back if it was deleted."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        tags = {"mlflow.note.content": experiment_note(), "raysearch.kind": "search"}
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifacts(uri), tags=tags))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another driver was faster
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    path = uri.removeprefix("sqlite:///")
+    return Path(path).absolute() if uri.startswith("sqlite:///") and path and ":memory:" not in path else None
+
+
+def _artifacts(uri: str) -> str | None:
+    """Keep artifacts beside the database; None, MLflow's own default, where that is the working directory."""
+    file = _sqlite_file(uri)
+    if file is None or file.parent == Path.cwd():
+        return None
+    return (file.parent / "mlruns" / uuid.uuid4().hex[:16]).as_uri()
+
+
+def _write_ahead(uri: str) -> None:
+    """Let the UI read while we write, and spare two of three fsyncs; the mode stays with the file."""
+    file = _sqlite_file(uri)
+    if file is not None:
+        with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _why(uri: str, error: Exception) -> str:
+    """Return the text of a TrackingError: the fact, the address, the remedy."""
+    shown = without_credentials(uri)
+    text = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)[:300]
+    if getattr(error, "error_code", "") in REFUSED or "401" in text or "403" in text:
+        remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+        return f"the tracking server {shown} refuses: {text}. {remedy}"
+    if uri.startswith(("http:", "https:")):
+        remedy = "Start it (`mlflow server`), correct the address, or leave it out to use sqlite:///mlflow.db."
+        return f"the tracking server {shown} cannot be reached: {text}. {remedy}"
+    remedy = "Choose another `uri` or unset MLFLOW_TRACKING_URI to use sqlite:///mlflow.db."
+    return f"MLflow cannot use {shown}: {text}. {remedy}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the making of a fresh database (two INFO lines) out of the live view."""
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class HttpLimits:
+    """MLflow's HTTP settings while a search runs: one short try per request, since the writer itself retries.
+
+    Values that the user has set in the environment stay; the others are taken back by `release`.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        wanted = {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(timeout_s))),
+        }
+        self._ours = [name for name in wanted if name not in os.environ]
+        os.environ.update({name: wanted[name] for name in self._ours})
+
+    def release(self) -> None:
+        """Take our values back."""
+        for name in self._ours:
+            os.environ.pop(name, None)
+        self._ours = []

@@ -1,0 +1,203 @@
+"""MLflow runs by key: each is opened, logged and ended once, however often it is asked for."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from raysearch.tracking._mlflow_place import Place
+
+Key = tuple[str, int | None]
+"""(configuration id, seed) of an instance, (configuration id, None) of a configuration, SEARCH of the search."""
+SEARCH: Key = ("", None)
+METRICS_PER_BATCH, OTHERS_PER_BATCH = 800, 90
+"""MLflow takes 1000 entities in one batch, at most 100 of them parameters or tags."""
+
+
+def metrics(values: Mapping[str, float], at_ms: int, step: int = 0) -> list[Metric]:
+    """Return MLflow metrics; +inf becomes NaN, since MLflow would show 1.8e308 and spoil every chart."""
+    return [
+        Metric(name, float(value) if math.isfinite(value) else math.nan, at_ms, step) for name, value in values.items()
+    ]
+
+
+class Runs:
+    """The runs of one search. An interrupted call is repeated as it is: what was done is found and left alone."""
+
+    def __init__(self, client: MlflowClient, place: Place) -> None:
+        self.client, self.place = client, place
+        self._ids: dict[Key, str] = {}
+        self._artifacts: dict[Key, str] = {}
+        self._logged: set[Key] = set()
+        self._ended: set[Key] = set()
+        self._attempted: set[Key] = set()
+        self._steps: dict[Key, set[int]] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._ids
+
+    def run_id(self, key: Key) -> str:
+        """Return MLflow's id of a run that exists."""
+        return self._ids[key]
+
+    def alive(self) -> bool:
+        """Tell whether the store answers."""
+        return self.client.get_experiment(self.place.experiment_id) is not None
+
+    def recall(self) -> None:
+        """Read which runs of this search exist, so that nothing is written twice."""
+        for run in self._search(f"tags.`raysearch.run` = '{self.place.search}'"):
+            self._adopt(_key(run.data.tags), run)
+
+    def open(self, key: Key, name: str, tags: Mapping[str, str], started_ms: int) -> str:
+        """Return the id of the run of `key`, made with `name` and `tags` if there is none."""
+        if key not in self._ids:
+            if key in self._attempted:  # the store may have made it and died before it answered
+                for run in self._search(_filter(self.place.search, key)):
+                    self._adopt(key, run)
+            if key not in self._ids:
+                self._attempted.add(key)
+                identity = {"raysearch.run": self.place.search, "raysearch.configuration": key[0]}
+                if key[1] is not None:
+                    identity["raysearch.seed"] = str(key[1])
+                all_tags = {**tags, **{name: value for name, value in identity.items() if value}}
+                self._adopt(key, self.client.create_run(self.place.experiment_id, started_ms, all_tags, run_name=name))
+            self._attempted.discard(key)
+        return self._ids[key]
+
+    def is_logged(self, key: Key) -> bool:
+        """Tell whether `log_once` has been done."""
+        return key in self._logged
+
+    def is_ended(self, key: Key) -> bool:
+        """Tell whether the run is over."""
+        return key in self._ended
+
+    def log_once(self, key: Key, values: Sequence[Metric] = (), params: Mapping[str, str] | None = None) -> None:
+        """Write what a run says of itself once: in one request if it fits."""
+        if key not in self._logged:
+            self.log(key, values, params)
+            self._logged.add(key)
+
+    def log(
+        self,
+        key: Key,
+        values: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write metrics, parameters and tags in as few requests as MLflow's limits allow."""
+        all_params = [Param(name, value) for name, value in (params or {}).items()]
+        all_tags = [RunTag(name, value) for name, value in (tags or {}).items()]
+        n_batches = max(
+            1,
+            -(-len(values) // METRICS_PER_BATCH),
+            -(-len(all_params) // OTHERS_PER_BATCH),
+            -(-len(all_tags) // OTHERS_PER_BATCH),
+        )
+        for batch in range(n_batches):
+            m, o = batch * METRICS_PER_BATCH, batch * OTHERS_PER_BATCH
+            self.client.log_batch(
+                self._ids[key],
+                values[m : m + METRICS_PER_BATCH],
+                all_params[o : o + OTHERS_PER_BATCH],
+                all_tags[o : o + OTHERS_PER_BATCH],
+            )
+
+    def log_changed(self, key: Key, values: Mapping[str, float], tags: Mapping[str, str], at_ms: int) -> None:
+        """Write only what differs from what the run shows: a metric written twice would gain a point."""
+        shown = self.client.get_run(self._ids[key]).data
+        fresh = {name: value for name, value in values.items() if not _same(shown.metrics.get(name), value)}
+        self.log(key, metrics(fresh, at_ms), tags={n: v for n, v in tags.items() if shown.tags.get(n) != v})
+
+    def log_step(self, key: Key, values: Mapping[str, float], step: int, at_ms: int) -> None:
+        """Write `values` at `step` once; the first name tells whether the step is there."""
+        if key not in self._steps:
+            history = self.client.get_metric_history(self._ids[key], next(iter(values)))
+            self._steps[key] = {point.step for point in history}
+        if step not in self._steps[key]:
+            self.log(key, metrics(values, at_ms, step))
+            self._steps[key].add(step)
+
+    def end(self, key: Key, status: str, at_ms: int) -> None:
+        """End a run with an MLflow status; a run that has ended stays as it is."""
+        if key not in self._ended:
+            self.client.set_terminated(self._ids[key], status, end_time=at_ms)
+            self._ended.add(key)
+
+    def reopen(self, key: Key) -> None:
+        """Take up a run that had ended."""
+        if key in self._ended:
+            self.client.update_run(self._ids[key], status="RUNNING")
+            self._ended.discard(key)
+
+    def open_configurations(self) -> list[Key]:
+        """Return the keys of the configurations that still race."""
+        return [key for key in self._ids if key[0] and key[1] is None and key not in self._ended]
+
+    def tags(self, key: Key) -> Mapping[str, str]:
+        """Return the tags of a run as the store has them."""
+        found: Mapping[str, str] = self.client.get_run(self._ids[key]).data.tags
+        return found
+
+    def attach(self, key: Key, path: Path, name: str) -> None:
+        """Upload the file at `path` as the artifact `name`."""
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, name)
+            link.symlink_to(path.absolute())
+            self._upload(key, link)
+
+    def write(self, key: Key, name: str, content: str) -> None:
+        """Upload a small text as the artifact `name`."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_text(content, encoding="utf-8")
+            self._upload(key, path)
+
+    def _upload(self, key: Key, path: Path) -> None:
+        # not client.log_artifact: that reads the whole run again, 5 ms each
+        get_artifact_repository(self._artifacts[key], tracking_uri=self.place.uri).log_artifact(str(path))
+
+    def _adopt(self, key: Key, run: Run) -> None:
+        self._ids[key] = run.info.run_id
+        self._artifacts[key] = run.info.artifact_uri
+        if run.info.status != "RUNNING":
+            self._ended.add(key)
+        if run.data.params:  # parameters and metrics travel in one batch
+            self._logged.add(key)
+
+    def _search(self, condition: str) -> Iterator[Run]:
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.place.experiment_id], condition, max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _key(tags: Mapping[str, str]) -> Key:
+    seed = tags.get("raysearch.seed")
+    return tags.get("raysearch.configuration", ""), None if seed is None else int(seed)
+
+
+def _filter(search: str, key: Key) -> str:
+    """Return the condition that finds the run of `key`; MLflow cannot ask for a tag that is absent, `kind` can."""
+    kind = "search" if key == SEARCH else "configuration" if key[1] is None else "instance"
+    conditions = {"raysearch.run": search, "kind": kind}
+    if key[0]:
+        conditions["raysearch.configuration"] = key[0]
+    if key[1] is not None:
+        conditions["raysearch.seed"] = str(key[1])
+    return " AND ".join(f"tags.`{name}` = '{value}'" for name, value in conditions.items())
+
+
+def _same(shown: float | None, value: float) -> bool:
+    wanted = metrics({"": value}, 0)[0].value
+    return shown is not None and (shown == wanted or (math.isnan(shown) and math.isnan(wanted)))

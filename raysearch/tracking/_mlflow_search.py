@@ -1,0 +1,157 @@
+"""A search as MLflow shows it: a search run, one run per configuration, one nested run per instance."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Progress, Status, Summary, Verdict
+from raysearch.tracking import _mlflow_text as text
+from raysearch.tracking._mlflow_runs import SEARCH, Key, Runs, metrics
+
+RUN_STATUS = {
+    Status.COMPLETE: "FINISHED",
+    Status.DIVERGED: "FINISHED",
+    Status.FAILED: "FAILED",
+    Status.STOPPED: "KILLED",
+}
+STATISTICS = ("criterion", "median", "q3", "iqr", "max", "mean", "std")
+
+
+class Search:
+    """Writes records as runs. Every method may be called again with the same arguments and changes nothing."""
+
+    def __init__(self, runs: Runs, curves: bool) -> None:
+        self.runs, self._curves = runs, curves
+        self.name = "raysearch"
+
+    def begin(self, search: Mapping[str, Any], started_ms: int) -> None:
+        """Open the search run with the experiment's settings, or take it up again."""
+        self.name = str(search.get("name") or self.name)
+        self.runs.open(SEARCH, f"search {self.name}", {"kind": "search", "status": "racing"}, started_ms)
+        self.runs.reopen(SEARCH)
+        if not self.runs.is_logged(SEARCH):
+            self.runs.write(SEARCH, "experiment.json", json.dumps(search, indent=2, default=str))
+            self.runs.log_once(SEARCH, params=text.flat(search))
+
+    def configuration(self, configuration: Configuration, started_ms: int) -> str:
+        """Return the id of a configuration's run, made if there is none."""
+        key: Key = (configuration.id, None)
+        tags = {"kind": "configuration", "status": "racing", "configuration": configuration.id}
+        run_id = self.runs.open(key, text.configuration_name(configuration), tags, started_ms)
+        self.runs.log_once(key, params={**text.flat(configuration.parameters), "configuration": configuration.id})
+        return run_id
+
+    def instance(
+        self, configuration: Configuration, result: InstanceResult, phase: Phase, ended_ms: int, weights: Path | None
+    ) -> None:
+        """Write one instance at its end: one run, one batch."""
+        key: Key = (result.key.configuration_id, result.key.seed)
+        if self.runs.is_ended(key):
+            return
+        started_ms = ended_ms - round(1000 * result.seconds)
+        tags = {
+            "mlflow.parentRunId": self.configuration(configuration, started_ms),
+            "kind": "instance",
+            "status": str(result.status),
+            "configuration": configuration.id,
+            "raysearch.phase": str(phase),
+        }
+        if result.error.strip():
+            tags["error"] = result.error.strip().splitlines()[-1][:1000]
+        self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
+        values = [
+            *(point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)),
+            *metrics(_instance_values(result), ended_ms),
+        ]
+        self.runs.log_once(key, values, _instance_params(configuration, result, phase))
+        if self._curves and result.curve:
+            self.runs.write(key, "loss_curve.csv", text.curve_csv(result.curve))
+        if result.error.strip():
+            self.runs.write(key, "error.txt", result.error)
+        if weights is not None and weights.exists():
+            self.runs.attach(key, weights, "weights.safetensors")
+            weights.unlink()  # MLflow has it now
+        self.runs.end(key, RUN_STATUS[result.status], ended_ms)
+
+    def weights(self, key: Key, path: Path) -> None:
+        """Upload kept weights of an instance."""
+        if key in self.runs and path.exists():
+            self.runs.attach(key, path, "weights.safetensors")
+
+    def score(self, configuration: Configuration, round: int, summary: Summary, at_ms: int) -> None:
+        """Write the statistics of a configuration at the end of a round; the step is the round."""
+        self.configuration(configuration, at_ms)
+        self.runs.log_step((configuration.id, None), _summary_values(summary), round, at_ms)
+
+    def eliminate(self, configuration: Configuration, elimination: Eliminate, at_ms: int) -> None:
+        """Mark a configuration as eliminated, with the round and the cutoff, and end its run."""
+        key: Key = (configuration.id, None)
+        self.configuration(configuration, at_ms)
+        values = {"cutoff": elimination.cutoff, "round": elimination.round, "criterion_at_cut": elimination.value}
+        if not self.runs.is_ended(key):
+            self.runs.log_changed(key, values, {"status": "eliminated"}, at_ms)
+            self.runs.end(key, "FINISHED", at_ms)
+
+    def standing(self, progress: Progress, at_ms: int) -> None:
+        """Write how the race stands, once per round."""
+        values = {"survivors": float(progress.n_survivors), "incumbent": progress.incumbent_value}
+        self.runs.log_step(SEARCH, values, progress.round, at_ms)
+
+    def conclude(self, verdict: Verdict, at_ms: int) -> None:
+        """Mark winner and survivors, and write the verdict to the search run."""
+        self.configuration(verdict.winner, at_ms)
+        winner: Key = (verdict.winner.id, None)
+        for key in self.runs.open_configurations():
+            if key != winner:
+                self.runs.log(key, tags={"status": "survivor"})
+                self.runs.end(key, "FINISHED", at_ms)
+        final = {} if verdict.confirmation is None else _summary_values(verdict.confirmation, "confirmation_")
+        if verdict.test_median is not None:
+            final["test_median"] = verdict.test_median
+        self.runs.log_changed(winner, final, {"status": "winner"}, at_ms)
+        self.runs.end(winner, "FINISHED", at_ms)
+        counts = ("n_configurations", "n_instances", "n_exhaustive")
+        final |= {name: float(getattr(verdict, name)) for name in counts} | _summary_values(verdict.race, "race_")
+        tags = {"status": "finished", "winner": verdict.winner.id, "mlflow.note.content": text.search_note(verdict)}
+        self.runs.log_changed(SEARCH, final, tags, at_ms)
+        record = dataclasses.asdict(verdict)
+        self.runs.write(SEARCH, "verdict.json", json.dumps(record, indent=2, default=str))
+
+    def artifact(self, path: Path) -> None:
+        """Upload a file that belongs to the search as a whole."""
+        self.runs.attach(SEARCH, path, path.name)
+
+    def end(self, finished: bool, at_ms: int) -> None:
+        """End the search run; KILLED says that the race broke off."""
+        if SEARCH in self.runs:
+            self.runs.end(SEARCH, "FINISHED" if finished else "KILLED", at_ms)
+
+
+def _curve_point(epoch: int, loss: float, at_ms: int) -> list[Any]:
+    return metrics({"loss": loss}, at_ms, epoch) if math.isfinite(loss) else []
+
+
+def _instance_params(configuration: Configuration, result: InstanceResult, phase: Phase) -> dict[str, str]:
+    own = {"configuration": configuration.id, "seed": str(result.key.seed), "phase": str(phase)}
+    if result.node:
+        own["node"] = result.node
+    return {**text.flat(configuration.parameters), **own}
+
+
+def _instance_values(result: InstanceResult) -> dict[str, float]:
+    values = {"final_loss": result.loss, "seconds": result.seconds, "epochs": float(result.epochs)}
+    if result.attempt > 1:
+        values["attempt"] = float(result.attempt)
+    if result.test_loss is not None:
+        values["test_loss"] = result.test_loss
+    return {**{name: value for name, value in result.metrics.items() if name not in values}, **values}
+
+
+def _summary_values(summary: Summary, prefix: str = "") -> dict[str, float]:
+    values = {prefix + name: float(getattr(summary, name)) for name in STATISTICS}
+    return {prefix + "n_instances": float(summary.n_instances), **values}

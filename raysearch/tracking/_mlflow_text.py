@@ -1,0 +1,107 @@
+"""What MLflow shows as text: names of runs, parameters as strings, descriptions. Pure functions, no mlflow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from raysearch.records import Configuration, InstanceKey, Phase, Summary, Verdict
+
+LONGEST_VALUE = 6000
+"""MLflow's limit on a parameter's value."""
+LONGEST_NAME = 72
+
+
+def value_text(value: Any) -> str:
+    """Return a parameter's value as it reads in the experiment file, e.g. `0.001`, `true`, `[3, 3]`."""
+    if isinstance(value, str):
+        return value[:LONGEST_VALUE]
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return json.dumps(value, default=str)[:LONGEST_VALUE]
+
+
+def flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested parameters as one level of strings, `{"rule": {"name": "halving"}}` as `rule.name`."""
+    return dict(_flat(parameters, prefix))
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in parameters.items():
+        name = prefix + re.sub(r"[^\w\-. /]", "_", str(key))
+        if isinstance(value, Mapping):
+            yield from _flat(value, name + ".")
+        else:
+            yield name[:250], value_text(value)
+
+
+def configuration_name(configuration: Configuration) -> str:
+    """Return a readable run name: as many parameters as fit, then the first digits of the id."""
+    words: list[str] = []
+    for key, value in flat(configuration.parameters).items():
+        word = f"{key.rsplit('.', 1)[-1]}={value}"
+        if len(" ".join([*words, word])) > LONGEST_NAME:
+            words.append("…")
+            break
+        words.append(word)
+    return " ".join([*words, f"· {configuration.id[:6]}"])
+
+
+def instance_name(key: InstanceKey, phase: Phase) -> str:
+    """Return the run name of an instance; the configuration's digits tell instances apart in a chart's legend."""
+    kind = "confirmation seed" if phase is Phase.CONFIRMATION else "seed"
+    return f"{kind} {key.seed} · {key.configuration_id[:6]}"
+
+
+def experiment_note() -> str:
+    """Return the description of an experiment: how to find what people ask for."""
+    return "\n".join(
+        [
+            "One **raysearch** search: a `search` run with the verdict and the report, one run per configuration,",
+            "one nested run per instance (a training with its own seed).",
+            "",
+            "| question | filter |",
+            "|---|---|",
+            "| the verdict and `report.html` | `tags.kind = 'search'` |",
+            "| configurations, best first (sort by `criterion`) | `tags.kind = 'configuration'` |",
+            "| how do the survivors spread | `tags.status IN ('winner', 'survivor')` |",
+            "| why was one dropped | `tags.status = 'eliminated'`, columns `criterion`, `cutoff`, `round` |",
+            "| which instances failed | `tags.status IN ('FAILED', 'DIVERGED')` |",
+            "| instances of one configuration | `tags.configuration = '<id>' AND tags.kind = 'instance'` |",
+        ]
+    )
+
+
+def search_note(verdict: Verdict) -> str:
+    """Return the description of the search run: the verdict in a few lines and a table."""
+    saved = verdict.n_exhaustive / verdict.n_instances if verdict.n_instances else float("nan")
+    lines = [
+        f"**Winner** `{verdict.winner.id}`: "
+        + ", ".join(f"{key} = {value}" for key, value in flat(verdict.winner.parameters).items()),
+        "",
+        f"{verdict.n_instances:,} instances of {verdict.n_configurations:,} configurations; exhaustive search would"
+        f" have trained {verdict.n_exhaustive:,} ({saved:.1f} times as many).",
+        "",
+        f"| losses of the winner | instances | {verdict.criterion} | median | q3 | iqr | max |",
+        "|---|---|---|---|---|---|---|",
+        _row("race", verdict.race),
+    ]
+    if verdict.confirmation is not None:
+        lines.append(_row("confirmation (fresh seeds)", verdict.confirmation))
+    if verdict.test_median is not None:
+        lines += ["", f"Median test loss of the confirmation instances: {verdict.test_median:.6g}."]
+    if verdict.note:
+        lines += ["", verdict.note]
+    return "\n".join([*lines, "", "Artifacts: `report.html` (plots), `instances.parquet` (one row per instance)."])
+
+
+def _row(name: str, summary: Summary) -> str:
+    values = (summary.criterion, summary.median, summary.q3, summary.iqr, summary.max)
+    return f"| {name} | {summary.n_instances} | " + " | ".join(f"{value:.6g}" for value in values) + " |"
+
+
+def curve_csv(curve: tuple[float, ...]) -> str:
+    """Return the loss curve as CSV, which MLflow's artifact view shows as a table."""
+    return "epoch,loss\n" + "".join(f"{epoch},{loss:.9g}\n" for epoch, loss in enumerate(curve, start=1))

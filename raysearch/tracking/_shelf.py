@@ -1,0 +1,44 @@
+"""Weights on disk while it is open whose will be needed: a race must not hold gigabytes in memory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from raysearch.records import InstanceKey
+
+
+class Shelf:
+    """Safetensors files under `folder/<configuration_id>/<seed>.safetensors`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._dropped: set[str] = set()
+
+    def keep(self, key: InstanceKey, weights: bytes) -> Path | None:
+        """Write the weights of one instance; None if its configuration has been dropped. Raises OSError."""
+        if key.configuration_id in self._dropped:
+            return None
+        path = self.folder / key.configuration_id / f"{key.seed}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".part")
+        aside.write_bytes(weights)
+        aside.replace(path)
+        return path
+
+    def drop(self, configuration_id: str) -> None:
+        """Delete what is kept of a configuration and keep nothing of it from now on."""
+        self._dropped.add(configuration_id)
+        shutil.rmtree(self.folder / configuration_id, ignore_errors=True)
+
+    def drop_all_but(self, configuration_id: str) -> None:
+        """Delete what is kept of every other configuration."""
+        if self.folder.is_dir():
+            for child in self.folder.iterdir():
+                if child.name != configuration_id:
+                    self.drop(child.name)
+
+    def kept(self, configuration_id: str) -> dict[int, Path]:
+        """Return the kept files of a configuration by seed."""
+        folder = self.folder / configuration_id
+        return {int(path.stem): path for path in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}

@@ -1,0 +1,189 @@
+"""MLflow as the tracker: experiment = search, parent run = configuration, nested run = instance."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from raysearch.errors import ExperimentError, TrackingError, unknown
+from raysearch.records import (
+    Configuration,
+    Eliminate,
+    InstanceResult,
+    Model,
+    Phase,
+    Progress,
+    Status,
+    Summary,
+    Train,
+    Verdict,
+)
+from raysearch.tracking._shelf import Shelf
+from raysearch.tracking._writer import Writer, log
+
+if TYPE_CHECKING:
+    from raysearch.tracking._mlflow_place import HttpLimits
+    from raysearch.tracking._mlflow_search import Search
+
+WEIGHTS = ("all", "winner", "none")
+
+
+class _Session:
+    """What a tracker holds while a search is open."""
+
+    def __init__(self, search: Search, writer: Writer, shelf: Shelf, limits: HttpLimits) -> None:
+        self.search, self.writer, self.shelf, self.limits = search, writer, shelf, limits
+        self.known: set[str] = set()
+        self.round = 0
+        self.finished = self.closed = False
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    """Keeps every instance in MLflow; one background thread writes, the race never waits.
+
+    `uri`: tracking store or server; None is MLFLOW_TRACKING_URI, else MLflow's own `sqlite:///mlflow.db`.
+    `experiment`: MLflow experiment, None is the search's name. `weights`: whose instances' weights are uploaded,
+    `all`, `winner` or `none`. `curves`: a loss curve as CSV beside the metric. `register`: name under which the
+    winner's model is registered; None is the search's name, "" registers nothing. `timeout_s`: longest wait for one
+    answer of the server, and for a silent one at the end.
+
+    Raises:
+        ExperimentError: a setting has a bad value, or `uri` carries a password.
+    """
+
+    uri: str | None = None
+    experiment: str | None = None
+    weights: str = "winner"
+    curves: bool = True
+    register: str | None = None
+    timeout_s: float = 15.0
+    _open: list[_Session] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise unknown("setting of `weights`", self.weights, WEIGHTS)
+        if not self.timeout_s >= 1:
+            raise ExperimentError(f"timeout_s = {self.timeout_s} must be at least 1 second")
+        if self.uri and urlsplit(self.uri).password is not None:
+            raise ExperimentError(
+                "`uri` carries a password, which the journal would keep. Put it into MLFLOW_TRACKING_USERNAME and"
+                " MLFLOW_TRACKING_PASSWORD (server) or MLFLOW_TRACKING_URI (database)."
+            )
+
+    @property
+    def backlog(self) -> int:
+        """Number of records that are still to be written."""
+        return sum(session.writer.backlog for session in self._open)
+
+    @property
+    def n_lost(self) -> int:
+        """Number of records that could not be written; the journal has them."""
+        return sum(session.writer.n_lost for session in self._open)
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        """Connect, make the experiment and the search run; raises TrackingError before anything trains."""
+        # MLflow takes seconds to import: only a search that uses it pays
+        from raysearch.tracking._mlflow_place import HttpLimits, connect, explained
+        from raysearch.tracking._mlflow_runs import Runs
+        from raysearch.tracking._mlflow_search import Search
+
+        limits = HttpLimits(self.timeout_s)
+        try:
+            name = self.experiment or str(search.get("name") or "raysearch")
+            client, place, existed = connect(self.uri, name, run_dir, self.timeout_s)
+            with explained(place.uri):
+                runs = Runs(client, place)
+                if existed:
+                    runs.recall()
+                writing = Search(runs, self.curves)
+                writing.begin(search, _now_ms())
+        except BaseException:
+            limits.release()
+            raise
+        writer = Writer(runs.alive, self.timeout_s, f"`raysearch sync {run_dir}` writes them when it answers again.")
+        self._open[:] = [_Session(writing, writer, Shelf(run_dir / "weights"), limits)]
+
+    def started(self, train: Train) -> None:
+        """Make the configuration's run when its first instance starts, so that it can be seen racing."""
+        session = self._session
+        if train.configuration.id not in session.known:
+            session.known.add(train.configuration.id)
+            session.writer.put(session.search.configuration, train.configuration, _now_ms())
+
+    def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
+        """Write an instance; its weights go to `run_dir/weights` at once, since the queue may be long."""
+        session, now = self._session, _now_ms()
+        kept: Path | None = None
+        if result.weights is not None and self.weights != "none" and result.status is Status.COMPLETE:
+            try:
+                kept = session.shelf.keep(result.key, result.weights)
+            except OSError as error:
+                session.writer.n_lost += 1
+                log.warning("weights of %s, seed %d, are lost: %s", configuration.id, result.key.seed, error)
+        light = dataclasses.replace(result, weights=None)
+        if self.weights == "winner":
+            kept = None  # it is uploaded at the end, when the winner is known
+        session.writer.put(session.search.instance, configuration, light, phase, now, kept)
+
+    def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
+        """Write the statistics of a configuration; the metric's step is the round."""
+        session = self._session
+        session.writer.put(session.search.score, configuration, round, summary, _now_ms())
+
+    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+        """Mark the configuration; with `weights: winner` what was kept of it is deleted."""
+        session = self._session
+        if self.weights == "winner":
+            session.shelf.drop(configuration.id)
+        session.writer.put(session.search.eliminate, configuration, elimination, _now_ms())
+
+    def progress(self, progress: Progress) -> None:
+        """Write survivors and incumbent, once per round."""
+        session = self._session
+        if progress.round > session.round and progress.incumbent is not None:
+            session.round = progress.round
+            session.writer.put(session.search.standing, progress, _now_ms())
+
+    def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
+        """Write the verdict, the artifacts, the winner's weights and its model."""
+        session, winner = self._session, verdict.winner.id
+        writer, search = session.writer, session.search
+        session.finished = True
+        writer.put(search.conclude, verdict, _now_ms())
+        for path in artifacts.values():
+            writer.put(search.artifact, path)
+        if self.weights == "winner":
+            session.shelf.drop_all_but(winner)
+            for seed, path in session.shelf.kept(winner).items():
+                writer.put(search.weights, (winner, seed), path)
+        if model is not None:
+            writer.put(self._export, search, model)
+
+    def close(self) -> None:
+        """Write out what is left, at most `timeout_s` against a silent server, and let go."""
+        if self._open and not self._open[0].closed:
+            session = self._open[0]
+            session.closed = True
+            session.writer.put(session.search.end, session.finished, _now_ms())
+            session.writer.close()
+            session.limits.release()
+
+    @property
+    def _session(self) -> _Session:
+        if not self._open:
+            raise TrackingError("the MLflow tracker is not open: call open(search, run_dir) first")
+        return self._open[0]
+
+    def _export(self, search: Search, model: Model) -> None:
+        from raysearch.tracking._mlflow_export import export
+
+        export(search.runs, model, search.name if self.register is None else self.register)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
