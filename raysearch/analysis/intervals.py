@@ -1,0 +1,103 @@
+"""How sure a criterion is: bootstrap confidence intervals over the instances of one configuration."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from raysearch.criteria._statistics import as_losses, quantile
+
+Statistic = Callable[[NDArray[np.float64]], Any]
+"""A criterion as the analysis uses it: losses `(n_instances,)` -> float."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval of a criterion. `method` is `BCa`, `percentile` or `none` (too few instances).
+
+    `extreme`: the criterion is the best or worst loss itself, and resampling cannot see beyond what was seen, so the
+    interval is too narrow on that side.
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+    n_instances: int
+    extreme: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval at all."""
+        return self.method != "none"
+
+
+def confidence_interval(
+    losses: ArrayLike,
+    criterion: Statistic,
+    generator: np.random.Generator,
+    *,
+    level: float = 0.95,
+    n_resamples: int = 4000,
+) -> Interval:
+    """Return the bootstrap interval of `criterion` over `losses` `(n_instances,)`, NaN = not run, +inf = diverged.
+
+    Bias-corrected and accelerated where that is defined; the plain percentile interval where instances diverged or the
+    resamples are degenerate. Fewer than two instances give (NaN, NaN). The ends may be +inf. It says how the criterion
+    would vary with other seeds of the same configuration; for losses that *chose* the configuration it is biased.
+    Raises ValueError unless 0 < level < 1 and n_resamples >= 100.
+    Source: Efron 1987 (BCa); scipy.stats.bootstrap.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), got {level}")
+    if n_resamples < 100:
+        raise ValueError(f"n_resamples must be at least 100, got {n_resamples}")
+    run = as_losses(losses)
+    run = run[~np.isnan(run)]
+    if len(run) < 2:
+        return Interval(math.nan, math.nan, level, "none", len(run))
+    value = float(criterion(run))
+    extreme = bool(run.min() < run.max() and value in (run.min(), run.max()))
+    # a jackknife over +inf has no acceleration: inf - inf
+    ends = _bca(run, criterion, generator, level, n_resamples) if np.isfinite(run).all() else None
+    method = "BCa" if ends else "percentile"
+    low, high = ends or _percentile(run, criterion, generator, level, n_resamples)
+    return Interval(low, high, level, method, len(run), extreme)
+
+
+def _bca(
+    run: NDArray[np.float64], criterion: Statistic, generator: np.random.Generator, level: float, n_resamples: int
+) -> tuple[float, float] | None:
+    from scipy import stats  # slow to import, and the race's floor must not pay for it
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # degenerate resamples show as NaN, and are handled by the caller
+        try:
+            interval = stats.bootstrap(
+                (run,),
+                lambda sample: float(criterion(sample)),
+                n_resamples=n_resamples,
+                vectorized=False,
+                confidence_level=level,
+                method="BCa",
+                rng=generator,
+            ).confidence_interval
+        except ValueError:  # a criterion that is +inf on every leave-one-out sample, as std of two
+            return None
+    low, high = float(interval.low), float(interval.high)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def _percentile(
+    run: NDArray[np.float64], criterion: Statistic, generator: np.random.Generator, level: float, n_resamples: int
+) -> tuple[float, float]:
+    resamples = generator.choice(run, size=(n_resamples, len(run)))
+    values = np.array([float(criterion(sample)) for sample in resamples])
+    tail = (1 - level) / 2
+    return float(quantile(values, tail)), float(quantile(values, 1 - tail))
