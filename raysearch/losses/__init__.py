@@ -1,0 +1,34 @@
+"""Losses: what a training minimises (torch). Robustness is always scored on the workload's task loss, never on these.
+
+Contract: a frozen dataclass with `__call__(outputs, targets, step=None) -> scalar tensor`, lower is better. A task loss
+(relative_rmse, rmse, cross_entropy) needs no `step` and scores validation examples too. `step` is the explicit state of
+one training: whatever a loss must know of the past or of the network stands there, never in the loss itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:  # torch takes seconds to import; who only reads names need not wait
+    from torch import Generator, Tensor, nn
+
+
+class Loss(Protocol):
+    """Something to minimise."""
+
+    def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        """Return the loss of a batch: `outputs` `(n,)` or `(n, n_classes)`, `targets` `(n,)`."""
+
+
+@dataclass
+class Step:
+    """Where a training stands; `index` `(n,)` are the rows of the batch, `previous` the last epoch's mean task loss."""
+
+    module: nn.Module
+    inputs: Tensor
+    index: Tensor
+    task: Loss
+    generator: Generator
+    epoch: int = 1
+    previous: float | None = None

@@ -1,0 +1,84 @@
+"""How a network is trained, read from a configuration's parameters; no torch, so that checking a space is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, unknown
+
+OPTIMIZERS = ("AdamW", "NAdam", "Adam", "Adamax", "RAdam", "RMSprop", "SGD")
+_MOMENTUM = ("RMSprop", "SGD")
+_PREFIX = "loss_"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The hyperparameters of training, searchable like those of the architecture.
+
+    Args:
+        optimizer: a name in torch.optim.
+        lr: learning rate, above 0.
+        batch_size: examples per step, at least 1.
+        weight_decay: decoupled for AdamW, an L2 penalty for the others; at least 0.
+        momentum: of SGD and RMSprop only, in [0, 1).
+        schedule: `constant`, or `cosine` (to zero at the last epoch).
+        loss: name in the room `losses`; none is the workload's task loss.
+        loss_parameters: of that loss; in a space they carry the prefix `loss_`, e.g. `loss_alpha`.
+    """
+
+    optimizer: str
+    lr: float
+    batch_size: int
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    schedule: str = "constant"
+    loss: str | None = None
+    loss_parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Recipe:
+        """Return the recipe in a configuration's parameters, leaving out names that are not its own.
+
+        Raises ExperimentError for a missing or impossible value.
+        """
+        for name in ("optimizer", "lr", "batch_size"):
+            if name not in parameters:
+                raise ExperimentError(f"the parameter {name!r} is missing from the space: training needs it")
+        own = {name: parameters[name] for name in NAMES if name in parameters}
+        prefixed = {name[len(_PREFIX) :]: value for name, value in parameters.items() if name.startswith(_PREFIX)}
+        return cls(**own, loss_parameters=prefixed)
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in ("constant", "cosine"):
+            raise unknown("schedule", self.schedule, ("constant", "cosine"))
+        if not self.lr > 0 or self.batch_size < 1 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
+            raise ExperimentError(
+                f"training: lr = {self.lr} must be above 0, batch_size = {self.batch_size} at least 1, "
+                f"weight_decay = {self.weight_decay} at least 0, momentum = {self.momentum} in [0, 1)"
+            )
+        if self.momentum and self.optimizer not in _MOMENTUM:
+            raise ExperimentError(
+                f"momentum = {self.momentum}: {self.optimizer} has none, only {' and '.join(_MOMENTUM)}"
+            )
+        if self.loss is not None:
+            registry.load("losses", self.loss, **self.loss_parameters)
+        elif self.loss_parameters:
+            raise ExperimentError(f"{', '.join(_PREFIX + name for name in self.loss_parameters)} without a 'loss'")
+
+
+NAMES = tuple(item.name for item in fields(Recipe) if item.name != "loss_parameters")
+"""Parameters of a space that a recipe reads, beside those with the prefix `loss_`."""
+
+
+def check_names(parameters: Iterable[str], own: Iterable[str], workload: str) -> None:
+    """Raise UnknownNameError unless each parameter is the workload's `own` or a recipe's."""
+    known = (*own, *NAMES)
+    for name in parameters:
+        if name not in known and not name.startswith(_PREFIX):
+            raise unknown(f"parameter of {workload}", name, known)

@@ -1,0 +1,213 @@
+"""The one torch loop: trains a network by a recipe, scores it after each epoch, and can be stopped there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from raysearch import registry
+from raysearch.errors import ResourceError
+from raysearch.losses import Loss, Step
+from raysearch.recipe import Recipe
+from raysearch.records import InstanceKey, InstanceResult
+
+Pair = tuple[Tensor, Tensor]
+Report = Callable[[int, float], None]
+_SCORING_BATCH = 2048
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Inputs and targets of one instance: `train` teaches, `validation` steers the race, `test` steers nothing."""
+
+    train: Pair
+    validation: Pair
+    test: Pair | None = None
+
+    def to(self, device: torch.device) -> Sets:
+        """Return the same sets on a device."""
+
+        def move(pair: Pair) -> Pair:
+            return pair[0].to(device), pair[1].to(device)
+
+        return Sets(move(self.train), move(self.validation), None if self.test is None else move(self.test))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a workload, not a configuration, decides about training.
+
+    Args:
+        epochs: passes over the training set, at least 1.
+        patience: stop after so many epochs without a better validation loss; None never stops early.
+        n_threads: of torch, at least 1; one is best where instances share cores.
+        device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
+    """
+
+    epochs: int
+    patience: int | None = None
+    n_threads: int = 1
+    device: str = "auto"
+
+
+@dataclass
+class Trained:
+    """A network after training, with its losses by epoch; `outputs` are those for the validation set."""
+
+    module: nn.Module
+    outputs: Tensor
+    curve: list[float] = field(default_factory=list)
+    train_curve: list[float] = field(default_factory=list)
+
+
+def fit(
+    module: nn.Module, sets: Sets, task: Loss, recipe: Recipe, settings: Settings, seed: int, report: Report
+) -> Trained:
+    """Train `module` in place, calling `report(epoch, validation loss)` after each epoch.
+
+    Ends at the last epoch, when patience is used up, or when a loss is no longer finite. The order of the batches
+    comes from `seed`.
+    """
+    inputs, targets = sets.train
+    loss = registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else task
+    optimizer = _optimizer(module, recipe)
+    scheduler = _scheduler(optimizer, recipe, settings.epochs)
+    generator = torch.Generator().manual_seed(seed)
+    step = Step(module, inputs[:0], torch.empty(0, dtype=torch.long), task, generator)
+    trained = Trained(module, torch.empty(0))
+    for epoch in range(1, settings.epochs + 1):
+        step.epoch = epoch
+        step.previous = trained.train_curve[-1] if trained.train_curve else None
+        trained.train_curve.append(_epoch(step, loss, (inputs, targets), optimizer, recipe.batch_size))
+        scheduler.step()
+        trained.outputs = outputs(module, sets.validation[0])
+        trained.curve.append(float(task(trained.outputs, sets.validation[1])))
+        report(epoch, trained.curve[-1])
+        if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
+            break
+    return trained
+
+
+def _epoch(step: Step, loss: Loss, train: Pair, optimizer: torch.optim.Optimizer, batch_size: int) -> float:
+    """Pass once over the training set and return the mean task loss of its batches."""
+    inputs, targets = train
+    step.module.train()
+    order = torch.randperm(len(inputs), generator=step.generator).to(inputs.device)
+    total = torch.zeros((), device=inputs.device)
+    for index in torch.split(order, batch_size):
+        step.index, step.inputs = index, inputs[index]
+        predicted, wanted = step.module(step.inputs), targets[index]
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss(predicted, wanted, step))
+        optimizer.step()
+        total += step.task(predicted.detach(), wanted) * len(index)
+    return float(total) / len(inputs)
+
+
+def _is_over(curve: list[float], patience: int | None) -> bool:
+    return patience is not None and len(curve) - 1 - int(np.argmin(curve)) >= patience
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    arguments: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.momentum:
+        arguments["momentum"] = recipe.momentum
+    found = getattr(torch.optim, recipe.optimizer)(module.parameters(), **arguments)
+    return found  # type: ignore[no-any-return]
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
+    def factor(epoch: int) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)) if recipe.schedule == "cosine" else 1.0
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+@torch.no_grad()
+def outputs(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what the network answers to `inputs`, in evaluation mode."""
+    module.eval()
+    return torch.cat([module(part) for part in torch.split(inputs, _SCORING_BATCH)])
+
+
+def instance(
+    key: InstanceKey,
+    build: Callable[[], nn.Module],
+    sets: Sets,
+    task: Loss,
+    recipe: Recipe,
+    settings: Settings,
+    seed: int,
+    report: Report,
+    measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None,
+) -> InstanceResult:
+    """Build, train and score one network; `seed` gives initial weights, order of batches and dropout.
+
+    `measure(trained, sets)` adds metrics beside the loss.
+    """
+    start = time.perf_counter()
+    device = choose_device(settings.device)
+    placed = sets.to(device)
+    with _seeded(seed, settings.n_threads, device):
+        trained = fit(build().to(device), placed, task, recipe, settings, seed, report)
+        test_loss = None
+        if placed.test is not None and math.isfinite(trained.curve[-1]):
+            test_loss = float(task(outputs(trained.module, placed.test[0]), placed.test[1]))
+        metrics = {"train_loss": trained.train_curve[-1], **(measure(trained, placed) if measure else {})}
+    return InstanceResult.of(
+        key,
+        trained.curve[-1],
+        curve=tuple(trained.curve),
+        test_loss=test_loss,
+        seconds=time.perf_counter() - start,
+        metrics=metrics,
+        weights=to_bytes(trained.module),
+    )
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device; raises ResourceError if `cuda` is wanted where this process sees no GPU."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise ResourceError(
+            "device: cuda, but this process sees no GPU. Ask for one with `execution: {gpus: 1}` on a machine that has "
+            "it and a CUDA build of torch, or set device: auto."
+        )
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+@contextmanager
+def _seeded(seed: int, n_threads: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's own generators (initial weights, dropout) for one instance only; deterministic kernels only."""
+    threads = torch.get_num_threads()
+    flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), flags:
+        torch.manual_seed(seed)
+        torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def to_bytes(module: nn.Module) -> bytes:
+    """Return the network's weights as a safetensors file."""
+    state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
+    return bytes(safetensors.torch.save(state))
+
+
+def answer(module: nn.Module, weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Return what `module` with these `weights` answers to `inputs`, as arrays."""
+    module.load_state_dict(safetensors.torch.load(weights))
+    return outputs(module, torch.tensor(inputs)).numpy()

@@ -1,0 +1,27 @@
+"""The two sources of randomness of an instance, and which of them differ from seed to seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raysearch.errors import unknown
+
+VARY = ("weights", "sample", "both")
+_WEIGHTS, _SAMPLE, _SAME = 1, 2, 0
+
+
+def check_vary(vary: str) -> None:
+    """Raise UnknownNameError unless `vary` is one of VARY."""
+    if vary not in VARY:
+        raise unknown("source of randomness (vary)", vary, VARY)
+
+
+def sources(seed: int, vary: str) -> tuple[int, np.random.Generator]:
+    """Return the torch seed (initial weights, order of batches, dropout) and the generator of the training sample.
+
+    Both depend on `seed` alone, never on the configuration, so instances of different configurations are paired. A
+    source that does not vary is the same for every seed.
+    """
+    weights = np.random.SeedSequence([_WEIGHTS, seed] if vary != "sample" else [_WEIGHTS, _SAME, _SAME])
+    sample = np.random.SeedSequence([_SAMPLE, seed] if vary != "weights" else [_SAMPLE, _SAME, _SAME])
+    return int(weights.generate_state(1, np.uint64)[0] >> np.uint64(1)), np.random.default_rng(sample)

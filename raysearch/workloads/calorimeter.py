@@ -1,0 +1,148 @@
+"""Photon showers in an electromagnetic calorimeter: the energy or the position of the photon from 15 x 15 cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, unknown
+from raysearch.recipe import Recipe, check_names
+from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.workloads import Report
+from raysearch.workloads._calorimeter.architecture import Architecture
+from raysearch.workloads._calorimeter.showers import DATASETS, simulate
+from raysearch.workloads._sources import check_vary, sources
+
+_TASKS = {"energy": "relative_rmse", "position": "rmse"}
+_DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Calorimeter:
+    """Networks on simulated showers; the loss is RMSE(E)/E, or RMSE(x) in cm, on validation examples.
+
+    The space may name the fields of `Architecture` (conv1, pool1, conv2, pool2, kernel, fc, feature, activation,
+    dropout) and of `Recipe` (optimizer, lr, batch_size, weight_decay ...).
+
+    Args:
+        target: `energy` or `position`.
+        dataset: `A` (uniform 1-100 GeV, normal incidence) or `B` (falling spectrum, inclined).
+        n_train: examples in an instance's training sample.
+        n_pool: showers from which those samples are drawn, without repetition; None is 4 times `n_train`.
+        n_validation: examples that steer the race.
+        n_test: examples that steer nothing.
+        epochs: passes over the training sample.
+        vary: what differs between seeds: `weights`, `sample` or `both`.
+        patience: end an instance after so many epochs without a better validation loss; None never does.
+        data_seed: of the simulation.
+        n_threads: of torch, per instance.
+        device: `auto`, `cpu` or `cuda`.
+
+    Source: method and losses of IEEE Access 2025, 10.1109/ACCESS.2025.3578926; the simulation is raysearch's own.
+    """
+
+    target: str = "energy"
+    dataset: str = "B"
+    n_train: int = 8000
+    n_pool: int | None = None
+    n_validation: int = 4000
+    n_test: int = 4000
+    epochs: int = 50
+    vary: str = "both"
+    patience: int | None = None
+    data_seed: int = 0
+    n_threads: int = 1
+    device: str = "auto"
+
+    constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of range."""
+        for kind, value, known in (
+            ("target", self.target, tuple(_TASKS)),
+            ("dataset", self.dataset, DATASETS),
+            ("device", self.device, _DEVICES),
+        ):
+            if value not in known:
+                raise unknown(f"{kind} of calorimeter", value, known)
+        check_vary(self.vary)
+        for name in ("n_train", "n_validation", "n_test", "epochs", "n_threads"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"calorimeter: {name} = {getattr(self, name)} must be at least 1")
+        if self.n_pool is not None and self.n_pool < self.n_train:
+            raise ExperimentError(f"calorimeter: n_pool = {self.n_pool} is smaller than n_train = {self.n_train}")
+        if self.patience is not None and self.patience < 1:
+            raise ExperimentError(f"calorimeter: patience = {self.patience} must be at least 1, or null for none")
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ExperimentError if these parameters cannot be trained."""
+        check_names(parameters, (item.name for item in fields(Architecture)), "calorimeter")
+        Architecture.of(parameters)
+        Recipe.of(parameters)
+
+    def n_parameters(self, parameters: Mapping[str, Any]) -> int:
+        """Return the number of trainable parameters, counted without building the network."""
+        return Architecture.of(parameters).n_parameters(self.target)
+
+    def prepare(self) -> dict[str, NDArray[np.float32]]:
+        """Return cells `(n, 15, 15)` in GeV and targets `(n,)` (GeV or cm) of the sets pool, validation and test."""
+        data = {}
+        sizes = {"pool": self.n_pool or 4 * self.n_train, "validation": self.n_validation, "test": self.n_test}
+        for stream, (name, size) in enumerate(sizes.items()):
+            generator = np.random.default_rng(np.random.SeedSequence([self.data_seed, stream]))
+            showers = simulate(size, self.dataset, generator)
+            data[f"{name}_cells"] = showers.cells
+            data[f"{name}_targets"] = showers.energy_gev if self.target == "energy" else showers.x_cm
+        return data
+
+    def train(
+        self,
+        configuration: Configuration,
+        seeds: Sequence[int],
+        report: Report,
+        data: Mapping[str, NDArray[np.float32]],
+    ) -> list[InstanceResult]:
+        """Train one network per seed and return their results."""
+        return [self._instance(configuration, seed, report, data) for seed in seeds]
+
+    def _instance(
+        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[np.float32]]
+    ) -> InstanceResult:
+        import torch
+
+        from raysearch import training
+        from raysearch.workloads._calorimeter.networks import Network
+
+        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
+            return torch.tensor(data[f"{name}_cells"][rows]), torch.tensor(data[f"{name}_targets"][rows])
+
+        weights_seed, sampler = sources(seed, self.vary)
+        sample = sampler.choice(len(data["pool_targets"]), self.n_train, replace=False)
+        architecture = Architecture.of(configuration.parameters)
+        return training.instance(
+            InstanceKey(configuration.id, seed),
+            lambda: Network(architecture, self.target),
+            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            registry.load("losses", _TASKS[self.target]),
+            Recipe.of(configuration.parameters),
+            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            weights_seed,
+            report,
+        )
+
+    def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the energy in GeV or the position in cm `(n,)` of cells `(n, 15, 15)` in GeV."""
+        from raysearch import training
+        from raysearch.workloads._calorimeter.networks import Network
+
+        cells = np.asarray(inputs, dtype=np.float32)
+        return training.answer(Network(Architecture.of(parameters), self.target), weights, cells)
+
+    def example(self, data: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the cells of a few test showers, `(5, 15, 15)`."""
+        return data["test_cells"][:5]
