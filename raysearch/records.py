@@ -125,6 +125,15 @@ class Eliminate:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What came of a configuration so far, for a sampler to learn from: its finished losses in the order of instances."""
+
+    configuration: Configuration
+    losses: tuple[float, ...]
+    eliminated: bool
+
+
+@dataclass(frozen=True)
 class Summary:
     """The statistics of one set of losses that every view shows, +inf where instances diverged or failed."""
 

@@ -1,7 +1,7 @@
 """Plug-ins by name: one file in a room is one plug-in, its file name is its public name.
 
-A plug-in file `criteria/cvar.py` defines exactly one public frozen dataclass; its fields are its parameters.
-Names that begin with an underscore are not plug-ins. Nothing is imported before it is asked for.
+A plug-in file `criteria/q3_plus_iqr.py` defines the frozen dataclass of its own name, `Q3PlusIqr`, whose fields are its
+parameters. Files without such a class are no plug-ins. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import inspect
-import pkgutil
+from pathlib import Path
 from typing import Any
 
 import raysearch
@@ -24,8 +23,9 @@ def names(room: str) -> list[str]:
     """Return the sorted plug-in names of `room`; raises UnknownNameError for an unknown room."""
     if room not in ROOMS:
         raise unknown("room", room, ROOMS)
-    paths = [f"{root}/{room}" for root in raysearch.__path__]
-    return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
+    folders = [Path(root) / room for root in raysearch.__path__]
+    files = [file for folder in folders for file in folder.glob("[!_]*.py")]
+    return sorted(file.stem for file in files if f"\nclass {_class_name(file.stem)}" in file.read_text())
 
 
 def plugin(room: str, name: str) -> type:
@@ -34,17 +34,12 @@ def plugin(room: str, name: str) -> type:
     if name not in known:
         raise unknown(f"name in {room}", name, known)
     module = importlib.import_module(f"raysearch.{room}.{name}")
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and value.__module__ == module.__name__
-        and dataclasses.is_dataclass(value)
-        and not value.__name__.startswith("_")
-    ]
-    if len(classes) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one public dataclass, found {len(classes)}")
-    return classes[0]
+    cls: type = getattr(module, _class_name(name))
+    return cls
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def parameters(room: str, name: str) -> dict[str, Any]:

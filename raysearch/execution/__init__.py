@@ -1,0 +1,22 @@
+"""Executors: who carries a race out. Whatever the executor, the same losses give the same decisions.
+
+Contract: a frozen dataclass with `check()`, which raises ResourceError before anything trains if the machines lack what
+is asked for, and `run(conductor, workload)`, which asks the conductor for work until it answers DONE.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raysearch.execution.conductor import Conductor
+from raysearch.workloads import Workload
+
+
+class Executor(Protocol):
+    """Carries out a race."""
+
+    def check(self) -> None:
+        """Raise ResourceError if this executor cannot run here."""
+
+    def run(self, conductor: Conductor, workload: Workload) -> None:
+        """Train what the race asks for until it is done; raises WorkloadError where failures are to end the search."""

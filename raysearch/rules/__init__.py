@@ -43,8 +43,8 @@ class Decision:
     """What follows from a matrix.
 
     `train`: row indices, one per instance to start, most urgent first; a row may appear several times.
-    `eliminated`: all cuts so far, in the order of rounds. `n_awaited`: so many results must come before another look
-    can change the decision. `round`: the current round, from 1. `ahead`: rows whose next instances may be started on
+    `eliminated`: all cuts so far, in the order of rounds, one per round. `n_awaited`: so many results must come before
+    another look can change the decision; 0: look again as soon as `train` is handed out or a result comes. `round`: the current round, from 1. `ahead`: rows whose next instances may be started on
     spare machines while a decision is open; they count only when their round comes.
     """
 
@@ -52,7 +52,7 @@ class Decision:
     eliminated: tuple[Elimination, ...] = ()
     verdict: RuleVerdict | None = None
     round: int = 1
-    n_awaited: int = 1
+    n_awaited: int = 0
     ahead: tuple[int, ...] = ()
 
 

@@ -30,25 +30,31 @@ class Halving:
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
+        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
         cuts: list[Elimination] = []
-        n_instances = min(self.warmup, 1) if len(losses) == 1 else self.warmup
+        n_instances = self.warmup
         while True:
             round_ = losses[survivors, :n_instances]
             missing = n_instances - np.count_nonzero(~np.isnan(round_), axis=1)
             if missing.any():
-                return self._train(survivors, missing - pending[survivors], missing, n_instances, cuts)
-            if len(survivors) == 1:
-                return Decision((), tuple(cuts), RuleVerdict(int(survivors[0])), n_instances)
-            survivors, cut = self._cut(survivors, np.asarray(criterion(round_)), n_instances)
-            cuts.append(cut)
+                wanted = n_instances - started[survivors]
+                values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
+                return Decision(
+                    train=_in_steps(survivors, wanted),
+                    eliminated=tuple(cuts),
+                    round=n_instances,
+                    n_awaited=int(missing.sum()),
+                    ahead=_likely(survivors, wanted, values),
+                )
+            if len(survivors) > 1:
+                survivors, cut = self._cut(survivors, np.asarray(criterion(round_)), n_instances)
+                cuts.append(cut)
             if len(survivors) == 1:  # the last one needs no further round
                 return Decision((), tuple(cuts), RuleVerdict(int(survivors[0])), n_instances)
             n_instances += 1
 
     def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the number of instances, twice: it does not depend on the losses."""
-        if n_configurations == 1:
-            return 1, 1
         total = self.warmup * n_configurations
         while (n_configurations := n_configurations // 2) > 1:
             total += n_configurations
@@ -70,16 +76,16 @@ class Halving:
         )
         return np.sort(survivors[order[:keep]]), cut
 
-    @staticmethod
-    def _train(
-        survivors: NDArray[np.intp],
-        wanted: NDArray[np.intp],
-        missing: NDArray[np.intp],
-        n_instances: int,
-        cuts: list[Elimination],
-    ) -> Decision:
-        train: list[int] = []
-        # one new instance of every configuration per step, so that a broken-off warm-up is balanced
-        for step in range(int(wanted.max(initial=0)), 0, -1):
-            train.extend(survivors[wanted >= step].tolist())
-        return Decision(tuple(train), tuple(cuts), None, n_instances, n_awaited=int(missing.sum()))
+
+def _in_steps(rows: NDArray[np.intp], wanted: NDArray[np.intp]) -> tuple[int, ...]:
+    """Return each row as often as it wants instances, one per step, so that a broken-off warm-up is balanced."""
+    train: list[int] = []
+    for step in range(int(wanted.max(initial=0)), 0, -1):
+        train.extend(rows[wanted >= step].tolist())
+    return tuple(train)
+
+
+def _likely(rows: NDArray[np.intp], wanted: NDArray[np.intp], values: NDArray[np.float64]) -> tuple[int, ...]:
+    """Return the rows that will probably survive and have nothing running ahead of their round yet, best first."""
+    order = np.argsort(values, kind="stable")[: max(len(rows) // 2, 1)]
+    return tuple(rows[order[wanted[order] == 0]].tolist())

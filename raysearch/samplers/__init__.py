@@ -1,0 +1,23 @@
+"""Samplers: which configurations race at all.
+
+Contract: a frozen dataclass with `propose(outcomes) -> configurations` after `bind(space, seed)`. A proposal is a pure
+function of the outcomes so far, the space and the seed, so that a resumed search goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raysearch.records import Configuration, Outcome
+from raysearch.space import Space
+
+Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
+
+
+class Sampler(Protocol):
+    """Fills the pool of a race."""
+
+    def bind(self, space: Space, seed: int) -> Propose:
+        """Return the function that proposes the next wave; an empty one, or known ones only, ends the search."""
+        ...

@@ -1,0 +1,99 @@
+"""Events: the plain-data form of everything that changes a race, as the journal keeps it.
+
+JSON has no infinity: non-finite numbers are the strings "inf", "-inf" and "nan".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raysearch.errors import JournalError
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.rules import Elimination, RuleVerdict
+
+Event = dict[str, Any]
+
+
+def encode_number(value: float) -> float | str:
+    """Return a finite `value` itself, another one as "inf", "-inf" or "nan"."""
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def encode_result(result: InstanceResult) -> Event:
+    """Return the `tell` event of a result; weights are kept elsewhere."""
+    return {
+        "event": "tell",
+        "configuration": result.key.configuration_id,
+        "seed": result.key.seed,
+        "status": result.status.value,
+        "loss": encode_number(result.loss),
+        "test_loss": None if result.test_loss is None else encode_number(result.test_loss),
+        "curve": [encode_number(loss) for loss in result.curve],
+        "seconds": round(result.seconds, 6),
+        "node": result.node,
+        "metrics": {name: encode_number(value) for name, value in result.metrics.items()},
+        "attempt": result.attempt,
+        "error": result.error,
+    }
+
+
+def decode_result(event: Mapping[str, Any]) -> InstanceResult:
+    """Return the result that a `tell` event holds; raises JournalError if a field is missing or of the wrong kind."""
+    try:
+        return InstanceResult(
+            key=decode_key(event),
+            loss=float(event["loss"]),
+            status=Status(event["status"]),
+            curve=tuple(float(loss) for loss in event["curve"]),
+            test_loss=None if event["test_loss"] is None else float(event["test_loss"]),
+            seconds=float(event["seconds"]),
+            node=str(event["node"]),
+            metrics={str(name): float(value) for name, value in event["metrics"].items()},
+            attempt=int(event["attempt"]),
+            error=str(event["error"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JournalError(f"the journal's event {str(dict(event))[:120]} is damaged: {error!r}") from error
+
+
+def decode_key(event: Mapping[str, Any]) -> InstanceKey:
+    """Return the instance an event speaks of."""
+    return InstanceKey(str(event["configuration"]), int(event["seed"]))
+
+
+def encode_cut(wave: int, cut: Elimination, ids: Sequence[str]) -> Event:
+    """Return the `eliminate` event of a cut; `ids` are those of its configurations."""
+    return {
+        "event": "eliminate",
+        "wave": wave,
+        "round": cut.round,
+        "cutoff": encode_number(cut.cutoff),
+        "n_instances": cut.n_instances,
+        "configurations": list(ids),
+        "values": [encode_number(value) for value in cut.values],
+    }
+
+
+def encode_verdict(wave: int, verdict: RuleVerdict, configurations: Sequence[Configuration]) -> Event:
+    """Return the `verdict` event of a wave; `configurations` is the whole pool, which the verdict's rows index."""
+    return {
+        "event": "verdict",
+        "wave": wave,
+        "winner": configurations[verdict.leader].id,
+        "indistinguishable": [configurations[row].id for row in verdict.indistinguishable],
+        "probability": verdict.probability,
+        "delta": verdict.delta,
+        "certified": verdict.certified,
+        "note": verdict.note,
+    }
+
+
+def decode_verdict(event: Mapping[str, Any], rows: Mapping[str, int]) -> RuleVerdict:
+    """Return the verdict that a `verdict` event holds; `rows` gives the row of each configuration's id."""
+    return RuleVerdict(
+        leader=rows[event["winner"]],
+        indistinguishable=tuple(rows[id_] for id_ in event["indistinguishable"]),
+        **{name: event[name] for name in ("probability", "delta", "certified", "note")},
+    )

@@ -1,0 +1,100 @@
+"""The conductor stands between a race, those who execute it and those who watch it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from raysearch.errors import WorkloadError
+from raysearch.race import Race
+from raysearch.records import Eliminate, InstanceKey, InstanceResult, Progress, Signal, Train
+from raysearch.standing import progress
+from raysearch.summary import summarize
+from raysearch.tracking import Tracker
+
+
+class Conductor:
+    """Passes asks and tells to the race, and what follows from them to the tracker.
+
+    Args:
+        race: decides.
+        tracker: hears; never waited for.
+        raise_on_failure: end the search with WorkloadError when an instance has failed more often than retries allow.
+    """
+
+    def __init__(self, race: Race, tracker: Tracker, *, raise_on_failure: bool = False) -> None:
+        self.race, self.tracker, self.raise_on_failure = race, tracker, raise_on_failure
+        self.failure: WorkloadError | None = None
+        self.n_slots = 0
+        self._n_eliminations = len(race.state.eliminations)
+        self._n_cuts = len(race.state.cuts)
+        self._started = time.monotonic()
+        self._told_before = race.state.counts["told"]
+
+    def ask(self, n: int = 1) -> list[Train] | Signal:
+        """Return what to train next; see Race.ask."""
+        answer = self.race.ask(n)
+        if isinstance(answer, list):
+            for train in answer:
+                self.tracker.started(train)
+        self._pass_on_news()
+        return answer
+
+    def tell(self, result: InstanceResult) -> None:
+        """Take in a result; one that was told before is passed over."""
+        if self.race.tell(result):
+            self._told(result)
+
+    def fail(self, key: InstanceKey, error: str, node: str = "") -> None:
+        """Take in a crash, to be tried again or, at last, to count as +inf."""
+        result = self.race.fail(key, error, node)
+        if result is not None:
+            self._told(result)
+            if self.raise_on_failure:
+                self.failure = WorkloadError(
+                    f"instance {key.seed} of configuration {key.configuration_id} failed {result.attempt} times "
+                    f"(on_failure: raise). Its last error:\n{error}"
+                )
+
+    def stop(self, key: InstanceKey) -> None:
+        """Note that a superfluous instance was ended early."""
+        self.race.stop(key)
+
+    def superfluous(self, key: InstanceKey) -> bool:
+        """Return whether nobody waits any more for an instance."""
+        return self.race.state.superfluous(key)
+
+    def progress(self) -> Progress:
+        """Return this moment of the race, with the times of this driver."""
+        return progress(self.race, time.monotonic() - self._started, self._told_before)
+
+    def _told(self, result: InstanceResult) -> None:
+        state = self.race.state
+        self.tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
+        self._pass_on_news()
+        self.tracker.progress(self.progress())
+
+    def _pass_on_news(self) -> None:
+        state = self.race.state
+        new = state.eliminations[self._n_eliminations :]
+        if len(state.cuts) == self._n_cuts:
+            return
+        self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
+        for elimination in new:
+            self._score(elimination)
+            self.tracker.eliminated(state.configuration(elimination.configuration_id), elimination)
+        last = new[-1]
+        for row in state.pool.survivors:
+            losses = state.pool.losses[row, : last.n_instances]
+            self.tracker.scored(state.pool.configurations[row], last.round, summarize(losses, self.race.criterion))
+
+    def _score(self, elimination: Eliminate) -> None:
+        state = self.race.state
+        row = state.pool.rows[elimination.configuration_id]
+        losses = state.pool.losses[row, : elimination.n_instances]
+        if np.isnan(losses).all():
+            return
+        self.tracker.scored(state.pool.configurations[row], elimination.round, summarize(losses, self.race.criterion))
+
+

@@ -1,0 +1,49 @@
+"""Executor `local`: in this process, one by one, for a debugger and for small searches."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raysearch.execution.conductor import Conductor
+from raysearch.records import DONE, Signal, Train
+from raysearch.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Local:
+    """Trains one instance after another in the calling process; breakpoints work, nothing runs in parallel.
+
+    `debug` lets a workload's first exception through at once instead of counting it as a failure to be tried again.
+    """
+
+    debug: bool = False
+
+    def check(self) -> None:
+        """Do nothing: this process is here."""
+
+    def run(self, conductor: Conductor, workload: Workload) -> None:
+        """Train what the race asks for until it is done."""
+        data = workload.prepare()
+        conductor.n_slots = 1
+        while (answer := conductor.ask(1)) is not DONE:
+            if isinstance(answer, Signal):
+                raise RuntimeError("the race waits although nothing runs")
+            for train in answer:
+                self._train(train, conductor, workload, data)
+            if conductor.failure is not None:
+                raise conductor.failure
+
+    def _train(self, train: Train, conductor: Conductor, workload: Workload, data: Any) -> None:
+        try:
+            results = workload.train(train.configuration, train.seeds, lambda epoch, loss: None, data)
+        except Exception:
+            if self.debug:
+                raise
+            for key in train.keys:
+                conductor.fail(key, traceback.format_exc(), socket.gethostname())
+            return
+        for result in results:
+            conductor.tell(result if result.node else replace(result, node=socket.gethostname()))

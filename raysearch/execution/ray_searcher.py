@@ -1,0 +1,66 @@
+"""Ray Tune's view of a race, asking side: `Race.ask` -> a trial's config, None (wait) or FINISHED."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from raysearch.execution.conductor import Conductor
+from raysearch.records import DONE, WAIT, Train
+
+BLOCK = "raysearch_block"
+"""Key of a trial's config under which raysearch's own trainable finds what to train."""
+
+
+class RaceSearcher(Searcher):  # type: ignore[misc]
+    """Hands out one trial per block of instances; serves any `tune.Tuner` together with a RaceScheduler.
+
+    A trial's config holds the configuration's parameters, `seed`, and the block itself under BLOCK.
+    """
+
+    def __init__(self, conductor: Conductor, metric: str | None = None) -> None:
+        super().__init__(metric=metric, mode="min" if metric else None)
+        self.conductor = conductor
+        self.blocks: dict[str, Train] = {}
+        """Blocks that run or wait for a machine, by trial id."""
+        self.errors: dict[str, str] = {}
+        """What the scheduler heard of a trial's error, by trial id."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Accept Tune's metric; the space is the race's own."""
+        if metric and self._metric is None:
+            self._metric = metric
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the config of the next trial, None while the race waits, or FINISHED."""
+        if self.conductor.failure is not None:
+            return str(Searcher.FINISHED)
+        answer = self.conductor.ask(1)
+        if answer is DONE:
+            return str(Searcher.FINISHED)
+        if answer is WAIT or not isinstance(answer, list):
+            return None
+        block = answer[0]
+        self.blocks[trial_id] = block
+        named = {"id": block.configuration.id, "seeds": list(block.seeds), "phase": block.phase.value}
+        return {**block.configuration.parameters, "seed": block.seeds[0], BLOCK: named}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Note a trial whose process died for good, or that was removed before it ran; results go to the scheduler."""
+        block = self.blocks.pop(trial_id, None)
+        if block is None:
+            return
+        for key in block.keys:
+            if error:
+                self.conductor.fail(key, self.errors.pop(trial_id, "the worker died without a word"))
+            else:
+                self.conductor.stop(key)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the journal is the only thing a race is restored from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: use `raysearch resume`."""
+        raise NotImplementedError("a race is restored from its journal: use `raysearch resume RUN_DIR`")

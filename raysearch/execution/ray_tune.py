@@ -1,0 +1,155 @@
+"""Executor `ray_tune`: searcher, scheduler and trainable in one Tuner, with settings for many short trials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from raysearch.errors import ResourceError
+from raysearch.execution.conductor import Conductor
+from raysearch.workloads import Workload
+
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True)
+class RayTune:
+    """Trains instances in parallel on a Ray cluster.
+
+    Args:
+        cpus: CPUs per trial, above 0 unless `gpus` is; may be a fraction.
+        gpus: GPUs per trial; 0.25 puts four trials on one GPU.
+        address: a running cluster ("auto", "host:6379", "ray://..."); None starts one on this machine.
+        local_cpus: CPUs of the cluster started here; None takes all.
+        timeout_s: time limit for one instance in seconds; None sets none.
+        heartbeat_s: how often a worker looks whether it should stop, in seconds.
+        autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    address: str | None = None
+    local_cpus: int | None = None
+    timeout_s: float | None = None
+    heartbeat_s: float = 1.0
+    autoscaling: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse resources that no machine can give."""
+        if self.cpus < 0 or self.gpus < 0 or self.cpus + self.gpus == 0:
+            raise ValueError(f"cpus and gpus must not be negative, and not both 0, got {self.cpus} and {self.gpus}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"above 1, gpus must be a whole number, got {self.gpus}")
+        for name in ("timeout_s", "heartbeat_s", "local_cpus"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    def check(self) -> None:
+        """Connect to the cluster, or start one; raises ResourceError if it cannot hold even one trial."""
+        import ray
+
+        if not ray.is_initialized():
+            self._connect()
+        has = ray.cluster_resources()
+        for name, wanted, remedy in (
+            ("CPU", self.cpus, "lower `cpus`"),
+            ("GPU", self.gpus, "set `gpus: 0`, or join a cluster that has GPUs by `--address`"),
+        ):
+            if wanted > has.get(name, 0) and not self.autoscaling:
+                raise ResourceError(
+                    f"a trial asks for {wanted:g} {name}, the cluster has {has.get(name, 0):g} in all: {remedy} "
+                    "(or set `autoscaling: true` if it grows on demand)"
+                )
+
+    def run(self, conductor: Conductor, workload: Workload) -> None:
+        """Carry the race out by one Tuner; raises WorkloadError where failures are to end the search."""
+        import ray
+        from ray import tune
+
+        from raysearch.execution.ray_scheduler import RaceScheduler
+        from raysearch.execution.ray_searcher import RaceSearcher
+        from raysearch.execution.ray_trainable import RaceTrainable
+
+        self.check()
+        conductor.n_slots = self._n_slots(ray.cluster_resources())
+        searcher = RaceSearcher(conductor)
+        shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}
+        # a controller event per slot and heartbeat: many slots need a slower one
+        heartbeat_s = max(self.heartbeat_s, conductor.n_slots / 100)
+        trainable = tune.with_resources(
+            tune.with_parameters(RaceTrainable, **shared, heartbeat_s=heartbeat_s),
+            {"cpu": self.cpus, "gpu": self.gpus},
+        )
+        with _lean_settings(conductor.n_slots), tempfile.TemporaryDirectory(prefix="raysearch-tune-") as storage:
+            tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=RaceScheduler(searcher),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                    trial_name_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="race",
+                    storage_path=storage,
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=0),  # retries are the race's: journaled, counted
+                ),
+            ).fit()
+            shutil.rmtree(storage, ignore_errors=True)
+        if conductor.failure is not None:
+            raise conductor.failure
+
+    def _n_slots(self, has: dict[str, float]) -> int:
+        by_cpu = has.get("CPU", 0) / self.cpus if self.cpus else float("inf")
+        by_gpu = has.get("GPU", 0) / self.gpus if self.gpus else float("inf")
+        return max(int(min(by_cpu, by_gpu)), 1)
+
+    def _connect(self) -> None:
+        import ray
+
+        arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self.address is None:
+            arguments |= {"num_cpus": self.local_cpus, "include_dashboard": False}
+        try:
+            ray.init(address=self.address or "local", **arguments)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            where = f"the Ray cluster at {self.address!r}" if self.address else "a Ray cluster on this machine"
+            raise ResourceError(
+                f"cannot reach {where}: {error}. Start one with `ray start --head`, or leave the address out"
+            ) from error
+
+
+@contextmanager
+def _lean_settings(n_slots: int) -> Iterator[None]:
+    """Set Tune's environment for many short trials, and put back what was there."""
+    wanted = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(2 + n_slots // 4)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,95 @@
+"""One row per instance: from the journal's events to a table, and to Parquet and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysearch.errors import RunDirectoryError
+from raysearch.events import Event, decode_result
+from raysearch.pool import Seeds
+from raysearch.records import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "configuration_id", "parameters", "seed", "instance", "phase", "status", "loss", "test_loss", "epochs", "seconds",
+    "node", "attempt", "error", "curve", "metrics",
+)  # fmt: skip
+
+
+def to_frame(events: Iterable[Event]) -> pd.DataFrame:
+    """Return one row per ended instance, in the order they ended, with COLUMNS and one `p.NAME` per parameter.
+
+    `loss` is +inf where an instance diverged or failed and NaN where it was stopped; `instance` counts from 0 within
+    its phase; `parameters` and `metrics` are JSON.
+    """
+    import pandas as pd
+
+    seeds = Seeds(0)
+    parameters: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        kind = event["event"]
+        if kind == "start":
+            seeds = Seeds(int(event["experiment"]["seed"]))
+        elif kind == "pool":
+            parameters.update({id_: values for id_, values in event["configurations"]})
+        elif kind in ("tell", "stop"):
+            rows.append(_row(event, seeds, parameters[event["configuration"]]))
+    names = sorted({name for values in parameters.values() for name in values})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *(f"p.{name}" for name in names)])
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write the table aside with pyarrow and rename it. Parameters whose values have several types are kept as text."""
+    plain = frame.copy()
+    for name in plain.columns:
+        if str(name).startswith("p.") and plain[name].map(lambda value: type(value)).nunique() > 1:
+            plain[name] = plain[name].map(lambda value: value if value is None else str(value))
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        plain.to_parquet(aside, engine="pyarrow", index=False)
+        aside.replace(path)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {path}: {error}") from error
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Return the table that `write_parquet` wrote."""
+    import pandas as pd
+
+    return pd.read_parquet(path, engine="pyarrow")
+
+
+def _row(event: Event, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, Any]:
+    phase, instance = seeds.index(int(event["seed"]))
+    row = {
+        "configuration_id": event["configuration"],
+        "parameters": json.dumps(parameters),
+        "seed": int(event["seed"]),
+        "instance": instance,
+        "phase": phase.value,
+        **{f"p.{name}": value for name, value in parameters.items()},
+    }
+    if event["event"] == "stop":
+        nothing = {"test_loss": float("nan"), "epochs": 0, "seconds": 0.0, "node": "", "attempt": 1, "error": ""}
+        return {**row, **nothing, "status": Status.STOPPED.value, "loss": float("nan"), "curve": [], "metrics": "{}"}
+    result = decode_result(event)
+    return {
+        **row,
+        "status": result.status.value,
+        "loss": result.loss,
+        "test_loss": float("nan") if result.test_loss is None else result.test_loss,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "node": result.node,
+        "attempt": result.attempt,
+        "error": result.error,
+        "curve": list(result.curve),
+        "metrics": json.dumps(dict(result.metrics)),
+    }

@@ -1,0 +1,93 @@
+"""The pool: all configurations, the loss matrix, and which instance has which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.records import Configuration, Phase
+
+_STEP = 0x9E3779B1  # odd, so that its multiples run through all 32-bit numbers before one comes back
+_MASK = 0xFFFFFFFF
+
+
+class Seeds:
+    """The seed of instance `i` of a phase: a 32-bit number, different for every (phase, i) of one search.
+
+    32 bits, so that every library takes it. An affine sequence from a hashed start: the workload's generators hash the
+    seed again, and no two instances can share one by accident.
+    """
+
+    def __init__(self, search_seed: int) -> None:
+        if search_seed < 0:
+            raise ValueError(f"seed must not be negative, got {search_seed}")
+        self._start = int(np.random.SeedSequence(search_seed).generate_state(1)[0])
+        self._inverse = pow(_STEP, -1, _MASK + 1)
+
+    def seed(self, phase: Phase, index: int) -> int:
+        """Return the seed of instance `index` (from 0) of a phase."""
+        position = 2 * index + (phase is Phase.CONFIRMATION)
+        return (self._start + position * _STEP) & _MASK
+
+    def index(self, seed: int) -> tuple[Phase, int]:
+        """Return the phase and the instance index that have this seed: the inverse of `seed`."""
+        position = ((seed - self._start) * self._inverse) & _MASK
+        return (Phase.CONFIRMATION if position % 2 else Phase.RACE), position // 2
+
+
+class Pool:
+    """Configurations as rows, instances as columns. A row's columns are handed out in order."""
+
+    def __init__(self) -> None:
+        self.configurations: list[Configuration] = []
+        self.rows: dict[str, int] = {}
+        self.asked = np.zeros(0, dtype=np.intp)
+        """`(n_configurations,)` columns handed out."""
+        self.pending = np.zeros(0, dtype=np.intp)
+        """`(n_configurations,)` columns handed out and not ended."""
+        self.alive = np.zeros(0, dtype=bool)
+        """`(n_configurations,)` still in the race."""
+        self._losses = np.full((0, 8), np.nan)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The loss matrix `(n_configurations, n_instances)`: NaN = not finished, +inf = diverged or failed."""
+        return self._losses[:, : int(self.asked.max(initial=0))]
+
+    @property
+    def survivors(self) -> NDArray[np.intp]:
+        """The rows still in the race."""
+        return np.flatnonzero(self.alive)
+
+    def add(self, configurations: Sequence[Configuration]) -> None:
+        """Append rows; raises ValueError for a configuration the pool has already."""
+        for configuration in configurations:
+            if configuration.id in self.rows:
+                raise ValueError(f"configuration {configuration.id} is in the pool already")
+            self.rows[configuration.id] = len(self.configurations)
+            self.configurations.append(configuration)
+        n = len(configurations)
+        self.asked = np.append(self.asked, np.zeros(n, dtype=np.intp))
+        self.pending = np.append(self.pending, np.zeros(n, dtype=np.intp))
+        self.alive = np.append(self.alive, np.ones(n, dtype=bool))
+        self._losses = np.vstack([self._losses, np.full((n, self._losses.shape[1]), np.nan)])
+
+    def hand_out(self, row: int, column: int) -> None:
+        """Note that an instance runs; its column may be a new one or one that is tried again."""
+        if column >= self._losses.shape[1]:
+            width = max(column + 1, 2 * self._losses.shape[1])
+            grown = np.full((len(self._losses), width), np.nan)
+            grown[:, : self._losses.shape[1]] = self._losses
+            self._losses = grown
+        self.asked[row] = max(self.asked[row], column + 1)
+        self.pending[row] += 1
+
+    def record(self, row: int, column: int, loss: float) -> None:
+        """Note the loss of an instance."""
+        self._losses[row, column] = loss
+
+    def finished(self, row: int, column: int) -> bool:
+        """Return whether an instance has its loss."""
+        return column < self._losses.shape[1] and not np.isnan(self._losses[row, column])

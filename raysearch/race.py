@@ -1,0 +1,224 @@
+"""THE algorithm: ask and tell over a pool of configurations, a criterion, a rule, paired seeds and a journal.
+
+Every change of state is an event: written to the journal first, then applied by the code that also replays a journal.
+Column s of the loss matrix is instance s: the same seed, hence the same training sample, for every configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from raysearch.criteria import Criterion
+from raysearch.events import Event, encode_cut, encode_result, encode_verdict
+from raysearch.records import (
+    DONE,
+    WAIT,
+    Configuration,
+    InstanceKey,
+    InstanceResult,
+    Outcome,
+    Phase,
+    Signal,
+    Status,
+    Train,
+)
+from raysearch.rules import Decision, Rule, RuleVerdict
+from raysearch.state import State
+
+
+class Writer(Protocol):
+    """What a race needs of a journal."""
+
+    def append(self, event: Event, /) -> None:
+        """Bring an event to disk."""
+
+
+Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
+"""A sampler's proposal: outcomes so far -> next wave; known configurations are left out, an empty wave ends it."""
+
+
+class Race:
+    """A race of the configurations that a sampler proposes; their order breaks ties.
+
+    Args:
+        propose: gives the pool, at once or wave by wave.
+        criterion: losses `(n_instances,)` -> float, lower is better.
+        rule: decides from the loss matrix.
+        seed: root of the seeds of all instances, 0 or more.
+        confirm: number of fresh-seed instances of the winner.
+        block: seeds of one configuration that may share a trial.
+        retries: how often a failed instance is tried again before it counts as +inf.
+        ahead: start likely next instances on idle machines while a decision is open; they may turn out superfluous.
+        journal: where events go before they count; None keeps the race in memory only.
+    """
+
+    def __init__(
+        self,
+        propose: Propose,
+        criterion: Criterion,
+        rule: Rule,
+        *,
+        seed: int = 0,
+        confirm: int = 0,
+        block: int = 1,
+        retries: int = 2,
+        ahead: bool = False,
+        journal: Writer | None = None,
+    ) -> None:
+        self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
+        self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
+        self.state = State(seed)
+        self._queue: deque[int] = deque()
+        self._queued: Counter[int] = Counter()
+        self._likely: deque[int] = deque()
+        self._n_awaited = 0
+        self._unseen = True
+        """Whether anything happened since the rule looked last."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the verdict stands and the winner is confirmed."""
+        return self.state.final and len(self.state.confirmation) >= self.confirm
+
+    # ---- what drives the race
+
+    def ask(self, n: int = 1) -> list[Train] | Signal:
+        """Return up to `n` blocks to train now, WAIT while a decision needs running instances, or DONE."""
+        blocks: list[Train] = []
+        while len(blocks) < n and (block := self._next_block()) is not None:
+            blocks.append(block)
+            event = {"event": "ask", "configuration": block.configuration.id, "seeds": list(block.seeds)}
+            self._commit({**event, "phase": block.phase.value})
+        if blocks:
+            return blocks
+        return DONE if self.done else WAIT
+
+    def tell(self, result: InstanceResult) -> bool:
+        """Take in a result; returns False, and does nothing, where that instance is not awaited (told before)."""
+        if not self.state.awaited(result.key):
+            return False
+        attempt = self.state.attempts[result.key] + (result.key in self.state.running)
+        result = dataclasses.replace(result, attempt=max(attempt, 1))
+        self._commit({**encode_result(result), "phase": self.state.phase(result.key).value})
+        self._n_awaited -= 1
+        self._decide()
+        return True
+
+    def fail(self, key: InstanceKey, error: str, node: str = "") -> InstanceResult | None:
+        """Take in a crash. Returns None if the instance will be tried again, else the FAILED result that now counts."""
+        if key not in self.state.running:
+            return None
+        attempt = self.state.attempts[key] + 1
+        self._commit({"event": "failure", **_names(key), "attempt": attempt, "error": error, "node": node})
+        if attempt <= self.retries:
+            return None
+        result = InstanceResult(key, math.inf, Status.FAILED, node=node, error=error)
+        self.tell(result)
+        return dataclasses.replace(result, attempt=attempt)
+
+    def stop(self, key: InstanceKey) -> bool:
+        """Note that a superfluous instance was ended early; returns False if it is not awaited."""
+        if not self.state.awaited(key):
+            return False
+        self._commit({"event": "stop", **_names(key)})
+        return True
+
+    def requeue_running(self) -> list[InstanceKey]:
+        """Ask again, first of all, for every instance in flight: what a new driver does after the old one died."""
+        lost = sorted(self.state.running)
+        for key in lost:
+            self._commit({"event": "lost", **_names(key)})
+        return lost
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Bring a new race to where a journal's events led; raises JournalError for an event that does not fit."""
+        self.state.replay(events)
+
+    # ---- decisions
+
+    def _next_block(self) -> Train | None:
+        state = self.state
+        while state.again:
+            key = state.again[0]
+            if not state.superfluous(key):
+                return Train(state.configuration(key.configuration_id), (key.seed,), state.phase(key))
+            self._commit({"event": "stop", **_names(key)})
+        if not self._queue:
+            self._decide()
+        while self._queue:
+            row = self._queue.popleft()
+            if self._queued[row]:
+                take = min(self.block, self._queued[row])
+                self._queued[row] -= take
+                return self._train(row, Phase.RACE, int(state.pool.asked[row]), take)
+        if state.final and state.verdict is not None:
+            left = self.confirm - state.n_confirmation_asked
+            if left > 0:
+                first = state.n_confirmation_asked
+                return self._train(state.verdict.leader, Phase.CONFIRMATION, first, min(self.block, left))
+        while self.ahead and self._likely:
+            row = self._likely.popleft()
+            if state.pool.alive[row]:
+                return self._train(row, Phase.RACE, int(state.pool.asked[row]), 1)
+        return None
+
+    def _train(self, row: int, phase: Phase, first: int, n: int) -> Train:
+        seeds = tuple(self.state.seeds.seed(phase, first + i) for i in range(n))
+        return Train(self.state.pool.configurations[row], seeds, phase)
+
+    def _decide(self) -> None:
+        """Let the rule look again, if its queue is empty and what it awaited has come."""
+        while not self.state.final and not self._queue and self._n_awaited <= 0 and self._unseen:
+            if self.state.wave == 0 or self.state.verdict is not None:
+                self._next_wave()
+                continue
+            members = self.state.members
+            pool = self.state.pool
+            decision = self.rule.decide(pool.losses[members], pool.pending[members], self.criterion)
+            self._unseen = False
+            self._take(decision)
+
+    def _next_wave(self) -> None:
+        known = self.state.pool.rows
+        wave = self.propose(self.state.outcomes() if self.state.wave else [])
+        new = {c.id: c for c in wave if c.id not in known}
+        if new:
+            self._commit({"event": "pool", "configurations": [[c.id, dict(c.parameters)] for c in new.values()]})
+        else:
+            self._commit({"event": "final"})
+
+    def _take(self, decision: Decision) -> None:
+        members, ids = self.state.members, [c.id for c in self.state.pool.configurations]
+        self.state.round = decision.round
+        for cut in decision.eliminated:
+            if (self.state.wave, cut.round) not in self.state.cuts:
+                rows = members[list(cut.configurations)].tolist()
+                self._commit(encode_cut(self.state.wave, cut, [ids[row] for row in rows]))
+        if decision.verdict is not None:
+            self._commit(
+                encode_verdict(self.state.wave, _in_pool(decision.verdict, members), self.state.pool.configurations)
+            )
+        train = members[list(decision.train)].tolist()
+        self._queue, self._queued = deque(train), Counter(train)
+        self._likely = deque(members[list(decision.ahead)].tolist())
+        self._n_awaited = 0 if self.ahead else decision.n_awaited
+
+    def _commit(self, event: Event) -> None:
+        if self.journal is not None:
+            self.journal.append(event)
+        self.state.apply(event)
+        self._unseen = True
+
+
+def _names(key: InstanceKey) -> dict[str, Any]:
+    return {"configuration": key.configuration_id, "seed": key.seed}
+
+
+def _in_pool(verdict: RuleVerdict, members: Any) -> RuleVerdict:
+    """Return a verdict on the rows of a wave as one on the rows of the pool."""
+    same = tuple(int(row) for row in members[list(verdict.indistinguishable)])
+    return dataclasses.replace(verdict, leader=int(members[verdict.leader]), indistinguishable=same)

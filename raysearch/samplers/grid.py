@@ -1,0 +1,26 @@
+"""Sampler `grid`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raysearch.records import Configuration
+from raysearch.samplers import Propose
+from raysearch.space import Space
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every valid configuration of a discrete space, in the order of the file.
+
+    Raises ExperimentError for a continuous range, whose values no grid can list.
+    """
+
+    def bind(self, space: Space, seed: int) -> Propose:
+        """Return the proposal; `seed` plays no part."""
+        configurations: list[Configuration] = list(space.enumerate())
+
+        def propose(outcomes: object) -> list[Configuration]:
+            return [] if outcomes else configurations
+
+        return propose

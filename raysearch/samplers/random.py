@@ -1,0 +1,57 @@
+"""Sampler `random`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raysearch.errors import ExperimentError
+from raysearch.records import Configuration, Outcome
+from raysearch.samplers import Propose
+from raysearch.space import Space
+
+_TRIES_PER_CONFIGURATION = 1000
+
+
+@dataclass(frozen=True)
+class Random:
+    """`n_configurations` different valid configurations, each parameter drawn independently.
+
+    A larger number with the same seed gives the same ones first, so that a finished search can be extended. Raises
+    ValueError unless `n_configurations` >= 1, ExperimentError where the space has not so many.
+    Source: Bergstra & Bengio 2012.
+    """
+
+    n_configurations: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse an empty sample."""
+        if self.n_configurations < 1:
+            raise ValueError(f"n_configurations must be at least 1, got {self.n_configurations}")
+
+    def bind(self, space: Space, seed: int) -> Propose:
+        """Return the proposal: all configurations at once, those after the known ones on a later call."""
+        drawn = self._draw(space, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))))
+
+        def propose(outcomes: Sequence[Outcome]) -> list[Configuration]:
+            known = {outcome.configuration.id for outcome in outcomes}
+            return [configuration for configuration in drawn if configuration.id not in known]
+
+        return propose
+
+    def _draw(self, space: Space, generator: np.random.Generator) -> list[Configuration]:
+        drawn: dict[str, Configuration] = {}
+        for _ in range(_TRIES_PER_CONFIGURATION * self.n_configurations):
+            parameters = space.sample(generator)
+            if space.valid(parameters):
+                configuration = Configuration.of(parameters)
+                drawn.setdefault(configuration.id, configuration)
+            if len(drawn) == self.n_configurations:
+                return list(drawn.values())
+        raise ExperimentError(
+            f"found only {len(drawn)} different valid configurations of the {self.n_configurations} asked for, after "
+            f"{_TRIES_PER_CONFIGURATION * self.n_configurations} draws: ask for fewer, widen the space or relax its "
+            "constraints, or use the grid sampler"
+        )

@@ -1,0 +1,93 @@
+"""How a race stands: its progress for those who watch, and its verdict at the end."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from raysearch.criteria import Criterion
+from raysearch.race import Race
+from raysearch.records import Phase, Progress, Status, Verdict
+from raysearch.state import State
+from raysearch.summary import summarize
+
+
+def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
+    """Return this moment of a race that this driver has carried out for `elapsed_s` seconds.
+
+    `told_before` results came from an earlier driver and say nothing about this one's speed.
+    """
+    state = race.state
+    told = state.counts["told"]
+    members = max(len(state.members), 1)
+    expected = max(race.rule.plan(members)[0] + race.confirm, state.counts["asked"])
+    row, value = incumbent(state, race.criterion)
+    speed = (told - told_before) / elapsed_s if elapsed_s > 0 else 0.0
+    return Progress(
+        round=state.round,
+        n_configurations=len(state.pool.configurations),
+        n_survivors=len(state.pool.survivors),
+        n_finished=told,
+        n_running=len(state.running),
+        n_expected=expected,
+        incumbent=None if row is None else state.pool.configurations[row],
+        incumbent_value=value,
+        phase=Phase.CONFIRMATION if state.final else Phase.RACE,
+        n_diverged=state.counts[Status.DIVERGED],
+        n_failed=state.counts[Status.FAILED],
+        n_stopped=state.counts[Status.STOPPED],
+        n_retries=state.counts["failures"],
+        elapsed_s=elapsed_s,
+        remaining_s=(expected - told) / speed if speed else None,
+    )
+
+
+def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
+    """Return the row and the criterion of the best survivor, by what has finished; (None, NaN) where nothing has.
+
+    Survivors are compared only at the greatest number of instances that any has, so that one lucky loss leads nobody.
+    """
+    if state.verdict is not None:
+        row = state.verdict.leader
+        return row, float(criterion(state.pool.losses[row]))
+    survivors = state.pool.survivors
+    losses = state.pool.losses[survivors]
+    if losses.size == 0:
+        return None, math.nan
+    finished = np.count_nonzero(~np.isnan(losses), axis=1)
+    deepest = np.flatnonzero(finished == finished.max())
+    if finished.max() == 0:
+        return None, math.nan
+    values = np.asarray(criterion(losses[deepest]))
+    best = int(np.argmin(values))
+    return int(survivors[deepest[best]]), float(values[best])
+
+
+def verdict(race: Race, criterion_name: str, n_exhaustive: int) -> Verdict:
+    """Return how a race ended; raises ValueError while it has no verdict.
+
+    `n_exhaustive` is the number of instances that exhaustive search trains for each configuration.
+    """
+    state = race.state
+    end = state.verdict
+    if end is None:
+        raise ValueError("the race has no verdict yet")
+    fresh = [state.confirmation[index] for index in sorted(state.confirmation)]
+    tests = [result.test_loss for result in fresh if result.test_loss is not None]
+    ids = [configuration.id for configuration in state.pool.configurations]
+    return Verdict(
+        winner=state.pool.configurations[end.leader],
+        criterion=criterion_name,
+        race=summarize(state.pool.losses[end.leader], race.criterion),
+        n_configurations=len(ids),
+        n_instances=state.counts["asked"],
+        n_exhaustive=n_exhaustive * len(ids),
+        confirmation=summarize([result.loss for result in fresh], race.criterion) if fresh else None,
+        test_median=float(np.median(tests)) if tests else None,
+        certified=end.certified,
+        probability=end.probability,
+        delta=end.delta,
+        indistinguishable=tuple(ids[row] for row in end.indistinguishable),
+        note=end.note,
+    )

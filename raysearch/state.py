@@ -1,0 +1,168 @@
+"""The state of a race: what the events of a journal add up to. Nothing here decides anything."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.errors import JournalError
+from raysearch.events import Event, decode_key, decode_result, decode_verdict
+from raysearch.pool import Pool, Seeds
+from raysearch.records import Configuration, Eliminate, InstanceKey, InstanceResult, Outcome, Phase, Status
+from raysearch.rules import RuleVerdict
+
+
+class State:
+    """A race as far as it went. `apply` is the only way to change it.
+
+    A wave is the set of configurations that race together: the whole pool where a sampler fills it at once; later
+    waves hold new configurations and the leader so far.
+    """
+
+    def __init__(self, search_seed: int) -> None:
+        self.pool, self.seeds = Pool(), Seeds(search_seed)
+        self.counts: Counter[str] = Counter()
+        """Instances by what happened: asked, told, failures, and every Status."""
+        self.running: dict[InstanceKey, Phase] = {}
+        self.again: deque[InstanceKey] = deque()
+        """Instances to be tried again; the rule still counts them as pending."""
+        self.attempts: Counter[InstanceKey] = Counter()
+        self.confirmation: dict[int, InstanceResult] = {}
+        """The winner's confirmation instances by their index."""
+        self.n_confirmation_asked = 0
+        self.wave = 0
+        self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        """Rows that race in this wave."""
+        self.round = 1
+        self.cuts: list[tuple[int, int]] = []
+        """(wave, round) of the cuts so far."""
+        self.eliminations: list[Eliminate] = []
+        self.verdict: RuleVerdict | None = None
+        """Of this wave, with rows of the pool."""
+        self.final = False
+        """Whether the sampler has no more configurations: the verdict is the race's."""
+
+    # ---- questions
+
+    def configuration(self, configuration_id: str) -> Configuration:
+        """Return the configuration with this id; raises KeyError where there is none."""
+        return self.pool.configurations[self.pool.rows[configuration_id]]
+
+    def phase(self, key: InstanceKey) -> Phase:
+        """Return the phase that an instance belongs to."""
+        return self.seeds.index(key.seed)[0]
+
+    def superfluous(self, key: InstanceKey) -> bool:
+        """Return whether nobody waits any more for the result of an instance."""
+        row = self.pool.rows[key.configuration_id]
+        if self.phase(key) is Phase.CONFIRMATION:
+            return self.verdict is None or self.verdict.leader != row
+        return self.verdict is not None or not self.pool.alive[row]
+
+    def awaited(self, key: InstanceKey) -> bool:
+        """Return whether an instance was asked for and has neither ended nor been given up."""
+        return key in self.running or key in self.again
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what came of each configuration so far, in the order of the pool."""
+        losses = self.pool.losses
+        return [
+            Outcome(c, tuple(losses[row][~np.isnan(losses[row])].tolist()), not self.pool.alive[row])
+            for row, c in enumerate(self.pool.configurations)
+        ]
+
+    # ---- events
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Apply the events of a journal; raises JournalError for one that does not fit."""
+        for event in events:
+            try:
+                self.apply(event)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                raise JournalError(
+                    f"the journal's event {str(event)[:120]} does not fit the race: {error!r}"
+                ) from error
+
+    def apply(self, event: Event) -> None:
+        """Change the state as an event says; remarks such as `start` change nothing."""
+        apply = getattr(self, f"_on_{event['event']}", None)
+        if apply is not None:
+            apply(event)
+
+    def _on_pool(self, event: Event) -> None:
+        first = len(self.pool.configurations)
+        self.pool.add([Configuration(str(id_), dict(parameters)) for id_, parameters in event["configurations"]])
+        new = np.arange(first, len(self.pool.configurations))
+        incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
+        self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
+        self.pool.alive[incumbents] = True
+        self.wave += 1
+        self.round, self.verdict, self.final = 1, None, False
+
+    def _on_ask(self, event: Event) -> None:
+        row = self.pool.rows[event["configuration"]]
+        for seed in event["seeds"]:
+            key = InstanceKey(event["configuration"], seed)
+            phase, index = self.seeds.index(seed)
+            if key in self.again:
+                self.again.remove(key)
+            else:
+                self.counts["asked"] += 1
+                if phase is Phase.RACE:
+                    self.pool.hand_out(row, index)
+                else:
+                    self.n_confirmation_asked = max(self.n_confirmation_asked, index + 1)
+            self.running[key] = phase
+
+    def _on_tell(self, event: Event) -> None:
+        result = decode_result(event)
+        phase, index = self.seeds.index(result.key.seed)
+        if phase is Phase.CONFIRMATION:
+            self.confirmation[index] = result
+        else:
+            self.pool.record(self.pool.rows[result.key.configuration_id], index, result.loss)
+        self.counts["told"] += 1
+        self.counts[result.status.value] += 1
+        self._end(result.key)
+
+    def _on_failure(self, event: Event) -> None:
+        key = decode_key(event)
+        self.attempts[key] = int(event["attempt"])
+        self.counts["failures"] += 1
+        self._on_lost(event)
+
+    def _on_lost(self, event: Event) -> None:
+        key = decode_key(event)
+        del self.running[key]
+        self.again.append(key)
+
+    def _on_stop(self, event: Event) -> None:
+        self.counts[Status.STOPPED.value] += 1
+        self._end(decode_key(event))
+
+    def _on_eliminate(self, event: Event) -> None:
+        cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
+        for id_, value in zip(event["configurations"], event["values"], strict=True):
+            self.pool.alive[self.pool.rows[id_]] = False
+            self.eliminations.append(Eliminate(id_, int(event["round"]), float(value), cutoff, n_instances))
+        self.cuts.append((int(event["wave"]), int(event["round"])))
+
+    def _on_verdict(self, event: Event) -> None:
+        verdict = decode_verdict(event, self.pool.rows)
+        if self.verdict is None or verdict.leader != self.verdict.leader:
+            self.confirmation.clear()
+            self.n_confirmation_asked = 0
+        self.verdict = verdict
+
+    def _on_final(self, event: Event) -> None:
+        self.final = True
+
+    def _end(self, key: InstanceKey) -> None:
+        phase = self.running.pop(key, None)
+        if phase is None:
+            self.again.remove(key)
+        if self.phase(key) is Phase.RACE:
+            self.pool.pending[self.pool.rows[key.configuration_id]] -= 1

@@ -1,0 +1,62 @@
+"""Several trackers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.tracking import Tracker
+
+
+class Trackers:
+    """Passes every call on to each of several trackers, in their order."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = tuple(trackers)
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        """Open all; where one refuses, close those that are open."""
+        for n, tracker in enumerate(self.trackers):
+            try:
+                tracker.open(search, run_dir)
+            except BaseException:
+                for opened in self.trackers[:n]:
+                    opened.close()
+                raise
+
+    def started(self, train: Train) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.started(train)
+
+    def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.told(configuration, result, phase)
+
+    def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.scored(configuration, round, summary)
+
+    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.eliminated(configuration, elimination)
+
+    def progress(self, progress: Progress) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.progress(progress)
+
+    def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.finished(verdict, artifacts, model)
+
+    def close(self) -> None:
+        """Close all, the last first."""
+        for tracker in reversed(self.trackers):
+            tracker.close()
