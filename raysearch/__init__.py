@@ -1,1 +1,34 @@
-"""raysearch finds robust deep-learning configurations: many instances each, judged by a robust statistic."""
+"""raysearch finds robust deep-learning configurations: many instances each, judged by a robust statistic.
+
+Names are handed on when they are asked for, so that `import raysearch` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Experiment": "experiment",
+    "from_file": "experiment",
+    "load": "run",
+    "plan": "run",
+    "run": "run",
+    "search": "run",
+    "SearchResult": "run",
+    "RaysearchError": "errors",
+    "Race": "race",
+    "RaceSearcher": "execution.ray_searcher",
+    "RaceScheduler": "execution.ray_scheduler",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - the names of _HOME
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds `name`, once it is wanted."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'raysearch' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}")
+    return getattr(import_module(f"raysearch.{_HOME[name]}"), name)

@@ -71,9 +71,19 @@ class Trained:
 
 
 def fit(
-    module: nn.Module, sets: Sets, task: Loss, recipe: Recipe, settings: Settings, seed: int, report: Report
+    module: nn.Module,
+    sets: Sets,
+    task: Loss,
+    recipe: Recipe,
+    settings: Settings,
+    seed: int,
+    report: Report,
+    score: Loss | None = None,
 ) -> Trained:
     """Train `module` in place, calling `report(epoch, validation loss)` after each epoch.
+
+    `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
+    task loss unless given.
 
     Ends at the last epoch, when patience is used up, or when a loss is no longer finite. The order of the batches
     comes from `seed`.
@@ -91,7 +101,7 @@ def fit(
         trained.train_curve.append(_epoch(step, loss, (inputs, targets), optimizer, recipe.batch_size))
         scheduler.step()
         trained.outputs = outputs(module, sets.validation[0])
-        trained.curve.append(float(task(trained.outputs, sets.validation[1])))
+        trained.curve.append(float((score or task)(trained.outputs, sets.validation[1])))
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
@@ -149,30 +159,46 @@ def instance(
     settings: Settings,
     seed: int,
     report: Report,
+    *,
+    score: Loss | None = None,
     measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None,
 ) -> InstanceResult:
     """Build, train and score one network; `seed` gives initial weights, order of batches and dropout.
 
-    `measure(trained, sets)` adds metrics beside the loss.
+    `score` judges validation and test examples, the task loss unless given; `measure(trained, sets)` adds metrics.
     """
     start = time.perf_counter()
     device = choose_device(settings.device)
     placed = sets.to(device)
     with _seeded(seed, settings.n_threads, device):
-        trained = fit(build().to(device), placed, task, recipe, settings, seed, report)
+        trained = fit(build().to(device), placed, task, recipe, settings, seed, report, score)
         test_loss = None
         if placed.test is not None and math.isfinite(trained.curve[-1]):
-            test_loss = float(task(outputs(trained.module, placed.test[0]), placed.test[1]))
+            test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
         metrics = {"train_loss": trained.train_curve[-1], **(measure(trained, placed) if measure else {})}
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return InstanceResult.of(
         key,
         trained.curve[-1],
         curve=tuple(trained.curve),
         test_loss=test_loss,
         seconds=time.perf_counter() - start,
-        metrics=metrics,
+        metrics=finite,
         weights=to_bytes(trained.module),
     )
+
+
+def error(outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+    """Return the share of examples whose most likely class is wrong: a score, not something to minimise."""
+    return (outputs.argmax(dim=1) != targets).float().mean()
+
+
+def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:
+    """Return the share of examples classified rightly, in the validation set and, where there is one, the test set."""
+    found = {"accuracy": 1.0 - float(error(trained.outputs, sets.validation[1]))}
+    if sets.test is not None:
+        found["test_accuracy"] = 1.0 - float(error(outputs(trained.module, sets.test[0]), sets.test[1]))
+    return found
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -28,6 +28,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._curves: dict[str, list[float]] = {}
         self._stopping: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
+        return {"_metric": None}
+
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept Tune's metric; the searcher keeps it."""
         return True

@@ -27,6 +27,10 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         self.errors: dict[str, str] = {}
         """What the scheduler heard of a trial's error, by trial id."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
+        return {"_metric": self._metric, "_mode": self._mode}
+
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Accept Tune's metric; the space is the race's own."""
         if metric and self._metric is None:

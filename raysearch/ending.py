@@ -1,0 +1,105 @@
+"""What a finished race leaves behind: instances, report, the winner's model, and word to the trackers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from raysearch.criteria import Criterion
+from raysearch.experiment import Experiment
+from raysearch.frame import to_frame, write_parquet
+from raysearch.journal import read
+from raysearch.race import Race
+from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
+from raysearch.run_directory import RunDirectory
+from raysearch.standing import verdict as verdict_of
+from raysearch.state import State
+from raysearch.tracking import Tracker
+
+
+def write(
+    race: Race, experiment: Experiment, data: dict[str, Any], directory: RunDirectory, workload: Any, tracker: Tracker
+) -> Verdict:
+    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
+    verdict = verdict_of(race, criterion_label(experiment.criterion), experiment.race.exhaustive)
+    frame = to_frame(read(directory.journal))
+    write_parquet(frame, directory.instances)
+    write_report(frame, race.state, race.criterion, verdict, data, directory.report)
+    model = median_model(race.state, data["workload"], workload, directory.path)
+    tracker.finished(verdict, {"report": directory.report, "instances": directory.instances}, model)
+    return verdict
+
+
+def criterion_label(section: str | dict[str, Any]) -> str:
+    """Return a criterion as people read it: `q3`, `quantile(q=0.9)`."""
+    if isinstance(section, str):
+        return section
+    rest = ", ".join(f"{name}={value}" for name, value in section.items() if name != "name")
+    return f"{section['name']}({rest})" if rest else str(section["name"])
+
+
+def write_report(
+    frame: Any, state: State, criterion: Criterion, verdict: Verdict | None, data: dict[str, Any], path: Path
+) -> Path:
+    """Write the report of a race, finished or not."""
+    from raysearch.analysis.report import write_report as write_html
+
+    return write_html(
+        path,
+        instances=frame,
+        eliminations=state.eliminations,
+        rounds=rounds(state, criterion),
+        verdict=verdict,
+        experiment=data,
+        criterion=criterion,
+        experiment_text=yaml.safe_dump(data, sort_keys=False),
+    )
+
+
+def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:
+    """Return (round, configuration id, criterion) of every configuration at the end of every round it was in."""
+    scored: list[tuple[int, str, float]] = []
+    gone: set[str] = set()
+    n_of_round = {e.round: e.n_instances for e in state.eliminations}
+    for round_, n_instances in n_of_round.items():
+        rows = [row for row, c in enumerate(state.pool.configurations) if c.id not in gone]
+        values = np.asarray(criterion(state.pool.losses[rows, :n_instances]))
+        scored += [
+            (round_, state.pool.configurations[row].id, float(value)) for row, value in zip(rows, values, strict=True)
+        ]
+        gone |= {e.configuration_id for e in state.eliminations if e.round == round_}
+    return scored
+
+
+def median_model(state: State, section: Any, workload: Any, run_dir: Path) -> Model | None:
+    """Return the confirmation instance of median loss: what a user can expect, not the luckiest.
+
+    None where the workload cannot predict, or no confirmation instance kept its weights. The lower of two medians.
+    """
+    if state.verdict is None or not hasattr(workload, "predict"):
+        return None
+    winner = state.pool.configurations[state.verdict.leader]
+    done = sorted((r for r in state.confirmation.values() if r.status is Status.COMPLETE), key=_by_loss)
+    if not done:
+        return None
+    key = done[(len(done) - 1) // 2].key
+    weights = weights_path(run_dir, key)
+    if not weights.is_file():
+        return None
+    content = weights.read_bytes()
+    example = workload.example(workload.prepare())
+    named = {"name": section} if isinstance(section, str) else section
+    prediction = workload.predict(winner.parameters, content, example)
+    return Model(key, named, dict(winner.parameters), content, example, prediction)
+
+
+def weights_path(run_dir: Path, key: InstanceKey) -> Path:
+    """Return where the weights of an instance are kept while the search runs, and the winner's after it."""
+    return run_dir / "weights" / key.configuration_id / f"{key.seed}.safetensors"
+
+
+def _by_loss(result: InstanceResult) -> tuple[float, int]:
+    return result.loss, result.key.seed

@@ -1,0 +1,170 @@
+"""One YAML file = one search: parsed, checked and turned into its parts before anything trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, unknown
+from raysearch.space import Constraint, Space, parse
+
+Section = str | dict[str, Any]
+"""A plug-in by name, with or without parameters: `q3` or `{name: quantile, q: 0.9}`."""
+
+_ROOM_OF = {
+    "workload": "workloads",
+    "sampler": "samplers",
+    "criterion": "criteria",
+    "rule": "rules",
+    "execution": "execution",
+    "tracking": "tracking",
+}
+
+
+class RaceSettings(BaseModel):
+    """How the race is carried out, whatever its rule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confirm: int = Field(20, ge=0, description="Fresh-seed instances that confirm the winner.")
+    block: int = Field(1, ge=1, description="Seeds of one configuration that may share a trial.")
+    retries: int = Field(2, ge=0, description="How often a failed instance is tried again before it counts as +inf.")
+    ahead: bool = Field(False, description="Start likely next instances on idle machines while a decision is open.")
+    on_failure: Literal["count", "raise"] = Field(
+        "count", description="An instance that fails for good counts as +inf, or ends the search."
+    )
+    exhaustive: int = Field(50, ge=1, description="Instances per configuration of the exhaustive search compared with.")
+
+
+class Experiment(BaseModel):
+    """A search as its file says it. Frozen; `experiment.with_values({"race.confirm": 200})` makes another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("search", description="Name of the search, and of its MLflow experiment.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Root of every random choice.")
+    workload: Section = Field(description="What one instance is: calorimeter, digits, synthetic ...")
+    space: dict[str, Any] = Field(description="Parameters: a list of values, or a range {low, high, log, type, step}.")
+    constraints: dict[str, float] = Field({}, description="Upper bounds of named functions of the workload.")
+    sampler: Section = Field("grid", description="Which configurations race.")
+    criterion: Section = Field("q3", description="The statistic of a configuration's losses that steers the race.")
+    rule: Section = Field("halving", description="How configurations are dropped.")
+    race: RaceSettings = RaceSettings()
+    execution: Section = Field("ray_tune", description="Who trains the instances.")
+    tracking: Section | None = Field("mlflow", description="Who keeps them for browsing; null keeps the journal only.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError("use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 100")
+        return name
+
+    def with_values(self, values: Mapping[str, Any]) -> Experiment:
+        """Return this experiment with dotted keys set, e.g. `{"race.confirm": 200, "workload.epochs": 5}`."""
+        data = self.model_dump(mode="json")
+        for key, value in values.items():
+            _set(data, key, value)
+        return from_data(data)
+
+    def load(self, room: str) -> Any:
+        """Return the plug-in of one section, e.g. `load("criterion")`; raises ExperimentError where it is wrong."""
+        section = getattr(self, room)
+        try:
+            return registry.load_section(_ROOM_OF[room], "silent" if section is None else section)
+        except ExperimentError as error:
+            raise type(error)(f"{room}: {error}") from error
+
+    def build_space(self, workload: Any) -> Space:
+        """Return the space with the workload's constraints; raises ExperimentError where one is unknown."""
+        known: Sequence[str] = getattr(type(workload), "constraints", ())
+        bounds: list[tuple[str, Constraint, float]] = []
+        for name, bound in self.constraints.items():
+            if name not in known:
+                raise unknown("constraint", name, known)
+            bounds.append((name, getattr(workload, name), bound))
+        return parse(self.space, tuple(bounds))
+
+
+def from_file(path: Path, values: Sequence[str] = ()) -> Experiment:
+    """Return the experiment of a YAML file, with `key=value` settings applied; raises ExperimentError naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ExperimentError(f"cannot read the experiment file {path}: {reason}") from error
+    data = _parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise ExperimentError(f"{path} must hold a mapping of sections (name, workload, space ...), got {data!r:.80}")
+    try:
+        for setting in values:
+            key, separator, value = setting.partition("=")
+            if not separator or not key:
+                raise ExperimentError(f"--set {setting!r} has not the form key=value, e.g. --set race.confirm=200")
+            _set(data, key, _parse_yaml(value, f"--set {setting}"))
+        return from_data(data)
+    except ExperimentError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def from_data(data: Any) -> Experiment:
+    """Return the experiment that plain data describes; raises ExperimentError with every mistake found."""
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        raise ExperimentError("; ".join(_explain(item) for item in error.errors())) from error
+    except RecursionError as error:
+        raise ExperimentError("the experiment is nested too deeply") from error
+
+
+def section_of(plugin: Any) -> dict[str, Any]:
+    """Return the section that makes this plug-in again."""
+    name = type(plugin).__module__.rpartition(".")[2]
+    values = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.init}
+    return {"name": name, **values}
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ExperimentError(f"{where}{line} is no YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ExperimentError(f"{where} is no YAML: {str(error).splitlines()[0]}") from error
+
+
+def _set(data: Any, key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        if not isinstance(data, dict):
+            raise ExperimentError(f"cannot set {key!r}: there is no section {part!r}")
+        if isinstance(data.get(part), str):
+            data[part] = {"name": data[part]}
+        data = data.setdefault(part, {})
+    if not isinstance(data, dict):
+        raise ExperimentError(f"cannot set {key!r}: {'.'.join(path)} is no section")
+    data[last] = value
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"] if part not in ("str", "dict[str,any]"))
+    if item["type"] == "extra_forbidden":
+        model = RaceSettings if item["loc"][0] == "race" and len(item["loc"]) > 1 else Experiment
+        return str(unknown("key", where, _known_keys(model, where)))
+    if item["type"] == "missing":
+        return f"the section {where!r} is missing"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r:.80}"
+
+
+def _known_keys(model: type[BaseModel], where: str) -> list[str]:
+    prefix = "race." if where.startswith("race.") else ""
+    return [prefix + name for name in model.model_fields]
