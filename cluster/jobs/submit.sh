@@ -4,6 +4,8 @@
 set -euo pipefail
 [ "$#" -ge 2 ] || { echo "usage: submit.sh RUN_DIR FILE [options of raysearch run]" >&2; exit 2; }
 address=${RAYSEARCH_JOBS:-http://127.0.0.1:8265}
+[ -n "${MLFLOW_TRACKING_URI:-}" ] ||
+    echo "MLFLOW_TRACKING_URI is not set: unless the head has it, the runs go to the job's own directory, which is temporary" >&2
 id=raysearch-$(date +%Y%m%d-%H%M%S)-$$
 
 # Only the address travels: whoever sees a cluster's jobs sees their environment. Passwords belong to the head's own.
