@@ -24,7 +24,7 @@ _HOME = {
     "RaceScheduler": "execution.ray_scheduler",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - the names of _HOME
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

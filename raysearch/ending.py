@@ -59,6 +59,15 @@ def write_report(
     )
 
 
+def confirmed_interval(race: Race) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of the winner's criterion over its confirmation instances, None if unknown."""
+    from raysearch.analysis.intervals import confidence_interval
+
+    losses = [result.loss for _, result in sorted(race.state.confirmation.items())]
+    interval = confidence_interval(losses, race.criterion, np.random.default_rng(0))
+    return (interval.low, interval.high) if interval.known else None
+
+
 def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:
     """Return (round, configuration id, criterion) of every configuration at the end of every round it was in."""
     scored: list[tuple[int, str, float]] = []

@@ -18,7 +18,7 @@ from raysearch.space import Constraint, Space, parse
 Section = str | dict[str, Any]
 """A plug-in by name, with or without parameters: `q3` or `{name: quantile, q: 0.9}`."""
 
-_ROOM_OF = {
+ROOM_OF = {
     "workload": "workloads",
     "sampler": "samplers",
     "criterion": "criteria",
@@ -26,6 +26,7 @@ _ROOM_OF = {
     "execution": "execution",
     "tracking": "tracking",
 }
+"""The room that each section names a plug-in of."""
 
 
 class RaceSettings(BaseModel):
@@ -78,7 +79,7 @@ class Experiment(BaseModel):
         """Return the plug-in of one section, e.g. `load("criterion")`; raises ExperimentError where it is wrong."""
         section = getattr(self, room)
         try:
-            return registry.load_section(_ROOM_OF[room], "silent" if section is None else section)
+            return registry.load_section(ROOM_OF[room], "silent" if section is None else section)
         except ExperimentError as error:
             raise type(error)(f"{room}: {error}") from error
 
@@ -94,7 +95,7 @@ class Experiment(BaseModel):
 
 
 def from_file(path: Path, values: Sequence[str] = ()) -> Experiment:
-    """Return the experiment of a YAML file, with `key=value` settings applied; raises ExperimentError naming the file."""
+    """Return the experiment of a YAML file with `key=value` settings applied; raises ExperimentError naming it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -104,14 +105,22 @@ def from_file(path: Path, values: Sequence[str] = ()) -> Experiment:
     if not isinstance(data, dict):
         raise ExperimentError(f"{path} must hold a mapping of sections (name, workload, space ...), got {data!r:.80}")
     try:
-        for setting in values:
-            key, separator, value = setting.partition("=")
-            if not separator or not key:
-                raise ExperimentError(f"--set {setting!r} has not the form key=value, e.g. --set race.confirm=200")
-            _set(data, key, _parse_yaml(value, f"--set {setting}"))
+        for key, value in parse_settings(values).items():
+            _set(data, key, value)
         return from_data(data)
     except ExperimentError as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return `["race.confirm=200"]` as `{"race.confirm": 200}`; the values are YAML."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not key:
+            raise ExperimentError(f"--set {setting!r} has not the form key=value, e.g. --set race.confirm=200")
+        values[key] = _parse_yaml(value, f"--set {setting}")
+    return values
 
 
 def from_data(data: Any) -> Experiment:

@@ -38,7 +38,7 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
         if kind == "start":
             seeds = Seeds(int(event["experiment"]["seed"]))
         elif kind == "pool":
-            parameters.update({id_: values for id_, values in event["configurations"]})
+            parameters.update(dict(event["configurations"]))
         elif kind in ("tell", "stop"):
             rows.append(_row(event, seeds, parameters[event["configuration"]]))
     names = sorted({name for values in parameters.values() for name in values})

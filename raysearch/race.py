@@ -109,7 +109,7 @@ class Race:
         return True
 
     def fail(self, key: InstanceKey, error: str, node: str = "") -> InstanceResult | None:
-        """Take in a crash. Returns None if the instance will be tried again, else the FAILED result that now counts."""
+        """Take in a crash; returns None if the instance will be tried again, else the FAILED result that counts."""
         if key not in self.state.running:
             return None
         attempt = self.state.attempts[key] + 1
@@ -133,6 +133,10 @@ class Race:
         for key in lost:
             self._commit({"event": "lost", **_names(key)})
         return lost
+
+    def reopen(self, *, whole_pool: bool) -> None:
+        """Let a finished race go on: with more of the sampler, or (`whole_pool`) with every configuration back in it."""
+        self._commit({"event": "reopen", "whole_pool": whole_pool})
 
     def replay(self, events: Iterable[Event]) -> None:
         """Bring a new race to where a journal's events led; raises JournalError for an event that does not fit."""

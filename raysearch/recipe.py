@@ -57,6 +57,7 @@ class Recipe:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.schedule not in ("constant", "cosine"):
             raise unknown("schedule", self.schedule, ("constant", "cosine"))
+        require_numbers(self, ("lr", "weight_decay", "momentum"), whole=("batch_size",))
         if not self.lr > 0 or self.batch_size < 1 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
             raise ExperimentError(
                 f"training: lr = {self.lr} must be above 0, batch_size = {self.batch_size} at least 1, "
@@ -74,6 +75,26 @@ class Recipe:
 
 NAMES = tuple(item.name for item in fields(Recipe) if item.name != "loss_parameters")
 """Parameters of a space that a recipe reads, beside those with the prefix `loss_`."""
+
+
+def require_numbers(holder: object, names: Iterable[str], whole: Iterable[str] = ()) -> None:
+    """Raise ExperimentError unless the fields `names` hold numbers and the fields `whole` hold whole numbers."""
+    for name in names:
+        value = getattr(holder, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ExperimentError(f"{name} = {value!r} is not a number (in YAML write 1.0e-3, not 1e-3)")
+    for name in whole:
+        value = getattr(holder, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ExperimentError(f"{name} = {value!r} is not a whole number")
+
+
+def sizes(name: str, value: Any) -> tuple[int, ...]:
+    """Return a whole number or a list of them as a tuple; raises ExperimentError for anything else."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, bool) or not isinstance(item, int) for item in values):
+        raise ExperimentError(f"{name} = {value!r} is not a list of whole numbers")
+    return tuple(values)
 
 
 def check_names(parameters: Iterable[str], own: Iterable[str], workload: str) -> None:

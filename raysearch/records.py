@@ -126,7 +126,7 @@ class Eliminate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a configuration so far, for a sampler to learn from: its finished losses in the order of instances."""
+    """What came of a configuration so far, for a sampler to learn from: its finished losses by instance."""
 
     configuration: Configuration
     losses: tuple[float, ...]

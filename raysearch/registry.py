@@ -25,7 +25,7 @@ def names(room: str) -> list[str]:
         raise unknown("room", room, ROOMS)
     folders = [Path(root) / room for root in raysearch.__path__]
     files = [file for folder in folders for file in folder.glob("[!_]*.py")]
-    return sorted(file.stem for file in files if f"\nclass {_class_name(file.stem)}" in file.read_text())
+    return sorted(file.stem for file in files if _is_plugin(file))
 
 
 def plugin(room: str, name: str) -> type:
@@ -36,6 +36,11 @@ def plugin(room: str, name: str) -> type:
     module = importlib.import_module(f"raysearch.{room}.{name}")
     cls: type = getattr(module, _class_name(name))
     return cls
+
+
+def _is_plugin(file: Path) -> bool:
+    # read, not imported: `raysearch list` and error messages must not load torch, ray and mlflow
+    return f"\n@dataclass(frozen=True)\nclass {_class_name(file.stem)}" in file.read_text(encoding="utf-8")
 
 
 def _class_name(name: str) -> str:

@@ -45,6 +45,8 @@ class SearchResult:
 
     verdict: Verdict
     run_dir: Path
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the winner's confirmed criterion; None without confirmation."""
 
     @property
     def instances(self) -> pd.DataFrame:
@@ -76,7 +78,7 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
     if not first:
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())
         raise ExperimentError(
-            f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax its constraints"
+            f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax the bounds"
         )
     for configuration in first:
         workload.check(configuration.parameters)
@@ -117,8 +119,10 @@ def run(
     with Journal(directory.journal) as journal:
         data = _plain(experiment)
         directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
-        with _opened(Trackers([parts.tracker, *watchers]), data, directory) as tracker:
-            journal.append({"event": "start", "version": VERSION, "raysearch": raysearch.__version__, "experiment": data})
+        with opened(Trackers([parts.tracker, *watchers]), data, directory) as tracker:
+            journal.append(
+                {"event": "start", "version": VERSION, "raysearch": raysearch.__version__, "experiment": data}
+            )
             race = make_race(parts, journal)
             return carry_out(parts, race, tracker, directory)
 
@@ -144,7 +148,7 @@ def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirector
     conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
     parts.executor.run(conductor, parts.workload)
     verdict = ending.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
-    return SearchResult(verdict, directory.path)
+    return SearchResult(verdict, directory.path, ending.confirmed_interval(race))
 
 
 def load(run_dir: str | Path) -> pd.DataFrame:
@@ -194,7 +198,9 @@ def search(
     workload = None if named else train if hasattr(train, "prepare") else Function(train)
     default_name = train if isinstance(train, str) else getattr(train, "__name__", "search").strip("<>")
     sections = {"criterion": criterion, "rule": rule, "sampler": sampler, "execution": execution, "tracking": tracking}
-    data = {key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()}
+    data = {
+        key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()
+    }
     experiment = from_data(
         {
             **data,
@@ -210,7 +216,8 @@ def search(
 
 
 @contextlib.contextmanager
-def _opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory) -> Iterator[Tracker]:
+def opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory) -> Iterator[Tracker]:
+    """Open a tracker for as long as the search runs."""
     tracker.open(data, directory.path)
     try:
         yield tracker

@@ -30,8 +30,8 @@ class RunDirectory:
         directory = cls(path.absolute())
         if directory.journal.exists():
             raise RunDirectoryError(
-                f"{path} holds a search already. Go on with it by `raysearch resume {path}`, or choose another directory "
-                "with `--run-dir`"
+                f"{path} holds a search already. Go on with it by `raysearch resume {path}`, or choose another "
+                "directory with `--run-dir`"
             )
         try:
             directory.path.mkdir(parents=True, exist_ok=True)

@@ -53,8 +53,8 @@ class Range:
         """Return all values in order; raises ExperimentError for a continuous range."""
         if self.step is None and not self.integer:
             raise ExperimentError(
-                f"the range {self.low} to {self.high} has no step, so a grid cannot enumerate it: give it a `step`, list "
-                "its values, or use another sampler (random, tpe)"
+                f"the range {self.low} to {self.high} has no step, so a grid cannot enumerate it: give it a `step`, "
+                "list its values, or use another sampler (random, tpe)"
             )
         step = self.step or 1
         n = math.floor((self.high - self.low) / step + 1e-9) + 1
@@ -120,7 +120,7 @@ class Space:
 
 
 def parse(section: Mapping[str, Any], constraints: tuple[tuple[str, Constraint, float], ...] = ()) -> Space:
-    """Return the space that a section of an experiment file describes; raises ExperimentError with the parameter's name."""
+    """Return the space that a section of an experiment file describes; an ExperimentError names the parameter."""
     if not section:
         raise ExperimentError("the space has no parameters; give at least one, e.g. `lr: [0.001, 0.01]`")
     parameters: dict[str, Parameter] = {}

@@ -30,9 +30,8 @@ class State:
         self.again: deque[InstanceKey] = deque()
         """Instances to be tried again; the rule still counts them as pending."""
         self.attempts: Counter[InstanceKey] = Counter()
-        self.confirmation: dict[int, InstanceResult] = {}
-        """The winner's confirmation instances by their index."""
-        self.n_confirmation_asked = 0
+        self._confirmations: dict[int, dict[int, InstanceResult]] = {}
+        self._n_confirmation_asked: Counter[int] = Counter()
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
@@ -46,6 +45,16 @@ class State:
         """Whether the sampler has no more configurations: the verdict is the race's."""
 
     # ---- questions
+
+    @property
+    def confirmation(self) -> dict[int, InstanceResult]:
+        """The winner's confirmation instances by their index; an earlier winner's do not count."""
+        return self._confirmations.setdefault(self.verdict.leader, {}) if self.verdict is not None else {}
+
+    @property
+    def n_confirmation_asked(self) -> int:
+        """How many confirmation instances of the winner were asked for."""
+        return self._n_confirmation_asked[self.verdict.leader] if self.verdict is not None else 0
 
     def configuration(self, configuration_id: str) -> Configuration:
         """Return the configuration with this id; raises KeyError where there is none."""
@@ -114,16 +123,17 @@ class State:
                 if phase is Phase.RACE:
                     self.pool.hand_out(row, index)
                 else:
-                    self.n_confirmation_asked = max(self.n_confirmation_asked, index + 1)
+                    self._n_confirmation_asked[row] = max(self._n_confirmation_asked[row], index + 1)
             self.running[key] = phase
 
     def _on_tell(self, event: Event) -> None:
         result = decode_result(event)
         phase, index = self.seeds.index(result.key.seed)
+        row = self.pool.rows[result.key.configuration_id]
         if phase is Phase.CONFIRMATION:
-            self.confirmation[index] = result
+            self._confirmations.setdefault(row, {})[index] = result
         else:
-            self.pool.record(self.pool.rows[result.key.configuration_id], index, result.loss)
+            self.pool.record(row, index, result.loss)
         self.counts["told"] += 1
         self.counts[result.status.value] += 1
         self._end(result.key)
@@ -151,14 +161,19 @@ class State:
         self.cuts.append((int(event["wave"]), int(event["round"])))
 
     def _on_verdict(self, event: Event) -> None:
-        verdict = decode_verdict(event, self.pool.rows)
-        if self.verdict is None or verdict.leader != self.verdict.leader:
-            self.confirmation.clear()
-            self.n_confirmation_asked = 0
-        self.verdict = verdict
+        self.verdict = decode_verdict(event, self.pool.rows)
 
     def _on_final(self, event: Event) -> None:
         self.final = True
+
+    def _on_reopen(self, event: Event) -> None:
+        self.final = False
+        if event["whole_pool"]:
+            self.wave += 1
+            self.members = np.arange(len(self.pool.configurations))
+            self.pool.alive[:] = True
+            self.eliminations.clear()
+            self.verdict = None
 
     def _end(self, key: InstanceKey) -> None:
         phase = self.running.pop(key, None)

@@ -6,12 +6,17 @@ import time
 
 import numpy as np
 
+from raysearch.criteria import Criterion
 from raysearch.errors import WorkloadError
 from raysearch.race import Race
-from raysearch.records import Eliminate, InstanceKey, InstanceResult, Progress, Signal, Train
+from raysearch.records import Eliminate, InstanceKey, InstanceResult, Progress, Signal, Status, Train
 from raysearch.standing import progress
+from raysearch.state import State
 from raysearch.summary import summarize
 from raysearch.tracking import Tracker
+
+_HOPELESS = 5
+"""So many failed instances, and no other, end a search: its workload is broken, not its configurations."""
 
 
 class Conductor:
@@ -51,11 +56,7 @@ class Conductor:
         result = self.race.fail(key, error, node)
         if result is not None:
             self._told(result)
-            if self.raise_on_failure:
-                self.failure = WorkloadError(
-                    f"instance {key.seed} of configuration {key.configuration_id} failed {result.attempt} times "
-                    f"(on_failure: raise). Its last error:\n{error}"
-                )
+            self.failure = self.failure or self._reason_to_end(result)
 
     def stop(self, key: InstanceKey) -> None:
         """Note that a superfluous instance was ended early."""
@@ -69,6 +70,16 @@ class Conductor:
         """Return this moment of the race, with the times of this driver."""
         return progress(self.race, time.monotonic() - self._started, self._told_before)
 
+    def _reason_to_end(self, failed: InstanceResult) -> WorkloadError | None:
+        counts, key = self.race.state.counts, failed.key
+        if self.raise_on_failure:
+            fact = f"instance {key.seed} of configuration {key.configuration_id} failed {failed.attempt} times"
+            return WorkloadError(f"{fact} (on_failure: raise). Its last error:\n{failed.error}")
+        if counts[Status.FAILED] == counts["told"] >= _HOPELESS:
+            fact = f"all of the first {counts['told']} instances failed, each {failed.attempt} times"
+            return WorkloadError(f"{fact}: the search is ended, nothing is lost. The last error:\n{failed.error}")
+        return None
+
     def _told(self, result: InstanceResult) -> None:
         state = self.race.state
         self.tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
@@ -77,24 +88,21 @@ class Conductor:
 
     def _pass_on_news(self) -> None:
         state = self.race.state
-        new = state.eliminations[self._n_eliminations :]
         if len(state.cuts) == self._n_cuts:
             return
+        new = state.eliminations[self._n_eliminations :]
         self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
-        for elimination in new:
-            self._score(elimination)
-            self.tracker.eliminated(state.configuration(elimination.configuration_id), elimination)
-        last = new[-1]
-        for row in state.pool.survivors:
-            losses = state.pool.losses[row, : last.n_instances]
-            self.tracker.scored(state.pool.configurations[row], last.round, summarize(losses, self.race.criterion))
-
-    def _score(self, elimination: Eliminate) -> None:
-        state = self.race.state
-        row = state.pool.rows[elimination.configuration_id]
-        losses = state.pool.losses[row, : elimination.n_instances]
-        if np.isnan(losses).all():
-            return
-        self.tracker.scored(state.pool.configurations[row], elimination.round, summarize(losses, self.race.criterion))
+        announce(new, state, self.race.criterion, self.tracker)
 
 
+def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: Tracker) -> None:
+    """Tell a tracker of eliminations: the scores of all that were in the round, then who is out."""
+    for elimination in cut:
+        configuration = state.configuration(elimination.configuration_id)
+        losses = state.pool.losses[state.pool.rows[configuration.id], : elimination.n_instances]
+        if not np.isnan(losses).all():
+            tracker.scored(configuration, elimination.round, summarize(losses, criterion))
+        tracker.eliminated(configuration, elimination)
+    for row in state.pool.survivors if cut else ():
+        losses = state.pool.losses[row, : cut[-1].n_instances]
+        tracker.scored(state.pool.configurations[row], cut[-1].round, summarize(losses, criterion))

@@ -1,0 +1,167 @@
+"""The command line: parses and prints, wires nothing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from raysearch.errors import RaysearchError
+
+app = typer.Typer(
+    name="raysearch",
+    help="Find robust deep-learning configurations: many instances each, judged by a robust statistic.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
+)
+console = Console(soft_wrap=False)
+
+File = Annotated[Path, typer.Argument(help="Experiment file (YAML); `raysearch schema` describes it.")]
+RunDir = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/demo-20260101-120000.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the file, e.g. --set race.confirm=200."),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: one on this machine.")
+]
+
+
+@app.command()
+def plan(file: File, settings: Settings = None) -> None:
+    """Show configurations and instances, by the rule and by exhaustive search, without training anything."""
+    from raysearch.console import print_plan
+    from raysearch.ending import criterion_label
+    from raysearch.experiment import from_file
+    from raysearch.run import plan as plan_of
+
+    experiment = from_file(file, settings or [])
+    print_plan(console, experiment.name, plan_of(experiment), criterion_label(experiment.rule))
+
+
+@app.command()
+def run(
+    file: File,
+    address: Address = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where journal and results go. Default: runs/NAME-TIME.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Carry out a search: race the configurations, confirm the winner, log every instance."""
+    from raysearch.experiment import from_file
+    from raysearch.run import run as run_search
+
+    at = [f"execution.address={address}"] if address else []
+    experiment = from_file(file, [*(settings or []), *at])
+    from raysearch.tracking.terminal import Terminal
+
+    _print_end(run_search(experiment, run_dir, watchers=[Terminal()]), experiment.tracking is not None)
+
+
+@app.command()
+def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) -> None:
+    """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
+    from raysearch.experiment import parse_settings
+    from raysearch.resume import resume as resume_search
+    from raysearch.tracking.terminal import Terminal
+
+    at = [f"execution.address={address}"] if address else []
+    _print_end(resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[Terminal()]), True)
+
+
+@app.command()
+def status(
+    run_dir: RunDir,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch until the search has ended.")] = False,
+    every_s: Annotated[float, typer.Option(help="Seconds between looks with --follow.", min=0.1)] = 1.0,
+) -> None:
+    """Show how a search stands, from its journal alone; works while it runs, and from another terminal."""
+    from raysearch.status import follow as follow_run
+    from raysearch.status import read_status
+
+    if follow:
+        follow_run(console, run_dir, every_s)
+    else:
+        read_status(run_dir).print(console)
+
+
+@app.command()
+def report(
+    run_dir: RunDir, out: Annotated[Path | None, typer.Option(help="Default: report.html in the run directory.")] = None
+) -> None:
+    """Write the HTML report of a search again, finished or not."""
+    from raysearch.status import write_report
+
+    console.print(str(write_report(run_dir, out)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def sync(run_dir: RunDir, settings: Settings = None) -> None:
+    """Make MLflow equal the journal, after the tracking server was away; safe to repeat."""
+    from raysearch.experiment import parse_settings
+    from raysearch.sync import sync as sync_run
+
+    n = sync_run(run_dir, parse_settings(settings or []))
+    console.print(f"{n} instances are in the tracker.", highlight=False)
+
+
+@app.command(name="list")
+def list_room(
+    room: Annotated[str, typer.Argument(help="criteria, rules, samplers, workloads, losses, measures ...")],
+) -> None:
+    """List the plug-ins of a room with their parameters."""
+    from raysearch.schema import describe_room
+
+    for name, arguments, sentence in describe_room(room):
+        console.print(f"[bold]{name}[/bold]{arguments}", highlight=False)
+        console.print(f"    {sentence}", highlight=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of experiment files, with which editors complete and check them."""
+    import json
+
+    from raysearch.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        import raysearch
+
+        console.print(raysearch.__version__, highlight=False)
+        raise typer.Exit
+
+
+def _print_end(result: object, tracking: bool) -> None:
+    from raysearch.console import print_verdict, print_where_next
+    from raysearch.run import SearchResult
+
+    assert isinstance(result, SearchResult)
+    print_verdict(console, result.verdict, result.interval)
+    print_where_next(console, result.run_dir, tracking)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one clear line and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except RaysearchError as error:
+        print(f"raysearch: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("raysearch: interrupted; nothing is lost: `raysearch resume RUN_DIR` goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

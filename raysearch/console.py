@@ -1,0 +1,103 @@
+"""What the command line prints: plans, verdicts, states of runs. Text and tables, no decisions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from raysearch.records import Progress, Summary, Verdict
+from raysearch.run import Plan
+
+
+def number(value: float | None) -> str:
+    """Return a number as people read it: four significant digits, `diverged` for +inf, `-` for none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return "diverged" if math.isinf(value) else f"{value:.4g}"
+
+
+def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
+    """Print what a search will cost."""
+    least, most = plan.n_instances
+    table = Table(title=f"Plan of {name}", title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_row("configurations", str(plan.n_configurations))
+    ours = str(least) if least == most else f"{least} to {most}, depending on the losses"
+    table.add_row(f"instances by {rule}", ours)
+    table.add_row("instances by exhaustive search", str(plan.n_exhaustive))
+    share = f"{plan.n_exhaustive / most:.1f} times fewer" if most < plan.n_exhaustive else "no saving"
+    table.add_row("saving", share if least == most else f"at least {share}" if most < plan.n_exhaustive else "open")
+    if plan.n_epochs:
+        table.add_row("epochs per instance", str(plan.n_epochs))
+    console.print(table)
+
+
+def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, float] | None) -> None:
+    """Print the winner, its criterion from race and confirmation, and what was spent."""
+    console.print(f"\n[bold]Winner[/bold] {verdict.winner.id}")
+    for name, value in verdict.winner.parameters.items():
+        console.print(f"  {name} = {value}", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for head in ("", "instances", verdict.criterion, "median", "Q3", "IQR", "max"):
+        table.add_column(head, justify="right" if head else "left")
+    table.add_row("race (chosen by these: optimistic)", *_cells(verdict.race))
+    if verdict.confirmation is not None:
+        table.add_row("confirmation (fresh seeds)", *_cells(verdict.confirmation))
+    console.print(table)
+    if interval is not None:
+        console.print(
+            f"95 % interval of the confirmed {verdict.criterion}: {number(interval[0])} to {number(interval[1])}"
+        )
+    if verdict.test_median is not None:
+        console.print(f"median test loss (examples that steered nothing): {number(verdict.test_median)}")
+    if verdict.probability is not None:
+        claim = "certified" if verdict.certified else "not certified"
+        within = f"P(within {verdict.delta:.3g} of the best)" if verdict.delta is not None else "P"
+        console.print(f"{claim}: {within} = {verdict.probability:.3f}")
+    if len(verdict.indistinguishable) > 1:
+        console.print(
+            f"cannot be told apart from: {', '.join(i for i in verdict.indistinguishable if i != verdict.winner.id)}"
+        )
+    if verdict.note:
+        console.print(verdict.note)
+    spent = f"{verdict.n_instances} instances for {verdict.n_configurations} configurations"
+    console.print(f"Spent {spent}; exhaustive search: {verdict.n_exhaustive}.")
+
+
+def print_where_next(console: Console, run_dir: Path, tracking: bool) -> None:
+    """Print where the results are."""
+    console.print("\nLook next:", highlight=False)
+    console.print(f"  {run_dir / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(
+        f'  raysearch.load("{run_dir}")   # a DataFrame, one row per instance', highlight=False, soft_wrap=True
+    )
+    if tracking:
+        console.print("  mlflow ui   # in this directory, unless MLFLOW_TRACKING_URI names a server", highlight=False)
+
+
+def print_status(console: Console, name: str, progress: Progress, ended: bool) -> None:
+    """Print how a run stands, as plain lines that also read well in a log."""
+    state = "finished" if ended else f"round {progress.round}, {progress.phase.value}"
+    console.print(f"{name}: {state}", highlight=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("configurations left", f"{progress.n_survivors} of {progress.n_configurations}")
+    table.add_row("instances finished", f"{progress.n_finished} of about {progress.n_expected}")
+    table.add_row("in flight", str(progress.n_running))
+    for title, value in (
+        ("diverged (count as +inf)", progress.n_diverged),
+        ("failed for good (count as +inf)", progress.n_failed),
+        ("crashes tried again", progress.n_retries),
+        ("stopped as superfluous", progress.n_stopped),
+    ):
+        if value:
+            table.add_row(title, str(value))
+    if progress.incumbent is not None:
+        table.add_row("incumbent", f"{progress.incumbent.id}, {progress.criterion} {number(progress.incumbent_value)}")
+    console.print(table)
+
+
+def _cells(summary: Summary) -> list[str]:
+    values = (summary.criterion, summary.median, summary.q3, summary.iqr, summary.max)
+    return [str(summary.n_instances), *(number(value) for value in values)]

@@ -1,0 +1,96 @@
+"""Go on with a search: rebuild its race from the journal, and start a fresh executor for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysearch.errors import ExperimentError, JournalError
+from raysearch.events import Event
+from raysearch.experiment import Experiment, from_data
+from raysearch.journal import Journal, read
+from raysearch.race import Race
+from raysearch.run import Parts, SearchResult, build, carry_out, make_race, opened
+from raysearch.run_directory import RunDirectory
+from raysearch.tracking import Tracker
+from raysearch.tracking.several import Trackers
+
+_CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking")
+
+
+def resume(
+    run_dir: str | Path,
+    values: Mapping[str, Any] | None = None,
+    *,
+    workload: Any = None,
+    watchers: Sequence[Tracker] = (),
+) -> SearchResult:
+    """Go on with the search in `run_dir`, broken off or finished; only what was in flight is trained again.
+
+    `values` change settings by dotted keys: `race.confirm` for more confirmation, `sampler.n_configurations` for more
+    configurations, parameters of the rule for more instances. `workload` is the object or function that a search was
+    started with from Python.
+
+    Raises:
+        JournalError: the journal is damaged, or another driver runs in this directory.
+        ExperimentError: a setting is changed that would make the instances there incomparable with new ones.
+    """
+    directory = RunDirectory.open(Path(run_dir))
+    with Journal(directory.journal) as journal:
+        events = list(read(directory.journal))
+        before = experiment_of(events)
+        experiment = before.with_values(values or {})
+        _check_changes(before, experiment)
+        parts = build(experiment, _workload(experiment, workload))
+        parts.executor.check()
+        data = experiment.model_dump(mode="json")
+        with opened(Trackers([parts.tracker, *watchers]), data, directory) as tracker:
+            race = make_race(parts, journal)
+            race.replay(events)
+            journal.append({"event": "resume", "experiment": data})
+            directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+            race.requeue_running()
+            _reopen(race, parts, rule_changed=before.rule != experiment.rule)
+            return carry_out(parts, race, tracker, directory)
+
+
+def experiment_of(events: Sequence[Event]) -> Experiment:
+    """Return the experiment as the last driver ran it; raises JournalError for an empty journal."""
+    if not events:
+        raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
+    last = [event for event in events if event["event"] in ("start", "resume")][-1]
+    return from_data(last.get("experiment"))
+
+
+def _workload(experiment: Experiment, workload: Any) -> Any:
+    from raysearch.workloads.function import Function
+
+    section = experiment.workload
+    if isinstance(section, str) or section.get("name") != "function":
+        return workload
+    if workload is None:
+        raise ExperimentError(
+            f"this search trains the Python function {section.get('fn')!r}, which no file can name: go on from Python "
+            "with `raysearch.resume(run_dir, workload=that_function)`"
+        )
+    return workload if hasattr(workload, "prepare") else Function(workload)
+
+
+def _check_changes(before: Experiment, after: Experiment) -> None:
+    for name in Experiment.model_fields:
+        if name not in _CHANGEABLE and getattr(before, name) != getattr(after, name):
+            raise ExperimentError(
+                f"{name!r} cannot change when a search goes on: its instances would not be comparable. Changeable: "
+                f"{', '.join(_CHANGEABLE)}. Start another search instead"
+            )
+
+
+def _reopen(race: Race, parts: Parts, *, rule_changed: bool) -> None:
+    """Let the rule decide anew if it changed; let the sampler add configurations if the race had ended."""
+    known = race.state.pool.rows
+    more = [c for c in parts.propose(race.state.outcomes()) if c.id not in known] if race.state.final else []
+    if rule_changed or more:
+        race.reopen(whole_pool=rule_changed)
