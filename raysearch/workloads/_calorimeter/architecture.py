@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from raysearch.errors import ExperimentError, unknown
+from raysearch.recipe import require_numbers, sizes
 from raysearch.workloads._calorimeter.showers import N_CELLS
 
 N_FEATURES = {"energy": 1, "position": 2}
@@ -55,15 +56,18 @@ class Architecture:
                 raise ExperimentError(f"calorimeter: the parameter {name!r} is missing from the space")
         for name in ("pool1", "pool2"):
             if name in values:
-                pool = values[name]
-                values[name] = (pool, pool) if isinstance(pool, int) else tuple(pool)
-        values["fc"] = (values["fc"],) if isinstance(values["fc"], int) else tuple(values["fc"])
+                pool = sizes(name, values[name])
+                values[name] = pool * 2 if len(pool) == 1 else pool
+        values["fc"] = sizes("fc", values["fc"])
         return cls(**values)
 
     def __post_init__(self) -> None:
         """Refuse what no network can be."""
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
+        require_numbers(self, ("dropout",), whole=("conv1", "conv2", "kernel"))
+        if not isinstance(self.feature, bool):
+            raise ExperimentError(f"calorimeter: feature = {self.feature!r} is neither true nor false")
         if self.conv1 < 1 or self.conv2 < 0 or self.kernel < 1 or not self.fc or min(self.fc) < 1:
             raise ExperimentError(f"calorimeter: every layer needs a unit, not {self}")
         if not 0.0 <= self.dropout < 1.0:

@@ -1,0 +1,141 @@
+"""The 8 x 8 handwritten digits that ship with scikit-learn: real data, small networks, seconds per instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, unknown
+from raysearch.recipe import Recipe, check_names
+from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.workloads import Report
+from raysearch.workloads._digits import Classifier
+from raysearch.workloads._sources import check_vary, sources
+
+_LOSSES = ("cross_entropy", "error")
+_N_IMAGES = 1797
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Networks that read a digit; the loss is cross entropy (nats) or error (1 - accuracy) on validation examples.
+
+    The space may name the fields of `Classifier` (conv, hidden, activation, dropout) and of `Recipe` (optimizer ...).
+    The split into pool, validation and test is fixed by `split_seed`.
+
+    Args:
+        loss: what steers the race, `cross_entropy` or `error`; training minimises cross entropy in both cases.
+        n_train: examples in an instance's training sample, drawn from the pool without repetition.
+        n_validation: examples that steer the race.
+        n_test: examples that steer nothing; what is left of the 1797 is the pool.
+        epochs: passes over the training sample.
+        vary: what differs between seeds: `weights`, `sample` or `both`.
+        patience: end an instance after so many epochs without a better validation loss; None never does.
+        split_seed: of the split.
+        n_threads: of torch, per instance.
+        device: `auto`, `cpu` or `cuda`.
+
+    Source: the data are scikit-learn's `load_digits` (UCI Optical Recognition of Handwritten Digits, test part).
+    """
+
+    loss: str = "cross_entropy"
+    n_train: int = 800
+    n_validation: int = 300
+    n_test: int = 300
+    epochs: int = 20
+    vary: str = "both"
+    patience: int | None = None
+    split_seed: int = 0
+    n_threads: int = 1
+    device: str = "auto"
+
+    constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of range."""
+        if self.loss not in _LOSSES:
+            raise unknown("loss of digits", self.loss, _LOSSES)
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise unknown("device of digits", self.device, ("auto", "cpu", "cuda"))
+        check_vary(self.vary)
+        for name in ("n_train", "n_validation", "n_test", "epochs", "n_threads"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"digits: {name} = {getattr(self, name)} must be at least 1")
+        left = _N_IMAGES - self.n_validation - self.n_test
+        if self.n_train > left:
+            raise ExperimentError(
+                f"digits: n_train = {self.n_train}, but {self.n_validation} validation and {self.n_test} test examples "
+                f"leave only {max(left, 0)} of {_N_IMAGES}"
+            )
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ExperimentError if these parameters cannot be trained."""
+        check_names(parameters, (item.name for item in fields(Classifier)), "digits")
+        Classifier.of(parameters)
+        Recipe.of(parameters)
+
+    def n_parameters(self, parameters: Mapping[str, Any]) -> int:
+        """Return the number of trainable parameters, counted without building the network."""
+        return Classifier.of(parameters).n_parameters
+
+    def prepare(self) -> dict[str, NDArray[Any]]:
+        """Return images `(n, 8, 8)` with values in [0, 1] and labels `(n,)` of the sets pool, validation and test."""
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        images = (images.reshape(-1, 8, 8) / 16.0).astype(np.float32)
+        order = np.random.default_rng(self.split_seed).permutation(_N_IMAGES)
+        ends = np.cumsum([self.n_validation, self.n_test])
+        data = {}
+        for name, rows in zip(("validation", "test", "pool"), np.split(order, ends), strict=True):
+            data[f"{name}_images"], data[f"{name}_labels"] = images[rows], labels[rows].astype(np.int64)
+        return data
+
+    def train(
+        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Mapping[str, NDArray[Any]]
+    ) -> list[InstanceResult]:
+        """Train one network per seed and return their results."""
+        return [self._instance(configuration, seed, report, data) for seed in seeds]
+
+    def _instance(
+        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
+    ) -> InstanceResult:
+        import torch
+
+        from raysearch import training
+
+        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
+            return torch.tensor(data[f"{name}_images"][rows]), torch.tensor(data[f"{name}_labels"][rows])
+
+        weights_seed, sampler = sources(seed, self.vary)
+        sample = sampler.choice(len(data["pool_labels"]), self.n_train, replace=False)
+        classifier = Classifier.of(configuration.parameters)
+        return training.instance(
+            InstanceKey(configuration.id, seed),
+            classifier.network,
+            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            registry.load("losses", "cross_entropy"),
+            Recipe.of(configuration.parameters),
+            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            weights_seed,
+            report,
+            score=training.error if self.loss == "error" else None,
+            measure=training.accuracies,
+        )
+
+    def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
+        from raysearch import training
+
+        logits = training.answer(Classifier.of(parameters).network(), weights, np.asarray(inputs, dtype=np.float32))
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+    def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Return a few test images, `(5, 8, 8)`."""
+        return data["test_images"][:5]
