@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from raysearch.errors import TrackingError
-from raysearch.tracking._mlflow_text import experiment_note
+from raysearch.tracking import _mlflow_views as views
 
 PLACE_FILE = "mlflow.json"
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
@@ -33,6 +33,17 @@ class Place:
     experiment_id: str
     experiment: str
     search: str
+
+    @property
+    def address(self) -> str:
+        """What to start, if anything, and where to look: the view of configurations, best first."""
+        page = views.link(self.experiment_id, "configurations")
+        if self.uri.startswith(("http:", "https:")):
+            return f"{without_credentials(self.uri).rstrip('/')}/{page}"
+        file = _sqlite_file(self.uri)
+        here = file == Path.cwd() / "mlflow.db"
+        command = "mlflow ui" if here else f"mlflow ui --backend-store-uri {without_credentials(self.uri)}"
+        return f"{command}  and open http://127.0.0.1:5000/{page}"
 
     def write(self, run_dir: Path) -> None:
         """Leave the place, without credentials, in the run directory: what finds it there goes on in it."""
@@ -97,15 +108,19 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """Return the id of the experiment, made if it does not exist and brought back if it was deleted."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        tags = {"mlflow.note.content": experiment_note(), "raysearch.kind": "search"}
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on its pages for chat bots
         try:
-            return str(client.create_experiment(name, artifact_location=_artifacts(uri), tags=tags))
+            found = client.get_experiment(client.create_experiment(name, _artifacts(uri), kind))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another driver was faster
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    wanted = {"mlflow.note.content": views.note(found.experiment_id), **views.tags()}
+    for tag, value in wanted.items():
+        if tag not in found.tags:  # what the user wrote there stays
+            client.set_experiment_tag(found.experiment_id, tag, value)
     return str(found.experiment_id)
 
 

@@ -75,7 +75,8 @@ class Search:
             self.runs.write(key, "error.txt", result.error)
         if weights is not None and weights.exists():
             self.runs.attach(key, weights, "weights.safetensors")
-            weights.unlink()  # MLflow has it now
+            if phase is Phase.RACE:  # the model is made of a confirmation instance
+                weights.unlink()
         self.runs.end(key, RUN_STATUS[result.status], ended_ms)
 
     def weights(self, key: Key, path: Path) -> None:
@@ -119,6 +120,7 @@ class Search:
         final |= {name: float(getattr(verdict, name)) for name in counts} | _summary_values(verdict.race, "race_")
         tags = {"status": "finished", "winner": verdict.winner.id, "mlflow.note.content": text.search_note(verdict)}
         self.runs.log_changed(SEARCH, final, tags, at_ms)
+        self.runs.show_expanded(winner)
         record = dataclasses.asdict(verdict)
         self.runs.write(SEARCH, "verdict.json", json.dumps(record, indent=2, default=str))
 

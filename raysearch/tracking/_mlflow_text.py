@@ -55,25 +55,6 @@ def instance_name(key: InstanceKey, phase: Phase) -> str:
     return f"{kind} {key.seed} · {key.configuration_id[:6]}"
 
 
-def experiment_note() -> str:
-    """Return the description of an experiment: how to find what people ask for."""
-    return "\n".join(
-        [
-            "One **raysearch** search: a `search` run with the verdict and the report, one run per configuration,",
-            "one nested run per instance (a training with its own seed).",
-            "",
-            "| question | filter |",
-            "|---|---|",
-            "| the verdict and `report.html` | `tags.kind = 'search'` |",
-            "| configurations, best first (sort by `criterion`) | `tags.kind = 'configuration'` |",
-            "| how do the survivors spread | `tags.status IN ('winner', 'survivor')` |",
-            "| why was one dropped | `tags.status = 'eliminated'`, columns `criterion`, `cutoff`, `round` |",
-            "| which instances failed | `tags.status IN ('FAILED', 'DIVERGED')` |",
-            "| instances of one configuration | `tags.configuration = '<id>' AND tags.kind = 'instance'` |",
-        ]
-    )
-
-
 def search_note(verdict: Verdict) -> str:
     """Return the description of the search run: the verdict in a few lines and a table."""
     saved = verdict.n_exhaustive / verdict.n_instances if verdict.n_instances else float("nan")

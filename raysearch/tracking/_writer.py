@@ -53,6 +53,8 @@ class Writer:
         start = time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.05)
+            if self.backlog > 1 and time.monotonic() - start > 2:
+                self._warn("backlog", f"waiting for {self.backlog:,} records to be written to the tracker")
             silent = self._silent_since
             waited = 0.0 if silent is None else time.monotonic() - max(silent, start)
             if waited > self._patience_s:

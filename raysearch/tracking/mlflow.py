@@ -46,11 +46,13 @@ class _Session:
 class Mlflow:
     """Keeps every instance in MLflow; one background thread writes, the race never waits.
 
-    `uri`: tracking store or server; None is MLFLOW_TRACKING_URI, else MLflow's own `sqlite:///mlflow.db`.
-    `experiment`: MLflow experiment, None is the search's name. `weights`: whose instances' weights are uploaded,
-    `all`, `winner` or `none`. `curves`: a loss curve as CSV beside the metric. `register`: name under which the
-    winner's model is registered; None is the search's name, "" registers nothing. `timeout_s`: longest wait for one
-    answer of the server, and for a silent one at the end.
+    Args:
+        uri: tracking store or server; None is MLFLOW_TRACKING_URI, else MLflow's own `sqlite:///mlflow.db`.
+        experiment: MLflow experiment; None is the search's name.
+        weights: whose instances' weights are uploaded: `all`, `winner` or `none` (then there is no model either).
+        curves: keep a loss curve as CSV beside the metric.
+        register: name of the registered model; None is the search's name, "" registers nothing.
+        timeout_s: longest wait for one answer of the server, and for a silent one at the end; at least 1.
 
     Raises:
         ExperimentError: a setting has a bad value, or `uri` carries a password.
@@ -84,6 +86,11 @@ class Mlflow:
     def n_lost(self) -> int:
         """Number of records that could not be written; the journal has them."""
         return sum(session.writer.n_lost for session in self._open)
+
+    @property
+    def address(self) -> str:
+        """Where the open or last search is to be seen: a command to start, if any, and a link; empty before `open`."""
+        return "".join(session.search.runs.place.address for session in self._open)
 
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Connect, make the experiment and the search run; raises TrackingError before anything trains."""
@@ -157,8 +164,8 @@ class Mlflow:
         writer.put(search.conclude, verdict, _now_ms())
         for path in artifacts.values():
             writer.put(search.artifact, path)
+        writer.put(session.shelf.drop_all_but, winner)
         if self.weights == "winner":
-            session.shelf.drop_all_but(winner)
             for seed, path in session.shelf.kept(winner).items():
                 writer.put(search.weights, (winner, seed), path)
         if model is not None:

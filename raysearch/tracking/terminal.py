@@ -1,0 +1,179 @@
+"""The terminal as a tracker: a live view where the output is a terminal, plain lines at a calm pace elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from raysearch.errors import ExperimentError
+from raysearch.records import (
+    Configuration,
+    Eliminate,
+    InstanceResult,
+    Model,
+    Phase,
+    Progress,
+    Status,
+    Summary,
+    Train,
+    Verdict,
+)
+from raysearch.tracking import _words as words
+
+N_EVENTS = 5
+
+
+def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> RenderableType:
+    """Return the view of a moment of a race: title, bar, survivors, incumbent, what went wrong, last events."""
+    head = Table.grid(expand=True)
+    head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    head.add_column(justify="right", no_wrap=True)
+    head.add_row(Text(title, style="bold"), Text(words.stage(progress), style="bold cyan"))
+    bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    bar.add_column(ratio=1)
+    for _ in range(2):
+        bar.add_column(no_wrap=True)
+    total = max(progress.n_expected, progress.n_finished, 1)
+    bar.add_row(
+        ProgressBar(total=total, completed=progress.n_finished, width=None),
+        words.instances(progress),
+        words.times(progress),
+    )
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(no_wrap=True, overflow="ellipsis")
+    facts.add_row("survivors", f"{progress.n_survivors:,} of {progress.n_configurations:,} configurations")
+    facts.add_row("incumbent", words.incumbent(progress))
+    if trouble := words.trouble(progress):
+        facts.add_row("trouble", Text(trouble, style="yellow"))
+    lines = [Text(event, style="dim", no_wrap=True, overflow="ellipsis") for event in events]
+    return Group(head, bar, facts, *lines)
+
+
+class _Screen:
+    """What a terminal holds while a search is open."""
+
+    def __init__(self, console: Console, title: str, every_s: float) -> None:
+        self.console, self.title, self.every_s = console, title, every_s
+        self.progress: Progress | None = None
+        self.events: deque[str] = deque(maxlen=N_EVENTS)
+        self.wave: list[Eliminate] = []
+        self.phase = Phase.RACE
+        self.finished = False
+        self._received = self._last_line = time.monotonic()
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4)
+            self._live.start()
+        else:
+            self.say(title)
+
+    def say(self, text: str) -> None:
+        """Add an event: above the live view's fold, or as a line of its own."""
+        line = f"{time.strftime('%H:%M:%S')}  {text}"
+        if self._live is None:
+            with contextlib.suppress(OSError, ValueError):  # the reader of a pipe may have gone: the race goes on
+                print(line, file=self.console.file, flush=True)  # rich would end the process then
+            self._last_line = time.monotonic()
+        else:
+            self.events.append(line)
+
+    def show(self, progress: Progress) -> None:
+        """Take in a moment; in a terminal the view's own thread draws it, elsewhere a line follows now and then."""
+        self.end_wave(progress.n_survivors)
+        if progress.phase is not self.phase:
+            self.phase = progress.phase
+            self.say(f"confirmation of {words.incumbent(progress)} on fresh seeds")
+        self.progress, self._received = progress, time.monotonic()
+        if self._live is None and self._received - self._last_line >= self.every_s:
+            self.say(words.line(progress))
+
+    def close(self) -> None:
+        """Leave the last view standing and let the terminal go."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        elif self.progress is not None and not self.finished:
+            self.say(words.line(self.progress))
+
+    def end_wave(self, n_survivors: int) -> None:
+        """Tell of eliminations together: all of one look at the matrix are one event."""
+        if self.wave:
+            self.say(words.wave(self.wave, n_survivors))
+            self.wave = []
+
+    def _view(self) -> RenderableType:
+        if self.progress is None:
+            return render(Progress(0, 0, 0, 0, 0, 0), self.title, ["waiting for the first instances …"])
+        since = 0.0 if self.finished else time.monotonic() - self._received
+        left = None if self.finished else self.progress.remaining_s
+        now = dataclasses.replace(
+            self.progress,
+            elapsed_s=self.progress.elapsed_s + since,
+            remaining_s=None if left is None else max(0.0, left - since),
+        )
+        return render(now, self.title, tuple(self.events))
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Shows how a race goes. `every_s`: seconds between plain progress lines, at least 0."""
+
+    every_s: float = 5.0
+    _open: list[_Screen] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.every_s >= 0:
+            raise ExperimentError(f"every_s = {self.every_s} must be at least 0 seconds")
+
+    def open(self, search: dict[str, Any], run_dir: Path, file: IO[str] | None = None) -> None:
+        """Begin the view on `file`, standard output by default."""
+        self._open[:] = [_Screen(Console(file=file or sys.stdout), words.title(search), self.every_s)]
+
+    def started(self, train: Train) -> None:
+        """Shown by `progress`."""
+
+    def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
+        """Tell of an instance that failed for good."""
+        if result.status is Status.FAILED:
+            for screen in self._open:
+                screen.say(words.failure(result))
+
+    def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
+        """Shown by `progress`."""
+
+    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+        """Gather eliminations until the next `progress`."""
+        for screen in self._open:
+            screen.wave.append(elimination)
+
+    def progress(self, progress: Progress) -> None:
+        """Show a moment of the race."""
+        for screen in self._open:
+            screen.show(progress)
+
+    def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
+        """Tell the winner; the rest is the command's to print."""
+        for screen in self._open:
+            screen.end_wave(max(1, len(verdict.indistinguishable)))
+            screen.finished = True
+            screen.say(f"winner {words.named(verdict.winner)}")
+
+    def close(self) -> None:
+        """End the view."""
+        for screen in self._open:
+            screen.close()
+        self._open.clear()
