@@ -21,7 +21,7 @@ def differing(results: Results, names: list[str]) -> list[str]:
     return [key for key in results.varied if len({repr(p.get(key)) for p in parameters}) > 1]
 
 
-def short_labels(results: Results, names: list[str], width: int = 52) -> dict[str, str]:
+def short_labels(results: Results, names: list[str], width: int = 64) -> dict[str, str]:
     """Return a line for each of `names`: the start of its id and its values of the `differing` parameters."""
     keys = differing(results, names)
     values = {name: [text_of(p[k]) for k in keys if k in (p := results.parameters.get(name, {}))] for name in names}
@@ -40,7 +40,7 @@ def loss_boxes(results: Results, n: int = 8) -> plots.Figure | None:
     if len(fresh):
         rows[0] = (f"{labels[names[0]]}\nin the race", rows[0][1], plots.PALETTE[0])
         rows.insert(0, (f"{labels[names[0]]}\nconfirmed, fresh seeds", fresh, plots.PALETTE[0]))
-    figure, (axes,) = plots.canvas(11, 1.5 + 0.46 * len(rows))
+    figure, (axes,) = plots.canvas(plots.WIDE, 1.4 + 0.44 * len(rows))
     plots.boxes(axes, [losses for _, losses, _ in rows], [color for *_, color in rows], points=True)
     values = [float(results.criterion(losses)) for _, losses, _ in rows]
     axes.plot(values, range(len(rows)), "D", color=plots.INK, markersize=5, label=results.criterion_name)
@@ -85,7 +85,7 @@ def trajectories(results: Results, n: int = 8) -> plots.Figure | None:
     table = pd.DataFrame(list(results.rounds), columns=["round", "id", "value"])
     names = [name for name in results.finalists(n) if name in set(table["id"])]
     last = table[table["id"].isin(names)]
-    figure, (left, right) = plots.canvas(11, 4.7, 1, 2)
+    figure, (left, right) = plots.canvas(plots.WIDE, 5.2, 1, 2)
     _panel(left, results, table, table["value"].to_numpy(), names)
     cuts = [cut.cutoff for cut in results.eliminations if math.isfinite(cut.cutoff)]
     near = last["value"].to_numpy()
@@ -96,9 +96,9 @@ def trajectories(results: Results, n: int = 8) -> plots.Figure | None:
     handles, texts = right.get_legend_handles_labels()
     if handles:
         figure.legend(handles[::-1], texts[::-1], loc="outside lower center", ncols=9)
-    note = plots.beyond(int(np.isposinf(table.groupby("id")["value"].last()).sum()), "configurations")
-    plots.title(left, _trajectory_title(results, table), 58, note)
-    plots.title(right, f"The last {len(names)}, enlarged" if len(names) > 1 else "The last one, enlarged", 58)
+    note = plots.beyond(int(np.isposinf(table.groupby("id")["value"].last()).sum()), "configuration")
+    plots.title(left, _trajectory_title(results, table), 66, note)
+    plots.title(right, f"The last {len(names)}, enlarged" if len(names) > 1 else "The last one, enlarged", 66)
     return figure
 
 
@@ -145,7 +145,7 @@ def instances_per_step(results: Results, spent: Savings) -> plots.Figure | None:
     """Draw how many configurations trained their s-th instance, on a log axis, against exhaustive search."""
     if not spent.steps:
         return None
-    figure, (axes,) = plots.canvas(7.2, 4.2)
+    figure, (axes,) = plots.canvas()
     number = np.array([step.number for step in spent.steps])
     n = np.array([step.n_instances for step in spent.steps])
     end = max(spent.n_each, int(number[-1]))
@@ -167,7 +167,7 @@ def instances_per_step(results: Results, spent: Savings) -> plots.Figure | None:
     axes.legend(loc="upper right", ncols=2)
     plus = f", {spent.n_confirmation:,} of them to confirm" if spent.n_confirmation else ""
     head = f"{spent.n_instances:,} instances{plus}"
-    plots.title(axes, f"{head}: {spent.factor:.1f} times fewer than exhaustive" if spent.factor >= 1.05 else head, 66)
+    plots.title(axes, f"{head}: {spent.factor:.1f} times fewer than exhaustive" if spent.factor >= 1.05 else head, 60)
     return figure
 
 
@@ -188,7 +188,7 @@ def learning_curves(results: Results) -> plots.Figure | None:
     n_left = np.count_nonzero(~np.isnan(table), axis=1)
     enough = n_left >= max(len(curves) / 2, 1)  # quartiles of the few that trained longest would mislead
     q1, median, q3 = (np.asarray(quantile(table, q)) for q in (0.25, 0.5, 0.75))
-    figure, (axes,) = plots.canvas(7.2, 4.2)
+    figure, (axes,) = plots.canvas()
     finite = [np.column_stack([epochs[: len(c)], c])[np.isfinite(c)] for c in curves]
     plots.lines(axes, finite, width=0.7, alpha=0.25 + 0.5 / len(curves) ** 0.5)
     good = enough & np.isfinite(q3)
@@ -204,8 +204,8 @@ def learning_curves(results: Results) -> plots.Figure | None:
     axes.set_xlabel("epoch")
     axes.set_ylabel(plots.label(results.loss_label))
     axes.legend(loc="upper right")
-    note = plots.beyond(sum(not np.isfinite(c).all() for c in curves), "curves end")
-    plots.title(axes, _curve_title(median[good], len(curves), "confirmation" if len(fresh) else "race"), 66, note)
+    note = plots.beyond(sum(not np.isfinite(c).all() for c in curves), "curve")
+    plots.title(axes, _curve_title(median[good], len(curves), "confirmation" if len(fresh) else "race"), 60, note)
     return figure
 
 

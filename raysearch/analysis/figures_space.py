@@ -46,7 +46,7 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     if len(results.ids) < 2 or results.n_common < 1:
         return None
     values = {name: np.asarray(criterion(_common(results))) for name, criterion in SIX.items()}
-    figure, (axes,) = plots.canvas(7.2, 4.2)
+    figure, (axes,) = plots.canvas()
     finite = np.concatenate([v[np.isfinite(v)] for v in values.values()])
     for (name, row), color in zip(values.items(), plots.PALETTE, strict=False):
         x, share = _thin(row)
@@ -58,10 +58,10 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     axes.set_xlabel(plots.label(f"criterion x of {results.loss_label}"))
     axes.set_ylabel("configurations below x")
     axes.legend(loc="lower right")
-    note = plots.beyond(int(np.isposinf(values["max"]).sum()), "configurations with a max", "▶")
+    note = plots.beyond(int(np.isposinf(values["max"]).sum()), "max value", "▶")
     half = float(quantile(values["q3"], 0.5))
     each = f"{results.n_common} instance{'s' if results.n_common > 1 else ''}"
-    plots.title(axes, f"Half of {len(results.ids):,} configurations have q3 below {half:.3g} ({each} each)", 66, note)
+    plots.title(axes, f"Half of {len(results.ids):,} configurations have q3 below {half:.3g} ({each} each)", 60, note)
     return figure
 
 
@@ -77,7 +77,7 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     good = np.isfinite(level) & np.isfinite(spread)
     if good.sum() < 3:
         return None
-    figure, (axes,) = plots.canvas(7.2, 4.2)
+    figure, (axes,) = plots.canvas()
     axes.plot(level[good], spread[good], ".", color=plots.GREY, ms=4, alpha=0.5, rasterized=True)
     rows = [results.ids.index(name) for name in results.finalists(n)]
     rows = [row for row in rows if good[row]]
@@ -88,10 +88,10 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     axes.set_xlabel(plots.label(f"level: median of {results.loss_label}"))
     axes.set_ylabel("spread: interquartile range")
     axes.legend(loc="lower right")
-    note = plots.beyond(int((~good).sum()), "configurations", "▶")
+    note = plots.beyond(int((~good).sum()), "configuration", "▶")
     rho = float(np.corrcoef(_ranks(level[good]), _ranks(spread[good]))[0, 1]) if np.ptp(spread[good]) > 0 else 0.0
     grows = "grows with" if rho > 0.3 else "falls with" if rho < -0.3 else "hardly depends on"
-    plots.title(axes, f"Spread {grows} level: rank correlation {rho:.2f} ({results.n_common} instances each)", 66, note)
+    plots.title(axes, f"Spread {grows} level: rank correlation {rho:.2f} ({results.n_common} instances each)", 60, note)
     return figure
 
 
@@ -117,18 +117,22 @@ def effects(results: Results) -> dict[str, tuple[float, list[tuple[str, Array]]]
 
 
 def _groups(column: pd.Series[Any], n_most: int = 8) -> list[tuple[str, NDArray[np.intp]]]:
-    texts = np.array([text_of(value) if value is not None else "not used" for value in column])
-    kinds = list(dict.fromkeys(texts))
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
-    if numeric and len(kinds) <= n_most:
-        kinds.sort(key=float)
-    elif numeric:  # a continuous parameter: five bins with equally many configurations
-        numbers = column.to_numpy(dtype=float)
-        bins = pd.qcut(numbers, 5, duplicates="drop")
-        return [(f"≤ {b.right:.3g}", np.flatnonzero(bins.codes == k)) for k, b in enumerate(bins.categories)]
+    """Return the rows of each value of a parameter: numbers in order, five bins of them where there are many."""
+    used = np.array([value is not None for value in column])
+    values = [value for value in column if value is not None]
+    texts = np.array([text_of(value) if value is not None else "" for value in column], dtype=object)
+    kinds = list(dict.fromkeys(texts[used].tolist()))
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if len(kinds) > n_most:
+            bins = pd.qcut(np.array(values, dtype=float), 5, duplicates="drop")
+            names = np.array([f"≤ {interval.right:.3g}" for interval in bins.categories])
+            texts[used], kinds = names[bins.codes], list(dict.fromkeys(names.tolist()))
+        else:
+            kinds.sort(key=float)
     elif len(kinds) > n_most:
         kinds = sorted(kinds, key=lambda kind: -int((texts == kind).sum()))[:n_most]
-    return [(str(kind), np.flatnonzero(texts == kind)) for kind in kinds]
+    groups = [(kind, np.flatnonzero(used & (texts == kind))) for kind in kinds]
+    return groups if used.all() else [*groups, ("not used", np.flatnonzero(~used))]
 
 
 def _explained(ranks: Array, groups: list[tuple[str, NDArray[np.intp]]]) -> float:
@@ -149,7 +153,7 @@ def parameter_effects(results: Results, n: int = 6) -> plots.Figure | None:
     chosen = list(found.items())[:n]
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure, grid = plots.canvas(11, 0.9 + rows * 2.3, rows, columns)
+    figure, grid = plots.canvas(plots.WIDE, 0.9 + rows * 2.3, rows, columns)
     everything = np.concatenate([values for _, (_, groups) in chosen for _, values in groups])
     for axes, (name, (share, groups)) in zip(grid, chosen, strict=False):
         plots.boxes(axes, [values for _, values in groups], [plots.PALETTE[0]] * len(groups))

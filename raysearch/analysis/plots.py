@@ -19,18 +19,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from raysearch.analysis.savings import count
 from raysearch.criteria._statistics import quantile
 
 __all__ = [
     "GREY",
     "INK",
     "PALETTE",
+    "WIDE",
     "Axes",
     "Figure",
+    "adapts",
     "beyond",
     "boxes",
     "canvas",
@@ -52,6 +56,8 @@ INK = "#1f2430"
 """Text and axes; an SVG inlined in a page takes the page's own colour in its place."""
 GREY = "#8d95a3"
 """What is out of the race."""
+WIDE = 13.6
+"""Width in inches of a figure across the page; the usual one takes half of it."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -97,7 +103,7 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 @styled
-def canvas(width: float = 7.2, height: float = 4.2, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def canvas(width: float = 6.5, height: float = 4.0, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Return an empty figure of `width` x `height` inches and its `rows * columns` axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -148,8 +154,8 @@ def shown(values: ArrayLike, fences: float = 0.0) -> tuple[float, float]:
 
 
 def beyond(n: int, noun: str, arrow: str = "▲") -> str:
-    """Return the note that `n` values are +inf and lie beyond the edge that `arrow` points to; nothing for 0."""
-    return f"{arrow} {n:,} {noun} at +inf (diverged or failed)" if n else ""
+    """Return the note that `n` of a `noun` are +inf, beyond the edge that `arrow` points to; nothing for 0."""
+    return f"{arrow} {count(n, noun)} at +inf (diverged or failed)" if n else ""
 
 
 def count_axis(axes: Axes, which: str = "x", n_ticks: int = 9) -> None:
@@ -193,6 +199,11 @@ def boxes(axes: Axes, groups: Sequence[NDArray[np.float64]], colors: Sequence[st
     axes.tick_params(axis="y", length=0)
 
 
+def adapts(figure: Figure) -> bool:
+    """Tell whether `figure` is drawn on a `canvas`: without paper of its own, its text takes a page's colour."""
+    return to_rgba(figure.get_facecolor())[3] == 0
+
+
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """Return `figure` as a PNG on white, e.g. for a tracker's artifacts."""
     stream = io.BytesIO()
@@ -223,7 +234,7 @@ def svg(figure: Figure, salt: str, dpi: int = 130) -> str:
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", text, flags=re.S)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
     # axes and patches carry plain ids such as axes_1, the same in every figure of the page
-    text = re.sub(r'<g id="[a-zA-Z0-9_.]+">', "<g>", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     head, rest = text.split(">", 1)
     head = re.sub(r' (width|height|version)="[^"]*"', "", head)
     return head + ' class="plot">' + rest.replace(INK, "currentColor").strip()

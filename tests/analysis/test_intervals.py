@@ -23,12 +23,12 @@ def test_mean_of_many_normal_losses_agrees_with_students_interval():
 @pytest.mark.parametrize(("criterion", "truth"), [(Mean(), 1.4), (Median(), stats.gamma(2, scale=0.7).median())])
 def test_nine_of_ten_intervals_at_90_percent_cover_the_truth(criterion, truth):
     rng = np.random.default_rng(3)
-    n, covered = 200, 0
+    n, covered = 120, 0
     for _ in range(n):
-        interval = confidence_interval(rng.gamma(2, 0.7, 60), criterion, rng, level=0.9, n_resamples=400)
+        interval = confidence_interval(rng.gamma(2, 0.7, 60), criterion, rng, level=0.9, n_resamples=300)
         covered += interval.low <= truth <= interval.high
-    # binomial: 200 draws at .9 lie within .845 and .95 in 99 of 100 runs; the skew costs a little
-    assert 0.84 <= covered / n <= 0.96
+    # binomial: 120 draws at .9 lie within .825 and .967 in 99 of 100 runs; the generator is fixed
+    assert 0.825 <= covered / n <= 0.967
 
 
 def test_same_generator_same_interval():
