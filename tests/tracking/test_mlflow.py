@@ -1,0 +1,316 @@
+"""MLflow: what a search looks like there, that writing twice changes nothing, and a server that is not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.errors import ExperimentError, TrackingError
+from raysearch.records import Phase, Status
+from raysearch.tracking.mlflow import Mlflow
+
+# MLflow's own use of SQLAlchemy
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+KINDS = ("search", "configuration", "instance")
+
+
+@pytest.fixture(scope="module")
+def told(make_race: Any, make_store: Any, tmp_path_factory: Any) -> dict[str, Any]:
+    """One whole search in a fresh sqlite store, and its runs by kind."""
+    folder = tmp_path_factory.mktemp("search")
+    tracker, race = Mlflow(uri=make_store(folder)), make_race()
+    verdict = race.run(tracker, folder)
+    return {"tracker": tracker, "race": race, "verdict": verdict, "folder": folder, **runs_of(folder)}
+
+
+def client_of(folder: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def runs_of(folder: Path, experiment: str = "small") -> dict[str, Any]:
+    client = client_of(folder)
+    found = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([found.experiment_id], max_results=5000)
+    by_kind = {kind: [run for run in runs if run.data.tags["kind"] == kind] for kind in KINDS}
+    return {**by_kind, "client": client, "experiment": found}
+
+
+def test_every_configuration_and_instance_has_its_run(told: dict[str, Any]) -> None:
+    race = told["race"]
+    assert len(told["search"]) == 1
+    assert {run.data.tags["raysearch.configuration"] for run in told["configuration"]} == {
+        configuration.id for configuration in race.configurations
+    }
+    keys = {(r.data.tags["raysearch.configuration"], int(r.data.tags["raysearch.seed"])) for r in told["instance"]}
+    assert keys == {(key.configuration_id, key.seed) for key in race.results}
+    assert len(told["instance"]) == len(race.results)
+    assert (told["tracker"].backlog, told["tracker"].n_lost) == (0, 0)
+
+
+def test_instances_nest_under_their_configuration(told: dict[str, Any]) -> None:
+    parents = {run.info.run_id: run.data.tags["raysearch.configuration"] for run in told["configuration"]}
+    for run in told["instance"]:
+        assert parents[run.data.tags["mlflow.parentRunId"]] == run.data.tags["raysearch.configuration"]
+
+
+def test_an_instance_has_its_parameters_losses_and_times(told: dict[str, Any]) -> None:
+    results = {(key.configuration_id, key.seed): result for key, result in told["race"].results.items()}
+    for run in told["instance"]:
+        configuration, seed = run.data.params["configuration"], run.data.params["seed"]
+        result = results[configuration, int(seed)]
+        assert run.data.tags["status"] == str(result.status)
+        assert run.data.params["phase"] == ("confirmation" if int(seed) >= 1000 else "race")
+        assert {"conv", "lr", "net.depth"} <= set(run.data.params)
+        assert run.info.end_time - run.info.start_time == round(1000 * result.seconds)
+        if result.status is Status.COMPLETE:
+            assert run.data.metrics["final_loss"] == result.loss
+            assert run.data.metrics["test_loss"] == result.test_loss
+            assert run.data.metrics["ece"] == 0.1
+            assert run.data.params["node"] == "10.0.0.1"
+            assert run.info.status == "FINISHED"
+
+
+def test_the_loss_curve_is_a_metric_and_a_table(told: dict[str, Any]) -> None:
+    run = next(run for run in told["instance"] if run.data.tags["status"] == "COMPLETE")
+    key = (run.data.params["configuration"], int(run.data.params["seed"]))
+    curve = next(r.curve for k, r in told["race"].results.items() if (k.configuration_id, k.seed) == key)
+    points = told["client"].get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in points] == list(enumerate(curve, start=1))
+    table = Path(told["client"].download_artifacts(run.info.run_id, "loss_curve.csv")).read_text().splitlines()
+    assert table[0] == "epoch,loss"
+    assert len(table) == len(curve) + 1
+
+
+def test_diverged_and_failed_instances_stay_visible(told: dict[str, Any]) -> None:
+    by_status = {run.data.tags["status"]: run for run in told["instance"]}
+    diverged, failed = by_status["DIVERGED"], by_status["FAILED"]
+    assert diverged.info.status == "FINISHED"
+    assert math.isnan(diverged.data.metrics["final_loss"]), "+inf would be 1.8e308 in MLflow's charts"
+    assert len(told["client"].get_metric_history(diverged.info.run_id, "loss")) == 3, "the finite epochs"
+    assert failed.info.status == "FAILED"
+    assert failed.data.metrics["attempt"] == 3
+    assert failed.data.tags["error"] == "ValueError: bad shape (3, 4)"
+    error = Path(told["client"].download_artifacts(failed.info.run_id, "error.txt")).read_text()
+    assert error.startswith("Traceback")
+
+
+def test_a_configuration_shows_its_rounds_and_its_end(told: dict[str, Any]) -> None:
+    eliminations = {e.configuration_id: e for e in told["race"].eliminations}
+    for run in told["configuration"]:
+        configuration = run.data.tags["raysearch.configuration"]
+        rounds = [point.step for point in told["client"].get_metric_history(run.info.run_id, "criterion")]
+        assert rounds == list(range(1, len(rounds) + 1))
+        assert run.info.status == "FINISHED"
+        if configuration == told["verdict"].winner.id:
+            assert run.data.tags["status"] == "winner"
+            assert run.data.metrics["confirmation_criterion"] == told["verdict"].confirmation.criterion
+            assert run.data.metrics["confirmation_n_instances"] == 5
+            assert run.data.metrics["q3"] == told["verdict"].race.q3
+        else:
+            event = eliminations[configuration]
+            assert run.data.tags["status"] == "eliminated"
+            assert run.data.metrics["round"] == event.round == rounds[-1]
+            assert run.data.metrics["cutoff"] == event.cutoff
+    assert {"conv", "lr", "net.depth", "configuration"} == set(told["configuration"][0].data.params)
+
+
+def test_the_search_run_carries_the_verdict_and_the_report(told: dict[str, Any]) -> None:
+    run, client = told["search"][0], told["client"]
+    assert run.data.params["rule.name"] == "halving"
+    assert run.data.metrics["n_exhaustive"] == 400
+    assert run.data.metrics["confirmation_median"] == told["verdict"].confirmation.median
+    assert run.data.tags["winner"] == told["verdict"].winner.id in run.data.tags["mlflow.note.content"]
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        "experiment.json",
+        "report.html",
+        "verdict.json",
+    }
+    verdict = json.loads(Path(client.download_artifacts(run.info.run_id, "verdict.json")).read_text())
+    assert verdict["winner"]["id"] == told["verdict"].winner.id
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "survivors")] == [1, 2, 3, 4]
+
+
+def test_only_the_winner_keeps_weights(told: dict[str, Any]) -> None:
+    winner = told["verdict"].winner.id
+    for run in told["instance"]:
+        files = {file.path for file in told["client"].list_artifacts(run.info.run_id)}
+        assert ("weights.safetensors" in files) == (run.data.params["configuration"] == winner)
+    confirmation = next(run for run in told["instance"] if run.data.params["phase"] == "confirmation")
+    content = Path(told["client"].download_artifacts(confirmation.info.run_id, "weights.safetensors")).read_bytes()
+    assert content == f"{winner} {confirmation.data.params['seed']}".encode()
+    assert [folder.name for folder in (told["folder"] / "weights").iterdir()] == [winner]
+
+
+def test_the_description_links_views_that_mlflow_can_answer(told: dict[str, Any]) -> None:
+    tags, client = told["experiment"].tags, told["client"]
+    views = re.findall(r"viewStateShareKey=(\w+)", tags["mlflow.note.content"])
+    assert len(views) >= 5
+    counts = {}
+    for view in views:
+        state = json.loads(tags[f"mlflow.sharedViewState.{view}"])
+        direction = "ASC" if state["orderByAsc"] else "DESC"
+        order = [f"{state['orderByKey']} {direction}"]
+        found = client.search_runs([told["experiment"].experiment_id], state["searchFilter"], order_by=order)
+        counts[view] = len(found)
+        for column in state["selectedColumns"]:
+            group, name = re.fullmatch(r"(\w+)\.`(.+)`", column).groups()  # type: ignore[union-attr]
+            assert any(name in getattr(run.data, group) for run in found), f"{view}: no run has {column}"
+    assert counts["configurations"] == 8
+    assert counts["survivors"] == 1
+    assert counts["eliminated"] == 7
+    assert counts["failed"] == 2
+
+
+def test_the_place_is_left_in_the_run_directory(told: dict[str, Any]) -> None:
+    place = json.loads((told["folder"] / "mlflow.json").read_text())
+    assert place["experiment"] == "small"
+    assert told["search"][0].data.tags["raysearch.run"] == place["search"]
+    assert told["tracker"].address.startswith("mlflow ui --backend-store-uri sqlite:///")
+
+
+def snapshot(folder: Path) -> list[Any]:
+    """Everything of every run but the time of the last change."""
+    found = runs_of(folder)
+    rows = []
+    for kind in KINDS:
+        for run in found[kind]:
+            history = {
+                name: [
+                    (p.step, repr(p.value), p.timestamp)
+                    for p in found["client"].get_metric_history(run.info.run_id, name)
+                ]
+                for name in sorted(run.data.metrics)
+            }
+            files = sorted(file.path for file in found["client"].list_artifacts(run.info.run_id))
+            rows.append(
+                (run.info.run_id, run.info.status, run.info.end_time, run.data.params, run.data.tags, history, files)
+            )
+    return sorted(rows, key=lambda row: str(row[0]))
+
+
+def test_telling_all_again_changes_nothing(make_race: Any, make_store: Any, tmp_path: Path) -> None:
+    uri = make_store(tmp_path)
+    make_race(n=4, confirm=2).run(Mlflow(uri=uri), tmp_path)
+    before = [(*row[:2], *row[3:]) for row in snapshot(tmp_path)]
+    make_race(n=4, confirm=2).run(Mlflow(uri=uri), tmp_path)
+    after = [(*row[:2], *row[3:]) for row in snapshot(tmp_path)]
+    assert after == before
+
+
+def test_a_search_that_broke_off_is_completed(make_race: Any, make_store: Any, tmp_path: Path) -> None:
+    """As after a SIGKILL: some runs are there, one of them open and empty."""
+    uri = make_store(tmp_path)
+    first, race = Mlflow(uri=uri), make_race(n=4, confirm=2)
+    first.open({"name": "small"}, tmp_path)
+    for configuration in race.configurations[:2]:
+        race.train(first, configuration, 0)
+    first.close()
+    broken = runs_of(tmp_path)
+    assert broken["search"][0].info.status == "KILLED"
+    client, victim = broken["client"], broken["configuration"][0]
+    client.create_run(
+        broken["experiment"].experiment_id,
+        tags={
+            "kind": "instance",
+            "mlflow.parentRunId": victim.info.run_id,
+            "raysearch.run": victim.data.tags["raysearch.run"],
+            "raysearch.configuration": race.configurations[0].id,
+            "raysearch.seed": "1",
+        },
+    )
+    whole = make_race(n=4, confirm=2)
+    whole.run(Mlflow(uri=uri), tmp_path)
+    found = runs_of(tmp_path)
+    assert len(found["search"]) == 1
+    assert found["search"][0].info.status == "FINISHED"
+    assert len(found["configuration"]) == 4
+    assert len(found["instance"]) == len(whole.results)
+    assert all("seconds" in run.data.metrics for run in found["instance"])
+
+
+def test_weights_of_all_go_to_mlflow_and_leave_the_disk(make_race: Any, make_store: Any, tmp_path: Path) -> None:
+    race = make_race(n=2, confirm=1)
+    verdict = race.run(Mlflow(uri=make_store(tmp_path), weights="all"), tmp_path)
+    found = runs_of(tmp_path)
+    for run in found["instance"]:
+        assert "weights.safetensors" in {file.path for file in found["client"].list_artifacts(run.info.run_id)}
+    kept = [path.relative_to(tmp_path / "weights") for path in (tmp_path / "weights").rglob("*.safetensors")]
+    assert kept == [Path(verdict.winner.id, "1000.safetensors")], "the confirmation instance, for the model"
+
+
+def test_default_store_is_what_a_bare_mlflow_ui_shows(
+    make_race: Any, make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_store(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = Mlflow(weights="none")
+    make_race(n=2, confirm=0).run(tracker, tmp_path)
+    assert len(runs_of(tmp_path)["configuration"]) == 2
+    assert tracker.address.startswith("mlflow ui  and open http://127.0.0.1:5000/#/experiments/1/runs")
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ, "our limits are taken back"
+
+
+def test_the_environment_chooses_the_store(make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", make_store(tmp_path))
+    tracker = Mlflow()
+    tracker.open({"name": "small"}, tmp_path)
+    tracker.close()
+    assert len(runs_of(tmp_path)["search"]) == 1
+
+
+def test_an_experiment_that_was_deleted_or_described_is_taken_as_it_is(make_store: Any, tmp_path: Path) -> None:
+    uri, client = make_store(tmp_path), client_of(tmp_path)
+    made = client.create_experiment("mine", tags={"mlflow.note.content": "my words"})
+    client.delete_experiment(made)
+    tracker = Mlflow(uri=uri, experiment="mine")
+    tracker.open({"name": "small"}, tmp_path)
+    tracker.close()
+    found = client.get_experiment(made)
+    assert found.lifecycle_stage == "active"
+    assert found.tags["mlflow.note.content"] == "my words"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"weights": "best"}, "Known: all, none, winner"),
+        ({"timeout_s": 0}, "timeout_s = 0 must be at least 1"),
+        ({"uri": "http://me:secret@host"}, "carries a password"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ExperimentError, match=re.escape(text)) as caught:
+        Mlflow(**settings)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("http://127.0.0.1:9", "tracking server http://127.0.0.1:9 cannot be reached"),
+        ("postgresql://me:secret@127.0.0.1:9/runs", "MLflow cannot use postgresql://127.0.0.1:9/runs"),
+        ("sqlite:////proc/none/mlflow.db", "MLflow cannot use sqlite:////proc/none/mlflow.db"),
+    ],
+)
+def test_a_store_that_is_not_there_is_named_at_once(
+    uri: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=re.escape(text)) as caught:
+        Mlflow(timeout_s=2).open({"name": "x"}, tmp_path)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+def test_use_before_open_is_an_error(make_race: Any) -> None:
+    with pytest.raises(TrackingError, match="call open"):
+        make_race().train(Mlflow(), make_race().configurations[0], 0, Phase.RACE)
