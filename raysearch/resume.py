@@ -13,10 +13,9 @@ from raysearch.events import Event
 from raysearch.experiment import Experiment, from_data
 from raysearch.journal import Journal, read
 from raysearch.race import Race
-from raysearch.run import Parts, SearchResult, build, carry_out, make_race, opened
+from raysearch.run import Parts, SearchResult, build, carry_out, make_race, opened, trackers
 from raysearch.run_directory import RunDirectory
 from raysearch.tracking import Tracker
-from raysearch.tracking.several import Trackers
 
 _CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking")
 
@@ -47,7 +46,7 @@ def resume(
         parts = build(experiment, _workload(experiment, workload))
         parts.executor.check()
         data = experiment.model_dump(mode="json")
-        with opened(Trackers([parts.tracker, *watchers]), data, directory) as tracker:
+        with opened(trackers(parts, watchers), data, directory) as tracker:
             race = make_race(parts, journal)
             race.replay(events)
             journal.append({"event": "resume", "experiment": data})

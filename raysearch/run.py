@@ -119,12 +119,18 @@ def run(
     with Journal(directory.journal) as journal:
         data = _plain(experiment)
         directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
-        with opened(Trackers([parts.tracker, *watchers]), data, directory) as tracker:
+        with opened(trackers(parts, watchers), data, directory) as tracker:
             journal.append(
                 {"event": "start", "version": VERSION, "raysearch": raysearch.__version__, "experiment": data}
             )
             race = make_race(parts, journal)
             return carry_out(parts, race, tracker, directory)
+
+
+def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
+    """Return the experiment's tracker, those who watch, and what the executor exports to its own monitoring."""
+    gauges = getattr(parts.executor, "gauges", None)
+    return Trackers([parts.tracker, *watchers, *([] if gauges is None else [gauges(parts.tracker)])])
 
 
 def make_race(parts: Parts, journal: Journal | None) -> Race:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Submit a search to a running Ray cluster as a job. usage: submit.sh RUN_DIR FILE [options of raysearch run]
+# Submit a search to a running Ray cluster as a job. usage: submit.sh RUN_DIR FILE [--set key=value ...]
 # RUN_DIR is a directory of the head; FILE is relative to the current directory, which is uploaded.
 set -euo pipefail
-[ "$#" -ge 2 ] || { echo "usage: submit.sh RUN_DIR FILE [options of raysearch run]" >&2; exit 2; }
+[ "$#" -ge 2 ] || { echo "usage: submit.sh RUN_DIR FILE [--set key=value ...]" >&2; exit 2; }
 address=${RAYSEARCH_JOBS:-http://127.0.0.1:8265}
 [ -n "${MLFLOW_TRACKING_URI:-}" ] ||
     echo "MLFLOW_TRACKING_URI is not set: unless the head has it, the runs go to the job's own directory, which is temporary" >&2

@@ -13,6 +13,7 @@ from typing import Any
 
 from raysearch.errors import ResourceError
 from raysearch.execution.conductor import Conductor
+from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
 _SETTINGS = {
@@ -114,6 +115,12 @@ class RayTune:
             shutil.rmtree(storage, ignore_errors=True)
         if conductor.failure is not None:
             raise conductor.failure
+
+    def gauges(self, tracker: Tracker) -> Tracker:
+        """Return a tracker that exports the race's gauges with Ray's own metrics, `tracker`'s backlog among them."""
+        from raysearch.execution.ray_metrics import Gauges
+
+        return Gauges(self.cpus, self.gpus, lambda: getattr(tracker, "backlog", 0))
 
     def _n_slots(self, has: dict[str, float]) -> int:
         by_cpu = has.get("CPU", 0) / self.cpus if self.cpus else float("inf")
