@@ -15,6 +15,7 @@ from raysearch.state import State
 from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
+_PROGRESS_EVERY_S = 0.1
 _HOPELESS = 5
 """So many failed instances, and no other, end a search: its workload is broken, not its configurations."""
 
@@ -35,6 +36,7 @@ class Conductor:
         self._n_eliminations = len(race.state.eliminations)
         self._n_cuts = len(race.state.cuts)
         self._started = time.monotonic()
+        self._next_progress = self._started
         self._told_before = race.state.counts["told"]
 
     def ask(self, n: int = 1) -> list[Train] | Signal:
@@ -66,6 +68,12 @@ class Conductor:
         """Return whether nobody waits any more for an instance."""
         return self.race.state.superfluous(key)
 
+    @property
+    def n_decisions(self) -> int:
+        """Number of cuts and verdicts so far; only when it grows can running instances become superfluous."""
+        state = self.race.state
+        return len(state.cuts) + (state.verdict is not None) + state.wave
+
     def progress(self) -> Progress:
         """Return this moment of the race, with the times of this driver."""
         return progress(self.race, time.monotonic() - self._started, self._told_before)
@@ -84,7 +92,9 @@ class Conductor:
         state = self.race.state
         self.tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
         self._pass_on_news()
-        self.tracker.progress(self.progress())
+        if time.monotonic() >= self._next_progress or self.race.done:
+            self._next_progress = time.monotonic() + _PROGRESS_EVERY_S
+            self.tracker.progress(self.progress())
 
     def _pass_on_news(self) -> None:
         state = self.race.state

@@ -62,8 +62,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             return
         for key in RESULTS, FAILURE:  # Tune keeps the last result for ever, weights included, if it is not taken out
             trial.last_result.pop(key, None)
+        n_decisions = self.conductor.n_decisions
         self._tell(block, result, curve)
-        self._stop_superfluous(tune_controller)
+        if self.conductor.n_decisions > n_decisions:
+            self._stop_superfluous(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Keep the error's text for the searcher, which alone hears whether Tune gives the trial up."""

@@ -1,0 +1,144 @@
+"""Executor `replay`: answers from recorded losses, with simulated workers and a simulated clock.
+
+It judges a rule in seconds: how many instances it needs, how long a cluster would take, how busy its workers are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.errors import ExperimentError
+from raysearch.execution.conductor import Conductor
+from raysearch.frame import read_parquet
+from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, Train
+from raysearch.state import State
+from raysearch.workloads import Workload
+
+Answer = Callable[[State, InstanceKey], InstanceResult]
+"""The recorded result of an instance; its `seconds` are what the simulated clock counts."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulated cluster did. Times in simulated seconds."""
+
+    n_workers: int
+    n_instances: int
+    makespan_s: float
+    busy_s: float
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the workers' time spent on instances, from 0 to 1."""
+        return self.busy_s / (self.n_workers * self.makespan_s) if self.makespan_s else 1.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Replays the instances of an earlier search, e.g. to try other rules on them without training anything.
+
+    Args:
+        table: an `instances.parquet` that holds every (configuration, instance) the race will ask for.
+        n_workers: simulated slots.
+    """
+
+    table: str
+    n_workers: int = 1
+    simulations: list[Simulation] = field(default_factory=list, init=False, compare=False, repr=False)
+    """What came of each `run`, for those who call it from Python."""
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible cluster."""
+        if self.n_workers < 1:
+            raise ValueError(f"n_workers must be at least 1, got {self.n_workers}")
+
+    def check(self) -> None:
+        """Raise ExperimentError if there is no such table."""
+        if not Path(self.table).is_file():
+            raise ExperimentError(f"there is no table {self.table!r}: name the instances.parquet of a finished search")
+
+    def run(self, conductor: Conductor, workload: Workload) -> None:
+        """Answer what the race asks for; raises ExperimentError for an instance that the table does not hold."""
+        self.simulations.append(simulate(conductor, recorded(Path(self.table)), self.n_workers))
+
+
+def recorded(path: Path) -> Answer:
+    """Return the answers that a table of instances holds, by configuration, phase and number of the instance."""
+    rows = {
+        (row.configuration_id, row.phase, row.instance): row
+        for row in read_parquet(path).itertuples(index=False)
+        if not math.isnan(row.loss)
+    }
+
+    def answer(state: State, key: InstanceKey) -> InstanceResult:
+        phase, index = state.seeds.index(key.seed)
+        row = rows.get((key.configuration_id, phase.value, index))
+        if row is None:
+            raise ExperimentError(
+                f"{path} holds no {phase.value} instance {index} of configuration {key.configuration_id}; it was "
+                "recorded from another space or by a rule that asked for fewer instances"
+            )
+        test_loss = None if math.isnan(row.test_loss) else row.test_loss
+        return InstanceResult.of(key, row.loss, seconds=row.seconds, test_loss=test_loss, curve=tuple(row.curve))
+
+    return answer
+
+
+def of_matrix(losses: NDArray[np.float64], seconds: NDArray[np.float64] | float = 1.0) -> Answer:
+    """Return the answers of a matrix `(n_configurations, n_instances)`, rows in the order of the pool.
+
+    Confirmation instances are its last columns, from the end.
+    """
+    durations = np.broadcast_to(np.asarray(seconds, dtype=np.float64), losses.shape)
+
+    def answer(state: State, key: InstanceKey) -> InstanceResult:
+        phase, index = state.seeds.index(key.seed)
+        cell = state.pool.rows[key.configuration_id], index if phase is Phase.RACE else -1 - index
+        return InstanceResult.of(key, float(losses[cell]), seconds=float(durations[cell]))
+
+    return answer
+
+
+def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation:
+    """Carry a race out on `n_workers` simulated workers and return how busy they were.
+
+    A block occupies one worker for the sum of its instances' seconds; superfluous blocks end at once.
+    """
+    conductor.n_slots = n_workers
+    state = conductor.race.state
+    running: list[tuple[float, int, Train, float]] = []
+    now, busy, n_started = 0.0, 0.0, 0
+    while True:
+        free = n_workers - len(running)
+        answered = conductor.ask(free) if free else []
+        if answered is DONE and not running:
+            return Simulation(n_workers, n_started, now, busy)
+        for train in answered if not isinstance(answered, Signal) else ():
+            seconds = sum(answer(state, key).seconds for key in train.keys)
+            n_started += len(train.keys)
+            heapq.heappush(running, (now + seconds, n_started, train, now))
+        now, _, train, since = heapq.heappop(running)
+        busy += now - since
+        n_decisions = conductor.n_decisions
+        for key in train.keys:
+            conductor.tell(answer(state, key))
+        if conductor.n_decisions > n_decisions:
+            busy += _stop_superfluous(conductor, running, now)
+
+
+def _stop_superfluous(conductor: Conductor, running: list[tuple[float, int, Train, float]], now: float) -> float:
+    """End the blocks that nobody waits for and return the time spent on them."""
+    stale = [entry for entry in running if all(conductor.superfluous(key) for key in entry[2].keys)]
+    for entry in stale:
+        running.remove(entry)
+        for key in entry[2].keys:
+            conductor.stop(key)
+    heapq.heapify(running)
+    return sum(now - entry[3] for entry in stale)
