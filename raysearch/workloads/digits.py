@@ -15,6 +15,7 @@ from raysearch.recipe import Recipe, check_names
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
 from raysearch.workloads._digits import Classifier
+from raysearch.workloads._probabilities import softmax
 from raysearch.workloads._sources import check_vary, sources
 
 _LOSSES = ("cross_entropy", "error")
@@ -132,9 +133,8 @@ class Digits:
         """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
         from raysearch import training
 
-        logits = training.answer(Classifier.of(parameters).network(), weights, np.asarray(inputs, dtype=np.float32))
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        network = Classifier.of(parameters).network()
+        return softmax(training.answer(network, weights, np.asarray(inputs, dtype=np.float32)))
 
     def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Return a few test images, `(5, 8, 8)`."""

@@ -1,0 +1,187 @@
+"""ResNet-18 variants on a local copy of CIFAR-10 in its binary format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, WorkloadError, unknown
+from raysearch.recipe import Recipe, check_names, require_numbers
+from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.workloads import Report
+from raysearch.workloads._probabilities import softmax
+from raysearch.workloads._sources import check_vary, sources
+
+_TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+_TEST_FILE = "test_batch.bin"
+_RECORD = 1 + 3 * 32 * 32  # one label byte, then red, green and blue, row by row
+_DEFAULTS: dict[str, Any] = {"width": 64, "blocks": 2, "dropout": 0.0, "flip": True}
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """ResNets that name the object in an image; the loss is 1 - accuracy, or cross entropy (nats), on validation.
+
+    The space may name width, blocks, dropout, flip (defaults 64, 2, 0, true: ResNet-18) and the fields of `Recipe`.
+
+    Args:
+        folder: holds data_batch_1.bin ... data_batch_5.bin and test_batch.bin (the "binary version" of the data set).
+        loss: what steers the race, `error` (1 - accuracy) or `cross_entropy`; training minimises cross entropy.
+        n_train: examples in an instance's training sample; None is nine tenths of what validation leaves.
+        n_validation: training examples set aside to steer the race.
+        epochs: passes over the training sample.
+        vary: what differs between seeds: `weights`, `sample` or `both`.
+        patience: end an instance after so many epochs without a better validation loss; None never does.
+        split_seed: of the split into validation and pool.
+        n_threads: of torch, per instance.
+        device: `auto`, `cpu` or `cuda`.
+
+    Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (data and format).
+    """
+
+    folder: str
+    loss: str = "error"
+    n_train: int | None = None
+    n_validation: int = 5000
+    epochs: int = 30
+    vary: str = "both"
+    patience: int | None = None
+    split_seed: int = 0
+    n_threads: int = 1
+    device: str = "auto"
+
+    constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of range."""
+        if self.loss not in ("error", "cross_entropy"):
+            raise unknown("loss of cifar10", self.loss, ("error", "cross_entropy"))
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise unknown("device of cifar10", self.device, ("auto", "cpu", "cuda"))
+        check_vary(self.vary)
+        for name in ("n_validation", "epochs", "n_threads"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"cifar10: {name} = {getattr(self, name)} must be at least 1")
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ExperimentError if these parameters cannot be trained."""
+        check_names(parameters, _DEFAULTS, "cifar10")
+        _Shape(**_own(parameters))
+        Recipe.of(parameters)
+
+    def n_parameters(self, parameters: Mapping[str, Any]) -> int:
+        """Return the number of trainable parameters, from a network without memory."""
+        import torch
+
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in _network(parameters).parameters())
+
+    def prepare(self) -> dict[str, NDArray[Any]]:
+        """Return images `(n, 3, 32, 32)` bytes and labels `(n,)` of the sets pool, validation and test.
+
+        Raises WorkloadError if a file is missing or is not in the binary format.
+        """
+        folder = Path(self.folder).expanduser()
+        missing = [name for name in (*_TRAIN_FILES, _TEST_FILE) if not (folder / name).is_file()]
+        if missing:
+            raise WorkloadError(
+                f"cifar10: {folder} lacks {', '.join(missing)}. Unpack the binary version of CIFAR-10 there "
+                "(cifar-10-binary.tar.gz), or set workload.folder to where it is."
+            )
+        parts = [_read(folder / name) for name in _TRAIN_FILES]
+        images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if self.n_validation + (self.n_train or 1) > len(labels):
+            raise WorkloadError(
+                f"cifar10: {self.n_validation} validation and {self.n_train or 1} training examples are more than the "
+                f"{len(labels)} in {folder}"
+            )
+        order = np.random.default_rng(self.split_seed).permutation(len(labels))
+        held, pool = order[: self.n_validation], order[self.n_validation :]
+        test_images, test_labels = _read(folder / _TEST_FILE)
+        return {
+            **{"pool_images": images[pool], "pool_labels": labels[pool]},
+            **{"validation_images": images[held], "validation_labels": labels[held]},
+            **{"test_images": test_images, "test_labels": test_labels},
+        }
+
+    def train(
+        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Mapping[str, NDArray[Any]]
+    ) -> list[InstanceResult]:
+        """Train one network per seed and return their results."""
+        return [self._instance(configuration, seed, report, data) for seed in seeds]
+
+    def _instance(
+        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
+    ) -> InstanceResult:
+        import torch
+
+        from raysearch import training
+
+        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
+            return torch.tensor(data[f"{name}_images"][rows]), torch.tensor(data[f"{name}_labels"][rows])
+
+        weights_seed, sampler = sources(seed, self.vary)
+        n_pool = len(data["pool_labels"])
+        sample = sampler.choice(n_pool, self.n_train or max(1, n_pool * 9 // 10), replace=False)
+        return training.instance(
+            InstanceKey(configuration.id, seed),
+            lambda: _network(configuration.parameters),
+            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            registry.load("losses", "cross_entropy"),
+            Recipe.of(configuration.parameters),
+            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            weights_seed,
+            report,
+            score=training.error if self.loss == "error" else None,
+            measure=training.accuracies,
+        )
+
+    def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the probabilities `(n, 10)` of the classes of images `(n, 3, 32, 32)`, values 0-255."""
+        from raysearch import training
+
+        return softmax(training.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
+
+    def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Return a few test images, `(5, 3, 32, 32)`."""
+        return data["test_images"][:5]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    width: int
+    blocks: int
+    dropout: float
+    flip: bool
+
+    def __post_init__(self) -> None:
+        require_numbers(self, ("dropout",), whole=("width", "blocks"))
+        if self.width < 1 or self.blocks < 1 or not 0.0 <= self.dropout < 1.0 or not isinstance(self.flip, bool):
+            raise ExperimentError(
+                f"cifar10: width and blocks at least 1, dropout in [0, 1), flip true or false: {self}"
+            )
+
+
+def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: parameters.get(name, default) for name, default in _DEFAULTS.items()}
+
+
+def _network(parameters: Mapping[str, Any]) -> Any:
+    from raysearch.workloads._cifar10 import ResNet
+
+    return ResNet(**_own(parameters))
+
+
+def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images and labels of one file; nothing in it is executed."""
+    content = np.fromfile(path, dtype=np.uint8)
+    if not content.size or content.size % _RECORD or (content[::_RECORD] > 9).any():
+        raise WorkloadError(f"cifar10: {path} is not in the binary format: records of {_RECORD} bytes, labels 0-9")
+    records = content.reshape(-1, _RECORD)
+    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)

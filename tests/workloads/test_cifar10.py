@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, WorkloadError
+from raysearch.records import Configuration, Status
+
+PARAMETERS = {"width": 4, "blocks": 1, "optimizer": "AdamW", "lr": 0.01, "batch_size": 16}
+
+
+def quiet(epoch, loss):
+    pass
+
+
+def make(folder, **settings):
+    return registry.load(
+        "workloads", "cifar10", **({"folder": str(folder), "n_validation": 20, "epochs": 3} | settings)
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Made images in the real binary format: the label is how bright the red channel is."""
+    path = tmp_path_factory.mktemp("cifar-10-batches-bin")
+    generator = np.random.default_rng(0)
+    for name in [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]:
+        labels = np.arange(24, dtype=np.uint8) % 10
+        images = generator.integers(0, 30, size=(24, 3, 32, 32), dtype=np.uint8)
+        images[:, 0] += 20 * labels[:, None, None]
+        np.concatenate([labels[:, None], images.reshape(24, -1)], axis=1).tofile(path / name)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return make(folder).prepare()
+
+
+def test_the_binary_format_is_read_as_it_is_written(folder, data):
+    assert data["pool_images"].shape == (100, 3, 32, 32)
+    assert data["validation_images"].shape == (20, 3, 32, 32)
+    assert data["test_labels"].tolist() == [number % 10 for number in range(24)]
+    red = data["test_images"][:, 0].mean(axis=(1, 2))
+    assert np.all(np.abs(red - 15 - 20 * data["test_labels"]) < 2)
+
+
+def test_a_small_resnet_trains_repeats_and_predicts(folder, data):
+    workload, configuration = make(folder), Configuration.of(PARAMETERS)
+    workload.check(PARAMETERS)
+    one, two = workload.train(configuration, [1, 2], quiet, data)
+    (again,) = workload.train(configuration, [1], quiet, data)
+    assert (one.curve, one.weights) == (again.curve, again.weights)
+    assert one.weights != two.weights
+    assert one.status is Status.COMPLETE
+    assert one.loss == pytest.approx(1.0 - one.metrics["accuracy"], abs=1e-6)
+    probabilities = workload.predict(PARAMETERS, one.weights, data["test_images"])
+    accuracy = np.mean(probabilities.argmax(axis=1) == data["test_labels"])
+    assert accuracy == pytest.approx(one.metrics["test_accuracy"], abs=1e-6)
+    assert workload.example(data).shape == (5, 3, 32, 32)
+
+
+def test_the_default_is_resnet_18(folder):
+    assert make(folder).n_parameters({}) == 11_173_962  # the usual count of ResNet-18 with a 3 x 3 stem, 10 classes
+
+
+def test_a_folder_without_the_files_is_a_clear_error(tmp_path):
+    with pytest.raises(WorkloadError, match=r"lacks data_batch_1\.bin.*binary version"):
+        make(tmp_path / "nowhere").prepare()
+
+
+def test_another_format_is_a_clear_error(folder, tmp_path):
+    for name in ("data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "test_batch.bin").write_bytes(b"\x80\x04pickled")
+    with pytest.raises(WorkloadError, match=r"test_batch\.bin is not in the binary format"):
+        make(tmp_path).prepare()
+
+
+def test_bad_input_is_refused(folder):
+    with pytest.raises(ExperimentError, match="Did you mean 'width'"):
+        make(folder).check(PARAMETERS | {"widht": 4})
+    with pytest.raises(ExperimentError, match="blocks at least 1"):
+        make(folder).check(PARAMETERS | {"blocks": 0})
+    with pytest.raises(WorkloadError, match="more than the 120"):
+        make(folder, n_validation=120).prepare()
