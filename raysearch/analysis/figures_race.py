@@ -34,6 +34,8 @@ def loss_boxes(results: Results, n: int = 8) -> plots.Figure | None:
     names = results.finalists(n)
     if not names:
         return None
+    if not any(np.isfinite(results.losses(name)).any() for name in names):
+        return None  # nothing but +inf
     labels = short_labels(results, names)
     rows = [(labels[name], results.losses(name), _color(rank)) for rank, name in enumerate(names)]
     fresh = results.losses(names[0], Phase.CONFIRMATION)
@@ -50,7 +52,7 @@ def loss_boxes(results: Results, n: int = 8) -> plots.Figure | None:
     if plots.scale(axes, finite, "x"):
         axes.set_xlim(finite.min() * 0.9, finite.max() * 1.1)
     _diverged(axes, [losses for _, losses, _ in rows])
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
     plots.title(axes, _box_title(results, values, len(fresh)), 110)
     return figure
 
@@ -80,26 +82,34 @@ def _color(rank: int) -> str:
 @plots.styled
 def trajectories(results: Results, n: int = 8) -> plots.Figure | None:
     """Draw the criterion of every configuration at the end of every round; beside it the last `n` alone, enlarged."""
-    if not results.rounds:
-        return None
     table = pd.DataFrame(list(results.rounds), columns=["round", "id", "value"])
-    names = [name for name in results.finalists(n) if name in set(table["id"])]
-    last = table[table["id"].isin(names)]
-    figure, (left, right) = plots.canvas(plots.WIDE, 5.2, 1, 2)
+    if not np.isfinite(table["value"].to_numpy(dtype=float)).any():
+        return None
+    known = set(table["id"])
+    names = [name for name in results.finalists(n) if name in known]
+    all_shown = len(names) == len(known)
+    figure, panels = plots.canvas(plots.WIDE, 5.2, 1, 1 if all_shown else 2)
+    left, right = panels[0], panels[-1]
     _panel(left, results, table, table["value"].to_numpy(), names)
-    cuts = [cut.cutoff for cut in results.eliminations if math.isfinite(cut.cutoff)]
-    near = last["value"].to_numpy()
-    if cuts and (below := near[near <= max(cuts)]).size:  # one early outlier must not flatten the rest
-        near = below
-    _panel(right, results, table, near, names)
+    if not all_shown:
+        _panel(right, results, table, _near(table[table["id"].isin(names)]), names)
+        plots.title(right, f"The last {len(names)}, enlarged", 66)
     left.set_ylabel(plots.label(f"{results.criterion_name} of {results.loss_label}"))
     handles, texts = right.get_legend_handles_labels()
     if handles:
         figure.legend(handles[::-1], texts[::-1], loc="outside lower center", ncols=9)
     note = plots.beyond(int(np.isposinf(table.groupby("id")["value"].last()).sum()), "configuration")
     plots.title(left, _trajectory_title(results, table), 66, note)
-    plots.title(right, f"The last {len(names)}, enlarged" if len(names) > 1 else "The last one, enlarged", 66)
     return figure
+
+
+def _near(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the values that an enlarged panel must show: each end, and what is not far above; outliers are cut."""
+    ends = table.groupby("id")["value"].last()
+    ends = ends[np.isfinite(ends)]
+    high = ends.max() + 0.5 * (ends.max() - ends.min()) if len(ends) else math.inf
+    values = table["value"].to_numpy(dtype=float)
+    return np.asarray(values[values <= max(high, values[np.isfinite(values)].min(initial=math.inf))])
 
 
 def _panel(
@@ -154,7 +164,7 @@ def instances_per_step(results: Results, spent: Savings) -> plots.Figure | None:
         label=f"exhaustive search: {spent.n_exhaustive:,}",
     )  # fmt: skip
     axes.bar(number, n - 0.7, bottom=0.7, width=0.86, color=plots.PALETTE[0], label=f"race: {spent.n_race:,}")
-    axes.set_yscale("log")
+    plots.scale(axes, [1, 3 * spent.n_configurations], ratio=1)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0.7, max(spent.n_configurations, n.max()) * 3)
     axes.set_xlim(0.4, end + 0.6)
@@ -179,7 +189,7 @@ def learning_curves(results: Results) -> plots.Figure | None:
     fresh = rows[rows["phase"] == Phase.CONFIRMATION]
     rows = fresh if len(fresh) else rows
     curves = [np.asarray(curve, dtype=float) for curve in rows["curve"] if curve is not None and len(curve) > 1]
-    if not curves:
+    if not any(np.isfinite(curve).sum() > 1 for curve in curves):
         return None
     table = np.full((max(map(len, curves)), len(curves)), np.nan)
     for column, curve in enumerate(curves):

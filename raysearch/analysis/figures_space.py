@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raysearch.analysis import plots
+from raysearch.analysis import plots, verdict
 from raysearch.analysis.results import Results, text_of
 from raysearch.criteria._statistics import mean, quantile
 from raysearch.criteria.q3_plus_iqr import Q3PlusIqr
@@ -48,10 +48,12 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     values = {name: np.asarray(criterion(_common(results))) for name, criterion in SIX.items()}
     figure, (axes,) = plots.canvas()
     finite = np.concatenate([v[np.isfinite(v)] for v in values.values()])
+    if not len(finite):
+        return None
     for (name, row), color in zip(values.items(), plots.PALETTE, strict=False):
         x, share = _thin(row)
-        kept = np.isfinite(x)
-        axes.step(x[kept], share[kept], where="post", color=color, lw=1.8, label=name)
+        x, share = x[np.isfinite(x)], share[np.isfinite(x)]
+        axes.step([*x[:1], *x], [0, *share][: len(x) + 1], where="post", color=color, lw=1.8, label=name)
     plots.scale(axes, finite, "x", ratio=5)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -59,9 +61,9 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     axes.set_ylabel("configurations below x")
     axes.legend(loc="lower right")
     note = plots.beyond(int(np.isposinf(values["max"]).sum()), "max value", "▶")
-    half = float(quantile(values["q3"], 0.5))
+    half = verdict.number(float(quantile(values["q3"], 0.5)))
     each = f"{results.n_common} instance{'s' if results.n_common > 1 else ''}"
-    plots.title(axes, f"Half of {len(results.ids):,} configurations have q3 below {half:.3g} ({each} each)", 60, note)
+    plots.title(axes, f"Half of {len(results.ids):,} configurations have q3 below {half} ({each} each)", 60, note)
     return figure
 
 
@@ -87,11 +89,15 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     plots.scale(axes, spread[good], "y", ratio=5)
     axes.set_xlabel(plots.label(f"level: median of {results.loss_label}"))
     axes.set_ylabel("spread: interquartile range")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     note = plots.beyond(int((~good).sum()), "configuration", "▶")
     rho = float(np.corrcoef(_ranks(level[good]), _ranks(spread[good]))[0, 1]) if np.ptp(spread[good]) > 0 else 0.0
     grows = "grows with" if rho > 0.3 else "falls with" if rho < -0.3 else "hardly depends on"
-    plots.title(axes, f"Spread {grows} level: rank correlation {rho:.2f} ({results.n_common} instances each)", 60, note)
+    each = f"({results.n_common} instances each)"
+    finding = (
+        f"Spread {grows} level: rank correlation {rho:.2f} {each}" if good.sum() >= 10 else f"Spread and level {each}"
+    )
+    plots.title(axes, finding, 60, note)
     return figure
 
 
@@ -151,6 +157,8 @@ def parameter_effects(results: Results, n: int = 6) -> plots.Figure | None:
     if len(results.ids) < 8 or results.n_common < 1 or not (found := effects(results)):
         return None
     chosen = list(found.items())[:n]
+    if not any(np.isfinite(values).any() for _, values in chosen[0][1][1]):
+        return None
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
     figure, grid = plots.canvas(plots.WIDE, 0.9 + rows * 2.3, rows, columns)

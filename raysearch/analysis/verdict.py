@@ -61,7 +61,8 @@ def _open(results: Results, spent: Savings) -> list[str]:
         n_left = int((results.table["status"] == "survivor").sum())
         found.append(
             f"{count(n_left, 'configuration')} of {len(results.ids):,} left; configuration {results.leader} leads with "
-            f"{results.criterion_name} {number(row['criterion'])} over {count(int(row['n_instances']), 'instance')}."
+            f"{results.criterion_name} {number(row['criterion'])} over {count(int(row['n_instances']), 'instance')}: "
+            "likely too optimistic, as it is the best of many."
         )
     return [*found, sentence(spent)]
 
@@ -81,6 +82,8 @@ def _quality(results: Results, verdict: Verdict, interval: Interval | None) -> l
     said = f"The race, over the {count(race.n_instances, 'instance')} that chose it, had said {number(race.criterion)}"
     if bias is None:
         found.append(f"{said}.")
+    elif bias > 0 and interval is not None and interval.low <= race.criterion:
+        found.append(f"{said}: {bias:.1%} better, no more than the interval allows.")
     elif bias > 0:
         found.append(f"{said}: {bias:.1%} too optimistic, as the best of many tends to look.")
     else:
@@ -90,6 +93,8 @@ def _quality(results: Results, verdict: Verdict, interval: Interval | None) -> l
         found.append(
             f"{bad:,} of the {count(fresh.n_instances, 'fresh instance')} diverged or failed; they count as +inf."
         )
+    if not math.isfinite(fresh.criterion):
+        found.append("So this is no choice to rely on: too many of its trainings end without a usable model.")
     return found
 
 

@@ -45,9 +45,9 @@ def test_std_is_infinite_in_round_one_and_still_drawn(race):
     rounds = [(number, name, math.inf if number == 1 else value) for number, name, value in results.rounds]
     figure = figures_race.trajectories(dataclasses.replace(results, rounds=rounds))
     assert plots.png(figure, dpi=40)
-    everything = [(number, name, math.inf) for number, name, _ in rounds]
-    note = figures_race.trajectories(dataclasses.replace(results, rounds=everything)).axes[0].texts[0].get_text()
-    assert "8 configurations at +inf" in note
+    last = [(n, name, math.inf if n == 2 or n == 1 else value) for n, name, value in results.rounds]
+    note = figures_race.trajectories(dataclasses.replace(results, rounds=last)).axes[0].texts[0].get_text()
+    assert "4 configurations at +inf" in note
 
 
 def test_bars_count_the_instances_of_each_step(race):
@@ -84,3 +84,19 @@ def test_nothing_to_draw_gives_none(race):
     assert figures_race.trajectories(empty) is None
     assert figures_race.learning_curves(empty) is None
     assert figures_race.instances_per_step(empty, savings(empty.instances)) is None
+
+
+def test_nothing_but_divergence_gives_none(race):
+    results = race(12, 3, 5, diverge=1.0)
+    assert figures_race.loss_boxes(results) is None
+    assert figures_race.trajectories(results) is None
+    assert figures_race.learning_curves(dataclasses.replace(results, instances=without_curves(results))) is None
+
+
+def without_curves(results):
+    return results.instances.assign(curve=[[] for _ in range(len(results.instances))])
+
+
+def test_a_small_pool_needs_no_enlarged_panel(race):
+    assert len(figures_race.trajectories(race(5, 2, 0)).axes) == 1
+    assert len(figures_race.trajectories(race(72, 2, 0)).axes) == 2

@@ -13,7 +13,7 @@ def test_criteria_curves_are_distribution_functions_of_six_criteria(race):
     assert [line.get_label() for line in axes.lines] == ["min", "median", "mean", "q3", "q3_plus_iqr", "max"]
     common = results.matrix[:, :3]
     best = axes.lines[0]
-    assert np.asarray(best.get_xdata()) == pytest.approx(
+    assert np.asarray(best.get_xdata())[1:] == pytest.approx(
         np.sort(common.min(axis=1))[np.isfinite(np.sort(common.min(axis=1)))]
     )
     worst = axes.lines[-1]
@@ -63,6 +63,18 @@ def test_parameter_figure_names_the_strongest(race):
 
 def test_too_few_configurations_give_none(race):
     results = race(1, 1, 5)
+    assert figures_space.criteria_curves(results) is None
+    assert figures_space.spread_against_level(results) is None
+    assert figures_space.parameter_effects(results) is None
+
+
+def test_no_claim_about_level_and_spread_of_a_few(race):
+    (axes,) = figures_space.spread_against_level(race(5, 3, 0, diverge=0.0)).axes
+    assert axes.get_title(loc="left") == "Spread and level (3 instances each)"
+
+
+def test_nothing_but_divergence_gives_none(race):
+    results = race(12, 3, 0, diverge=1.0)
     assert figures_space.criteria_curves(results) is None
     assert figures_space.spread_against_level(results) is None
     assert figures_space.parameter_effects(results) is None

@@ -76,7 +76,7 @@ def test_a_finished_race(race, tmp_path):
         f"{verdict.confirmation.criterion:#.4g}",
         f"{verdict.race.criterion:#.4g}",
         f"{verdict.test_median:#.4g}",
-        "% too optimistic",
+        "% better",
         "3,600 of exhaustive search",
         "# as it was\nname: x",
         "RuntimeError: <b>out of memory</b>",
@@ -108,6 +108,7 @@ def test_all_diverged(race):
     page = check(render(race(12, 2, 10, diverge=1.0)))
     assert "+inf" in page.text
     assert "10 of the 10 fresh instances diverged or failed" in page.text
+    assert "no choice to rely on" in page.text
 
 
 def test_nothing_trained_yet(race):
@@ -189,9 +190,9 @@ def test_an_old_report_survives_a_failure(race, tmp_path, monkeypatch):
 def test_the_papers_search_fits_one_small_file_in_seconds(race):
     results = race(6912, 5, 100)
     assert len(results.instances) == 41567
-    start = time.perf_counter()
+    start = time.process_time()
     text = render(results)
-    assert time.perf_counter() - start < 30  # 3 s on a quiet machine
+    assert time.process_time() - start < 15
     assert len(text.encode()) < 5e6
     page = check(text)
     assert "41,567" in page.text

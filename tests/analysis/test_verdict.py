@@ -19,11 +19,19 @@ def test_words_hold_both_values_the_interval_the_bias_and_the_cost(race):
         f"Over 40 fresh instances that the race never saw, its q3 is {ending.confirmation.criterion:#.4g} (95% interval"
         in text
     )
-    assert f"had said {ending.race.criterion:#.4g}: {verdict.optimism(ending):.1%} too optimistic" in text
+    assert f"had said {ending.race.criterion:#.4g}: {verdict.optimism(ending):.1%} " in text
     assert f"median test loss of those instances is {ending.test_median:#.4g}" in text
     assert "states no confidence" in text
     assert "cannot tell it apart from 2 other configurations" in text
     assert "325 instances (285 to race, 40 to confirm)" in text
+
+
+def test_optimism_beyond_the_interval_is_called_so(race):
+    results = race(72, 3, 40)
+    interval = verdict.winners_interval(results)
+    for value, wanted in [(interval.low * 0.9, "too optimistic"), (interval.low * 1.0001, "no more than the interval")]:
+        summary = dataclasses.replace(results.verdict.race, criterion=value)
+        assert wanted in words(dataclasses.replace(results, verdict=dataclasses.replace(results.verdict, race=summary)))
 
 
 def test_a_race_that_was_too_pessimistic_is_not_called_optimistic(race):
