@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from raysearch import registry
+from raysearch import registry, yaml_text
 from raysearch.errors import ExperimentError, unknown
 from raysearch.space import Constraint, Space, parse
 
@@ -32,34 +31,44 @@ ROOM_OF = {
 class RaceSettings(BaseModel):
     """How the race is carried out, whatever its rule."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    confirm: int = Field(20, ge=0, description="Fresh-seed instances that confirm the winner.")
-    block: int = Field(1, ge=1, description="Seeds of one configuration that may share a trial.")
-    retries: int = Field(2, ge=0, description="How often a failed instance is tried again before it counts as +inf.")
-    ahead: bool = Field(False, description="Start likely next instances on idle machines while a decision is open.")
-    on_failure: Literal["count", "raise"] = Field(
-        "count", description="An instance that fails for good counts as +inf, or ends the search."
+    confirm: int = Field(default=20, ge=0, description="Fresh-seed instances that confirm the winner.")
+    block: int = Field(default=1, ge=1, description="Seeds of one configuration that may share a trial.")
+    retries: int = Field(
+        default=2, ge=0, description="How often a failed instance is tried again before it counts as +inf."
     )
-    exhaustive: int = Field(50, ge=1, description="Instances per configuration of the exhaustive search compared with.")
+    ahead: bool = Field(
+        default=False, description="Start likely next instances on idle machines while a decision is open."
+    )
+    on_failure: Literal["count", "raise"] = Field(
+        default="count", description="An instance that fails for good counts as +inf, or ends the search."
+    )
+    exhaustive: int = Field(
+        default=50, ge=1, description="Instances per configuration of the exhaustive search compared with."
+    )
 
 
 class Experiment(BaseModel):
     """A search as its file says it. Frozen; `experiment.with_values({"race.confirm": 200})` makes another."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    name: str = Field("search", description="Name of the search, and of its MLflow experiment.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Root of every random choice.")
+    name: str = Field(default="search", description="Name of the search, and of its MLflow experiment.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Root of every random choice.")
     workload: Section = Field(description="What one instance is: calorimeter, digits, synthetic ...")
     space: dict[str, Any] = Field(description="Parameters: a list of values, or a range {low, high, log, type, step}.")
-    constraints: dict[str, float] = Field({}, description="Upper bounds of named functions of the workload.")
-    sampler: Section = Field("grid", description="Which configurations race.")
-    criterion: Section = Field("q3", description="The statistic of a configuration's losses that steers the race.")
-    rule: Section = Field("halving", description="How configurations are dropped.")
+    constraints: dict[str, float] = Field(default={}, description="Upper bounds of named functions of the workload.")
+    sampler: Section = Field(default="grid", description="Which configurations race.")
+    criterion: Section = Field(
+        default="q3", description="The statistic of a configuration's losses that steers the race."
+    )
+    rule: Section = Field(default="halving", description="How configurations are dropped.")
     race: RaceSettings = RaceSettings()
-    execution: Section = Field("ray_tune", description="Who trains the instances.")
-    tracking: Section | None = Field("mlflow", description="Who keeps them for browsing; null keeps the journal only.")
+    execution: Section = Field(default="ray_tune", description="Who trains the instances.")
+    tracking: Section | None = Field(
+        default="mlflow", description="Who keeps them for browsing; null keeps the journal only."
+    )
 
     @field_validator("name")
     @classmethod
@@ -101,7 +110,7 @@ def from_file(path: Path, values: Sequence[str] = ()) -> Experiment:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ExperimentError(f"cannot read the experiment file {path}: {reason}") from error
-    data = _parse_yaml(text, str(path))
+    data = yaml_text.parse(text, str(path))
     if not isinstance(data, dict):
         raise ExperimentError(f"{path} must hold a mapping of sections (name, workload, space ...), got {data!r:.80}")
     try:
@@ -119,7 +128,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         key, separator, value = setting.partition("=")
         if not separator or not key:
             raise ExperimentError(f"--set {setting!r} has not the form key=value, e.g. --set race.confirm=200")
-        values[key] = _parse_yaml(value, f"--set {setting}")
+        values[key] = yaml_text.parse(value, f"--set {setting}")
     return values
 
 
@@ -128,7 +137,8 @@ def from_data(data: Any) -> Experiment:
     try:
         return Experiment.model_validate(data)
     except ValidationError as error:
-        raise ExperimentError("; ".join(_explain(item) for item in error.errors())) from error
+        mistakes = dict.fromkeys(_explain(item) for item in error.errors() if not _beside_the_point(item))
+        raise ExperimentError("; ".join(mistakes)) from error
     except RecursionError as error:
         raise ExperimentError("the experiment is nested too deeply") from error
 
@@ -138,17 +148,6 @@ def section_of(plugin: Any) -> dict[str, Any]:
     name = type(plugin).__module__.rpartition(".")[2]
     values = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.init}
     return {"name": name, **values}
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ExperimentError(f"{where}{line} is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ExperimentError(f"{where} is no YAML: {str(error).splitlines()[0]}") from error
 
 
 def _set(data: Any, key: str, value: Any) -> None:
@@ -164,11 +163,20 @@ def _set(data: Any, key: str, value: Any) -> None:
     data[last] = value
 
 
+def _beside_the_point(item: Any) -> bool:
+    """Whether a mistake is only that a section with parameters is not a bare name."""
+    return item["loc"][-1:] == ("str",) and isinstance(item["input"], dict)
+
+
 def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"] if part not in ("str", "dict[str,any]"))
     if item["type"] == "extra_forbidden":
         model = RaceSettings if item["loc"][0] == "race" and len(item["loc"]) > 1 else Experiment
         return str(unknown("key", where, _known_keys(model, where)))
+    if item["loc"][-1:] == ("[key]",) or item["type"] == "invalid_key":
+        return f"{where.removesuffix('.[key]')}: a key must be text, got {item['input']!r:.80}: quote it"
+    if item["loc"][-1:] in (("str",), ("dict[str,any]",)):
+        return f"{where}: expected a name or {{name: ..., parameters ...}}, got {item['input']!r:.80}"
     if item["type"] == "missing":
         return f"the section {where!r} is missing"
     return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r:.80}"

@@ -7,8 +7,10 @@ A parameter is a list of values (a choice) or a range `{low, high, log, type, st
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,9 @@ from raysearch.records import Configuration
 Constraint = Callable[[Mapping[str, Any]], float]
 _RANGE_KEYS = ("low", "high", "log", "type", "step", "when")
 _CHOICE_KEYS = ("choice", "when")
+_RESERVED = ("seed", "raysearch_block")
+"""Names that raysearch hands to a trial beside its parameters."""
+_LARGEST_GRID = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,16 @@ class Range:
                 f"the range {self.low} to {self.high} has no step, so a grid cannot enumerate it: give it a `step`, "
                 "list its values, or use another sampler (random, tpe)"
             )
-        step = self.step or 1
-        n = math.floor((self.high - self.low) / step + 1e-9) + 1
-        values = (self.low + i * step for i in range(n))
-        return tuple(round(v) for v in values) if self.integer else tuple(float(f"{v:.12g}") for v in values)
+        if self._n_values > _LARGEST_GRID:
+            raise ExperimentError(
+                f"the range {self.low} to {self.high} has {self._n_values} values: too many for a grid"
+            )
+        return tuple(self._value(i) for i in range(self._n_values))
 
     def sample(self, generator: np.random.Generator) -> Any:
         """Return one value at random."""
         if self.step is not None or (self.integer and not self.log):
-            values = self.grid()
-            return values[int(generator.integers(len(values)))]
+            return self._value(int(generator.integers(self._n_values)))
         if not self.log:
             return float(generator.uniform(self.low, self.high))
         if self.integer:  # each integer owns the interval around it, so that the ends are as likely as they should be
@@ -73,6 +78,14 @@ class Range:
             return int(min(max(round(drawn), self.low), self.high))
         drawn = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
         return float(min(max(drawn, self.low), self.high))
+
+    @property
+    def _n_values(self) -> int:
+        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
+
+    def _value(self, index: int) -> Any:
+        value = self.low + index * (self.step or 1)
+        return round(value) if self.integer else float(f"{value:.12g}")
 
 
 Parameter = Choice | Range
@@ -90,10 +103,20 @@ class Space:
         return all(function(parameters) <= bound for _, function, bound in self.constraints)
 
     def enumerate(self) -> Iterator[Configuration]:
-        """Yield every valid configuration of the grid, first parameter slowest, each once."""
+        """Yield every valid configuration of the grid, first parameter slowest, each once.
+
+        Raises ExperimentError for a continuous range, and for a grid that no search could finish.
+        """
         names = list(self.parameters)
+        grids = [self._grid(name) for name in names]
+        size = math.prod(len(grid) for grid in grids)
+        if size > _LARGEST_GRID:
+            raise ExperimentError(
+                f"the grid of this space has {size} combinations, more than {_LARGEST_GRID}: use another sampler, "
+                "e.g. `sampler: {name: random, n_configurations: 1000}`, or fewer values"
+            )
         seen: set[str] = set()
-        for values in itertools.product(*(self._grid(name) for name in names)):
+        for values in itertools.product(*grids):
             parameters = self.active(dict(zip(names, values, strict=True)))
             configuration = Configuration.of(parameters)
             if configuration.id not in seen and self.valid(parameters):
@@ -126,61 +149,87 @@ def parse(section: Mapping[str, Any], constraints: tuple[tuple[str, Constraint, 
     parameters: dict[str, Parameter] = {}
     for name, value in section.items():
         try:
-            parameters[str(name)] = _parameter(value)
+            _check_name(name)
+            parameter = _parameter(value)
+            _check_when(parameter.when, parameters)
         except ExperimentError as error:
             raise ExperimentError(f"space, parameter {name!r}: {error}") from error
-    for name, parameter in parameters.items():
-        earlier = list(parameters)[: list(parameters).index(name)]
-        for other in parameter.when:
-            if other not in earlier:
-                raise ExperimentError(
-                    f"space, parameter {name!r}: `when` refers to {other!r}, which must be a parameter above it. "
-                    f"Above it are: {', '.join(earlier) or 'none'}"
-                )
+        parameters[name] = parameter
     return Space(parameters, constraints)
 
 
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w.-]{0,99}", name):
+        raise ExperimentError(
+            "a name consists of letters, digits, '_', '-' and '.', starts with a letter or '_', and has at most 100 "
+            "characters (yes, no, on and off are true and false in YAML: quote them)"
+        )
+    if name in _RESERVED:
+        raise ExperimentError(f"the names {' and '.join(_RESERVED)} are raysearch's own: choose another")
+
+
+def _check_when(when: Mapping[str, tuple[Any, ...]], above: Mapping[str, Parameter]) -> None:
+    for other, values in when.items():
+        if other not in above:
+            listed = ", ".join(above) or "none"
+            raise ExperimentError(
+                f"`when` refers to {other!r}, which must be a parameter above it. Above it are: {listed}"
+            )
+        parameter = above[other]
+        for value in values:
+            if isinstance(parameter, Choice) and value not in parameter.values:
+                raise ExperimentError(
+                    f"`when` waits for {other} = {value!r}, which is none of {list(parameter.values)}"
+                )
+
+
 def _parameter(value: Any) -> Parameter:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return Choice(_values(value))
     if isinstance(value, Mapping):
         return _choice(value) if "choice" in value else _range(value)
     if isinstance(value, bool | int | float | str):
-        return Choice((value,))
+        return Choice(_values([value]))
     raise ExperimentError(f"expected a list of values, a range {{low, high}} or one value, got {value!r}")
 
 
 def _choice(section: Mapping[str, Any]) -> Choice:
     _refuse_unknown(section, _CHOICE_KEYS)
-    if not isinstance(section["choice"], list):
+    if not isinstance(section["choice"], list | tuple):
         raise ExperimentError(f"`choice` must be a list, got {section['choice']!r}")
     return Choice(_values(section["choice"]), _when(section.get("when")))
 
 
-def _values(values: list[Any]) -> tuple[Any, ...]:
+def _values(values: Sequence[Any]) -> tuple[Any, ...]:
     if not values:
         raise ExperimentError("the list of values is empty")
     if len({repr(value) for value in values}) < len(values):
         raise ExperimentError(f"a value appears twice in {values}")
     for value in values:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ExperimentError(f"{value} is not a finite number")
+        _check_value(value)
     return tuple(values)
+
+
+def _check_value(value: Any) -> None:
+    """Refuse what the journal could not keep: dates, sets, NaN, objects of Python."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ExperimentError(
+            f"{value!r:.80} ({type(value).__name__}) is no finite number, text, truth value or list of them"
+        ) from error
 
 
 def _range(section: Mapping[str, Any]) -> Range:
     _refuse_unknown(section, _RANGE_KEYS)
-    low, high, step = section.get("low"), section.get("high"), section.get("step")
-    for name, bound in (("low", low), ("high", high), ("step", step)):
-        if bound is None and name == "step":
-            continue
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
-            raise ExperimentError(
-                f"`{name}` must be a finite number, got {bound!r} (1e-4 is text in YAML: write 1.0e-4)"
-            )
-    kind = section.get("type", "int" if isinstance(low, int) and isinstance(high, int) else "float")
+    low, high = _bound("low", section.get("low")), _bound("high", section.get("high"))
+    step = None if section.get("step") is None else _bound("step", section["step"])
+    whole = all(bound is None or isinstance(bound, int) for bound in (low, high, step))
+    kind = section.get("type", "int" if whole else "float")
     if kind not in ("int", "float"):
         raise unknown("type of a range", kind, ("int", "float"))
+    if kind == "int" and not whole:
+        raise ExperimentError(f"a range of type int needs whole numbers, got low {low}, high {high}, step {step}")
     log = section.get("log", False)
     if not isinstance(log, bool):
         raise ExperimentError(f"`log` must be true or false, got {log!r}")
@@ -191,6 +240,13 @@ def _range(section: Mapping[str, Any]) -> Range:
     if step is not None and step <= 0:
         raise ExperimentError(f"`step` must be positive, got {step}")
     return Range(low, high, log, kind == "int", step, _when(section.get("when")))
+
+
+def _bound(name: str, bound: Any) -> int | float:
+    # the limit keeps whole numbers exact as floats
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not -(2.0**53) <= bound <= 2.0**53:
+        raise ExperimentError(f"`{name}` must be a finite number, got {bound!r:.40}")
+    return bound
 
 
 def _when(section: Any) -> dict[str, tuple[Any, ...]]:
