@@ -93,7 +93,7 @@ class RayTune:
             tune.with_parameters(RaceTrainable, **shared, heartbeat_s=heartbeat_s),
             {"cpu": self.cpus, "gpu": self.gpus},
         )
-        with _lean_settings(conductor.n_slots), tempfile.TemporaryDirectory(prefix="raysearch-tune-") as storage:
+        with lean_settings(conductor.n_slots), tempfile.TemporaryDirectory(prefix="raysearch-tune-") as storage:
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -143,7 +143,7 @@ class RayTune:
 
 
 @contextmanager
-def _lean_settings(n_slots: int) -> Iterator[None]:
+def lean_settings(n_slots: int) -> Iterator[None]:
     """Set Tune's environment for many short trials, and put back what was there."""
     wanted = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(2 + n_slots // 4)}
     before = {name: os.environ.get(name) for name in wanted}

@@ -1,0 +1,173 @@
+"""The race on a real Ray cluster: stops, failures, time limits, shared data, resources."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import cloudpickle
+
+from raysearch.errors import ResourceError, WorkloadError
+from raysearch.execution.conductor import Conductor
+from raysearch.execution.ray_tune import RayTune
+from raysearch.journal import Journal, read
+from raysearch.race import Race
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.registry import load
+from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.tracking.silent import Silent
+from raysearch.workloads.function import Function
+from raysearch.workloads.synthetic import Synthetic
+
+# workers cannot import a test module: send what it defines by value
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def race(parameters: list[dict[str, Any]], rule: Any, journal: Any = None, **settings: Any) -> Conductor:
+    pool = [Configuration.of(p) for p in parameters]
+    propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
+    raise_on_failure = settings.pop("raise_on_failure", False)
+    return Conductor(
+        Race(propose, load("criteria", "median"), rule, journal=journal, **settings),
+        Silent(),
+        raise_on_failure=raise_on_failure,
+    )
+
+
+@dataclass(frozen=True)
+class _FirstDecides:
+    """Both rows start; as soon as row 0 has a loss, row 1 is out."""
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        if np.isnan(losses[:1]).all():
+            started = pending + np.count_nonzero(~np.isnan(losses), axis=1)
+            return Decision(train=tuple(np.flatnonzero(started == 0).tolist()))
+        cut = Elimination(1, 0.0, 1, (1,), (np.inf,))
+        return Decision((), (cut,), RuleVerdict(0))
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        return 2, 2
+
+
+def _train(config: dict[str, Any], seed: int) -> Any:
+    """Yield a loss every 0.05 s for `seconds`, leaving a mark at the end."""
+    for _ in range(int(config["seconds"] / 0.05)):
+        time.sleep(0.05)
+        yield 1.0
+    if config["mark"]:
+        Path(config["mark"]).touch()
+    yield 0.5
+
+
+def test_running_instance_of_an_eliminated_configuration_is_stopped_at_once(tmp_path: Path) -> None:
+    mark = tmp_path / "ran-to-its-end"
+    slow = {"seconds": 40.0, "mark": str(mark)}
+    conductor = race([{"seconds": 3.0, "mark": ""}, slow], _FirstDecides(), confirm=2)
+    start = time.monotonic()
+    RayTune().run(conductor, Function(_train))
+    state = conductor.race.state
+    assert state.counts[Status.STOPPED] == 1
+    assert state.counts["told"] == 3  # the winner's one race instance and two confirmations
+    # 3 s until the decision, 2 x 3 s of confirmation on the two slots, actors' start; far less than 40 s
+    assert time.monotonic() - start < 35
+    assert not mark.exists()
+
+
+def test_a_crash_is_tried_again_and_counts_for_nothing(tmp_path: Path) -> None:
+    workload = Synthetic(fail=0.3, failure="kill", fail_once_in=str(tmp_path))
+    pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2, 0.3, 0.4)]
+    conductor = race(pool, load("rules", "exhaustive", n_instances=3), retries=1)
+    RayTune().run(conductor, workload)
+    counts = conductor.race.state.counts
+    assert counts["failures"] > 0
+    assert counts[Status.FAILED] == 0
+    assert counts[Status.COMPLETE] == 12
+
+
+def test_an_instance_that_always_crashes_counts_as_infinite_with_its_traceback(tmp_path: Path) -> None:
+    workload = Synthetic(fail=0.3, failure="raise")
+    pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2, 0.3, 0.4)]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append({"event": "start", "version": 1})
+        conductor = race(pool, load("rules", "exhaustive", n_instances=3), journal, retries=2)
+        RayTune().run(conductor, workload)
+    counts = conductor.race.state.counts
+    assert counts[Status.FAILED] > 0
+    assert counts["failures"] == 3 * counts[Status.FAILED]
+    failed = [e for e in read(tmp_path / "journal.jsonl") if e["event"] == "tell" and e["status"] == "FAILED"]
+    assert all("Traceback" in event["error"] and event["attempt"] == 3 for event in failed)
+
+
+def test_on_failure_raise_ends_the_search_with_the_traceback() -> None:
+    conductor = race([{"x": 1}], load("rules", "exhaustive", n_instances=4), retries=0, raise_on_failure=True)
+    with pytest.raises(WorkloadError, match=r"on_failure: raise[\s\S]*ZeroDivisionError"):
+        RayTune().run(conductor, Function(lambda config, seed: 1 / 0))
+
+
+def test_a_broken_workload_ends_the_search_instead_of_failing_everywhere() -> None:
+    conductor = race([{"x": n} for n in range(50)], load("rules", "halving"), retries=0)
+    with pytest.raises(WorkloadError, match=r"all of the first 5 instances failed[\s\S]*must give a loss"):
+        RayTune().run(conductor, Function(lambda config, seed: None))
+    assert conductor.race.state.counts["asked"] < 20
+
+
+def test_a_hanging_instance_meets_its_time_limit() -> None:
+    workload = Synthetic(fail=0.4, failure="hang")
+    pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2)]
+    conductor = race(pool, load("rules", "exhaustive", n_instances=2), retries=0)
+    RayTune(timeout_s=1.5, heartbeat_s=0.5).run(conductor, workload)
+    counts = conductor.race.state.counts
+    assert counts[Status.FAILED] > 0
+    assert counts[Status.FAILED] + counts[Status.COMPLETE] == 4
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Counts preparations in a file, and fails unless the data is read-only, as what lies in the object store is."""
+
+    folder: str
+
+    def prepare(self) -> Any:
+        with open(Path(self.folder) / "prepared", "a") as file:
+            file.write("x")
+        return {"inputs": np.ones((2000, 500))}
+
+    def check(self, parameters: Any) -> None: ...
+
+    def train(self, configuration: Any, seeds: Any, report: Any, data: Any) -> list[InstanceResult]:
+        if data["inputs"].flags.writeable:
+            raise RuntimeError("the data was copied")
+        return [InstanceResult.of(InstanceKey(configuration.id, seed), float(data["inputs"][0, 0])) for seed in seeds]
+
+
+def test_shared_data_is_prepared_once_and_read_from_the_object_store(tmp_path: Path) -> None:
+    conductor = race([{"x": 1}, {"x": 2}], load("rules", "exhaustive", n_instances=4), retries=0, block=2)
+    RayTune().run(conductor, _Shared(str(tmp_path)))
+    assert conductor.race.state.counts[Status.COMPLETE] == 8
+    assert (tmp_path / "prepared").read_text() == "x"
+
+
+def test_resources_that_the_cluster_lacks_are_refused_before_anything_trains() -> None:
+    with pytest.raises(ResourceError, match=r"asks for 1 GPU, the cluster has 0 .*set `gpus: 0`"):
+        RayTune(gpus=1).check()
+    with pytest.raises(ResourceError, match="asks for 500 CPU"):
+        RayTune(cpus=500).check()
+    RayTune(gpus=1, autoscaling=True).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cpus": -1}, "must not be negative"),
+        ({"cpus": 0}, "not both 0"),
+        ({"gpus": 1.5}, "whole number"),
+        ({"timeout_s": 0}, "timeout_s must be positive"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RayTune(**settings)  # type: ignore[arg-type]
