@@ -82,7 +82,7 @@ def _color(rank: int) -> str:
 @plots.styled
 def trajectories(results: Results, n: int = 8) -> plots.Figure | None:
     """Draw the criterion of every configuration at the end of every round; beside it the last `n` alone, enlarged."""
-    table = pd.DataFrame(list(results.rounds), columns=["round", "id", "value"])
+    table = pd.DataFrame(results.scored, columns=["round", "id", "value"])
     if not np.isfinite(table["value"].to_numpy(dtype=float)).any():
         return None
     known = set(table["id"])

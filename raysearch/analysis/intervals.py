@@ -58,7 +58,7 @@ def confidence_interval(
         raise ValueError(f"level must lie in (0, 1), got {level}")
     if n_resamples < 100:
         raise ValueError(f"n_resamples must be at least 100, got {n_resamples}")
-    run = as_losses(losses)
+    run = np.sort(as_losses(losses))  # so that the order in which instances ended changes nothing
     run = run[~np.isnan(run)]
     if len(run) < 2:
         return Interval(math.nan, math.nan, level, "none", len(run))

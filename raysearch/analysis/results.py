@@ -39,13 +39,13 @@ class Results:
 
     @cached_property
     def criterion_name(self) -> str:
-        """The criterion as the experiment names it, e.g. `q3` or `quantile (q=0.9)`."""
+        """The criterion as the experiment names it, e.g. `q3` or `quantile(q=0.9)`."""
         if self.criterion_label:
             return self.criterion_label
         section = self.experiment.get("criterion")
         if isinstance(section, Mapping):
             rest = ", ".join(f"{key}={value}" for key, value in section.items() if key != "name")
-            return f"{section.get('name', 'criterion')}" + (f" ({rest})" if rest else "")
+            return f"{section.get('name', 'criterion')}" + (f"({rest})" if rest else "")
         return str(section or (self.verdict.criterion if self.verdict else "") or "criterion")
 
     @cached_property
@@ -151,6 +151,21 @@ class Results:
         # survivors of an open race have different depths: those who went further have proved more
         order.loc[order["a"] == 1, "b"] = -table["n_instances"].astype(float)
         return table.loc[order.sort_values(["a", "b", "c"], kind="stable").index].reset_index(drop=True)
+
+    @cached_property
+    def scored(self) -> list[tuple[int, str, float]]:
+        """`rounds`, and before the first cut the criterion over each number of instances that all have reached.
+
+        The rounds before a cut are added only where a round is one instance of every survivor.
+        """
+        stepwise = all(cut.round == cut.n_instances for cut in self.eliminations)
+        first = min((number for number, *_ in self.rounds), default=self.n_common + 1) if stepwise else 0
+        warmup = [
+            (n, name, float(self.criterion(row[:n])))
+            for n in range(1, min(first, self.n_common + 1))
+            for name, row in zip(self.ids, self.matrix, strict=True)
+        ]
+        return [*warmup, *self.rounds]
 
     @property
     def leader(self) -> str | None:

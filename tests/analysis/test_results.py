@@ -69,3 +69,13 @@ def test_nothing_trained(race):
     assert empty.leader is None
     assert empty.finalists() == []
     assert empty.n_common == 0
+
+
+def test_rounds_before_the_first_cut_are_added(race):
+    results = race(72, 3, 0)
+    late = dataclasses.replace(results, rounds=[entry for entry in results.rounds if entry[0] >= 3])
+    assert sorted(late.scored) == sorted(results.scored) == sorted(results.rounds)
+    none = dataclasses.replace(results, rounds=[], eliminations=[], verdict=None)
+    assert sorted(none.scored) == sorted(entry for entry in results.rounds if entry[0] <= 3)
+    other = [dataclasses.replace(cut, round=cut.round - 2) for cut in results.eliminations]
+    assert dataclasses.replace(late, eliminations=other).scored == late.rounds
