@@ -15,6 +15,18 @@ if [ "$role" = head ]; then
 else
     options+=(--address "$address")
 fi
-# unquoted on purpose: several options in one variable
-# shellcheck disable=SC2086
-exec ray start "${options[@]}" ${RAYSEARCH_RAY_START:-}
+start() {
+    # unquoted on purpose: several options in one variable
+    # shellcheck disable=SC2086
+    ray start "${options[@]}" ${RAYSEARCH_RAY_START:-} &
+    ray=$!
+    wait "$ray"
+}
+trap 'kill "$ray" 2>/dev/null; exit 143' TERM
+# a machine under load can miss Ray's time limit for starting: that is tried again, the end of a running node is not
+for _ in 1 2 3; do
+    since=$SECONDS
+    start && exit 0
+    [ $((SECONDS - since)) -lt 90 ] || exit 1
+done
+exit 1
