@@ -68,10 +68,12 @@ def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) 
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
     from raysearch.experiment import parse_settings
     from raysearch.resume import resume as resume_search
+    from raysearch.status import read_status
     from raysearch.tracking.terminal import Terminal
 
     at = [f"execution.address={address}"] if address else []
-    _print_end(resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[Terminal()]), True)
+    result = resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[Terminal()])
+    _print_end(result, read_status(run_dir).experiment.tracking is not None)
 
 
 @app.command()

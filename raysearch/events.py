@@ -54,7 +54,7 @@ def decode_result(event: Mapping[str, Any]) -> InstanceResult:
             attempt=int(event["attempt"]),
             error=str(event["error"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise JournalError(f"the journal's event {str(dict(event))[:120]} is damaged: {error!r}") from error
 
 
@@ -95,5 +95,8 @@ def decode_verdict(event: Mapping[str, Any], rows: Mapping[str, int]) -> RuleVer
     return RuleVerdict(
         leader=rows[event["winner"]],
         indistinguishable=tuple(rows[id_] for id_ in event["indistinguishable"]),
-        **{name: event[name] for name in ("probability", "delta", "certified", "note")},
+        probability=None if event["probability"] is None else float(event["probability"]),
+        delta=None if event["delta"] is None else float(event["delta"]),
+        certified=None if event["certified"] is None else bool(event["certified"]),
+        note=str(event["note"]),
     )

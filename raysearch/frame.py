@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.errors import RunDirectoryError
+from raysearch.errors import JournalError, RunDirectoryError
 from raysearch.events import Event, decode_result
 from raysearch.pool import Seeds
 from raysearch.records import Status
@@ -30,17 +31,19 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    seeds = Seeds(0)
     parameters: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
+    seeds = Seeds(0)
     for event in events:
-        kind = event["event"]
-        if kind == "start":
-            seeds = Seeds(int(event["experiment"]["seed"]))
-        elif kind == "pool":
-            parameters.update(dict(event["configurations"]))
-        elif kind in ("tell", "stop"):
-            rows.append(_row(event, seeds, parameters[event["configuration"]]))
+        try:
+            if event["event"] == "start":
+                seeds = Seeds(int(event["experiment"]["seed"]))
+            elif event["event"] == "pool":
+                parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
+            elif event["event"] in ("tell", "stop"):
+                rows.append(_row(event, seeds, parameters[event["configuration"]]))
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise JournalError(f"the journal's event {str(event)[:120]} is damaged: {error!r}") from error
     names = sorted({name for values in parameters.values() for name in values})
     return pd.DataFrame(rows, columns=[*COLUMNS, *(f"p.{name}" for name in names)])
 
@@ -49,14 +52,28 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write the table aside with pyarrow and rename it. Parameters whose values have several types are kept as text."""
     plain = frame.copy()
     for name in plain.columns:
-        if str(name).startswith("p.") and plain[name].map(lambda value: type(value)).nunique() > 1:
-            plain[name] = plain[name].map(lambda value: value if value is None else str(value))
+        if str(name).startswith("p.") and not _holds(plain[name]):
+            plain[name] = [None if _is_missing(value) else str(value) for value in plain[name]]
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         plain.to_parquet(aside, engine="pyarrow", index=False)
         aside.replace(path)
     except OSError as error:
         raise RunDirectoryError(f"cannot write {path}: {error}") from error
+
+
+def _holds(column: pd.Series[Any]) -> bool:
+    """Whether Parquet can hold a column as it is."""
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return "struct" not in str(pa.array(column, from_pandas=True).type)
+    except (pa.ArrowException, OverflowError):
+        return False
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -89,7 +106,7 @@ def _row(event: Event, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, An
         "seconds": result.seconds,
         "node": result.node,
         "attempt": result.attempt,
-        "error": result.error,
+        "error": result.error.encode(errors="replace").decode(),
         "curve": list(result.curve),
         "metrics": json.dumps(dict(result.metrics)),
     }

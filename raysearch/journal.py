@@ -104,14 +104,22 @@ def read(path: Path) -> Iterator[Event]:
 
 def _parse(line: bytes, path: Path, number: int) -> Event:
     try:
-        event = json.loads(line)
+        event = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are ValueErrors
         raise JournalError(
             f"{path}, line {number} is damaged: {error}. Restore the file from a copy, or cut it before that line; "
             "what those lines recorded is then trained again."
         ) from error
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    if (
+        not isinstance(event, dict)
+        or not isinstance(event.get("event"), str)
+        or type(event.get("t")) not in (int, float)
+    ):
         raise JournalError(f"{path}, line {number} is no event: {line[:60]!r}")
     if number == 1 and (event["event"] != "start" or event.get("version") != VERSION):
         raise JournalError(f"{path} does not begin as a raysearch journal of version {VERSION}, but with {line[:60]!r}")
     return event
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -75,7 +75,9 @@ class Pool:
         self._losses = np.vstack([self._losses, np.full((n, self._losses.shape[1]), np.nan)])
 
     def hand_out(self, row: int, column: int) -> None:
-        """Note that an instance runs; its column may be a new one or one that is tried again."""
+        """Note that an instance runs; raises ValueError unless its column is the row's next one, or one before it."""
+        if column > self.asked[row]:
+            raise ValueError(f"instance {column} of row {row} is handed out before those in front of it")
         if column >= self._losses.shape[1]:
             width = max(column + 1, 2 * self._losses.shape[1])
             grown = np.full((len(self._losses), width), np.nan)

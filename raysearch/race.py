@@ -135,7 +135,7 @@ class Race:
         return lost
 
     def reopen(self, *, whole_pool: bool) -> None:
-        """Let a finished race go on: with more of the sampler, or (`whole_pool`) with every configuration back in it."""
+        """Let a finished race go on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
         self._commit({"event": "reopen", "whole_pool": whole_pool})
 
     def replay(self, events: Iterable[Event]) -> None:

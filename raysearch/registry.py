@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import numbers
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,43 @@ def load(room: str, name: str, **arguments: Any) -> Any:
         ExperimentError: a parameter is missing, or its value is refused by the plug-in.
     """
     cls = plugin(room, name)
-    known = [field.name for field in dataclasses.fields(cls) if field.init]
-    for argument in arguments:
+    known = {field.name: str(field.type) for field in dataclasses.fields(cls) if field.init}
+    for argument, value in arguments.items():
         if argument not in known:
             raise unknown(f"parameter of {name} (in {room})", argument, known)
+        if not _fits(value, known[argument]):
+            raise ExperimentError(
+                f"{name} (in {room}): {argument} must be {_in_words(known[argument])}, got {value!r:.80}"
+            )
     try:
         return cls(**arguments)
     except (TypeError, ValueError) as error:
         if isinstance(error, ExperimentError):
             raise
         raise ExperimentError(f"{name} (in {room}): {error}") from error
+
+
+_PLAIN = {
+    "bool": (bool, "true or false"),
+    "int": (numbers.Integral, "a whole number"),
+    "float": (numbers.Real, "a number"),
+    "str": (str, "text"),
+    "None": (type(None), "null"),
+}
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value is of a plain type; what else a plug-in asks for it checks itself."""
+    kinds = annotation.split(" | ")
+    if not all(kind in _PLAIN for kind in kinds):
+        return True
+    if isinstance(value, bool):  # which is an int to Python, but a slip in a file
+        return "bool" in kinds
+    return any(isinstance(value, _PLAIN[kind][0]) for kind in kinds)
+
+
+def _in_words(annotation: str) -> str:
+    return " or ".join(_PLAIN[kind][1] for kind in annotation.split(" | "))
 
 
 def load_section(room: str, section: str | dict[str, Any]) -> Any:

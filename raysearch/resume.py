@@ -90,6 +90,8 @@ def _check_changes(before: Experiment, after: Experiment) -> None:
 def _reopen(race: Race, parts: Parts, *, rule_changed: bool) -> None:
     """Let the rule decide anew if it changed; let the sampler add configurations if the race had ended."""
     known = race.state.pool.rows
+    if not known:  # broken off before the sampler spoke: nothing to decide anew
+        return
     more = [c for c in parts.propose(race.state.outcomes()) if c.id not in known] if race.state.final else []
     if rule_changed or more:
         race.reopen(whole_pool=rule_changed)

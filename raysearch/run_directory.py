@@ -28,7 +28,7 @@ class RunDirectory:
         if path is None:
             path = _fresh(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         directory = cls(path.absolute())
-        if directory.journal.exists():
+        if directory.journal.exists() and directory.journal.stat().st_size > 0:  # empty: a search that never began
             raise RunDirectoryError(
                 f"{path} holds a search already. Go on with it by `raysearch resume {path}`, or choose another "
                 "directory with `--run-dir`"

@@ -213,7 +213,7 @@ def _values(values: Sequence[Any]) -> tuple[Any, ...]:
 def _check_value(value: Any) -> None:
     """Refuse what the journal could not keep: dates, sets, NaN, objects of Python."""
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ExperimentError(
             f"{value!r:.80} ({type(value).__name__}) is no finite number, text, truth value or list of them"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class State:
         for event in events:
             try:
                 self.apply(event)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise JournalError(
                     f"the journal's event {str(event)[:120]} does not fit the race: {error!r}"
                 ) from error
@@ -103,7 +104,7 @@ class State:
 
     def _on_pool(self, event: Event) -> None:
         first = len(self.pool.configurations)
-        self.pool.add([Configuration(str(id_), dict(parameters)) for id_, parameters in event["configurations"]])
+        self.pool.add([_known_by_content(id_, parameters) for id_, parameters in event["configurations"]])
         new = np.arange(first, len(self.pool.configurations))
         incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
@@ -122,6 +123,8 @@ class State:
                 self.counts["asked"] += 1
                 if phase is Phase.RACE:
                     self.pool.hand_out(row, index)
+                elif index > self._n_confirmation_asked[row]:
+                    raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
                 else:
                     self._n_confirmation_asked[row] = max(self._n_confirmation_asked[row], index + 1)
             self.running[key] = phase
@@ -181,3 +184,11 @@ class State:
             self.again.remove(key)
         if self.phase(key) is Phase.RACE:
             self.pool.pending[self.pool.rows[key.configuration_id]] -= 1
+
+
+def _known_by_content(id_: Any, parameters: Mapping[str, Any]) -> Configuration:
+    """Return a configuration; raises ValueError where its id, which also names files, is not that of its parameters."""
+    configuration = Configuration.of(parameters)
+    if configuration.id != id_:
+        raise ValueError(f"configuration {id_!r} has parameters whose id is {configuration.id!r}")
+    return configuration
