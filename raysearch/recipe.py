@@ -10,6 +10,7 @@ from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
 
 OPTIMIZERS = ("AdamW", "NAdam", "Adam", "Adamax", "RAdam", "RMSprop", "SGD")
+AVERAGES = ("none", "swa", "ema")
 _MOMENTUM = ("RMSprop", "SGD")
 _PREFIX = "loss_"
 
@@ -25,6 +26,13 @@ class Recipe:
         weight_decay: decoupled for AdamW, an L2 penalty for the others; at least 0.
         momentum: of SGD and RMSprop only, in [0, 1).
         schedule: `constant`, or `cosine` (to zero at the last epoch).
+        warmup_epochs: so many epochs before the learning rate is whole, rising evenly; 0 none.
+        clip_norm: greatest norm of a step's gradient; 0 does not clip.
+        average: `none`, or the weights that are scored and kept: `swa` (mean over epochs) or `ema` (over steps).
+        average_start: share of the epochs after which averaging begins, in [0, 1].
+        average_decay: of `ema`, per step, in [0, 1).
+        freeze_from: first epoch (from 1) in which fragile layers no longer learn (selective backpropagation); 0 never.
+        freeze_tolerance: a layer is fragile if its synaptic score is below minus this; at least 0.
         loss: name in the room `losses`; none is the workload's task loss.
         loss_parameters: of that loss; in a space they carry the prefix `loss_`, e.g. `loss_alpha`.
     """
@@ -35,6 +43,13 @@ class Recipe:
     weight_decay: float = 0.0
     momentum: float = 0.0
     schedule: str = "constant"
+    warmup_epochs: int = 0
+    clip_norm: float = 0.0
+    average: str = "none"
+    average_start: float = 0.75
+    average_decay: float = 0.99
+    freeze_from: int = 0
+    freeze_tolerance: float = 0.0
     loss: str | None = None
     loss_parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,10 +82,24 @@ class Recipe:
             raise ExperimentError(
                 f"momentum = {self.momentum}: {self.optimizer} has none, only {' and '.join(_MOMENTUM)}"
             )
+        self._check_aids()
         if self.loss is not None:
             registry.load("losses", self.loss, **self.loss_parameters)
         elif self.loss_parameters:
             raise ExperimentError(f"{', '.join(_PREFIX + name for name in self.loss_parameters)} without a 'loss'")
+
+    def _check_aids(self) -> None:
+        if self.average not in AVERAGES:
+            raise unknown("average", self.average, AVERAGES)
+        names = ("clip_norm", "average_start", "average_decay", "freeze_tolerance")
+        require_numbers(self, names, whole=("warmup_epochs", "freeze_from"))
+        least = min(self.warmup_epochs, self.clip_norm, self.freeze_from, self.freeze_tolerance)
+        if least < 0 or not 0 <= self.average_start <= 1 or not 0 <= self.average_decay < 1:
+            raise ExperimentError(
+                f"training: warmup_epochs = {self.warmup_epochs}, clip_norm = {self.clip_norm}, freeze_from = "
+                f"{self.freeze_from} and freeze_tolerance = {self.freeze_tolerance} must be at least 0, "
+                f"average_start = {self.average_start} in [0, 1], average_decay = {self.average_decay} in [0, 1)"
+            )
 
 
 NAMES = tuple(item.name for item in fields(Recipe) if item.name != "loss_parameters")

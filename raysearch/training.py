@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from raysearch import registry
+from raysearch import registry, training_aids
 from raysearch.errors import ResourceError
 from raysearch.losses import Loss, Step
 from raysearch.recipe import Recipe
@@ -24,6 +25,8 @@ from raysearch.records import InstanceKey, InstanceResult
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
 _SCORING_BATCH = 2048
+N_RECENT = 5
+"""Last epochs over which an instance's local instability is measured."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,16 @@ class Settings:
 
 @dataclass
 class Trained:
-    """A network after training, with its losses by epoch; `outputs` are those for the validation set."""
+    """A network after training, with its losses by epoch; `outputs` are those for the validation set.
+
+    `recent` are the outputs of the last N_RECENT epochs.
+    """
 
     module: nn.Module
     outputs: Tensor
     curve: list[float] = field(default_factory=list)
     train_curve: list[float] = field(default_factory=list)
+    recent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=N_RECENT))
 
 
 def fit(
@@ -79,47 +86,68 @@ def fit(
     seed: int,
     report: Report,
     score: Loss | None = None,
+    soft: Tensor | None = None,
 ) -> Trained:
     """Train `module` in place, calling `report(epoch, validation loss)` after each epoch.
 
     `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
-    task loss unless given.
+    task loss unless given; `soft` is what a teacher said of the training examples.
 
     Ends at the last epoch, when patience is used up, or when a loss is no longer finite. The order of the batches
     comes from `seed`.
     """
-    inputs, targets = sets.train
-    loss = registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else task
-    optimizer = _optimizer(module, recipe)
-    scheduler = _scheduler(optimizer, recipe, settings.epochs)
-    generator = torch.Generator().manual_seed(seed)
-    step = Step(module, inputs[:0], torch.empty(0, dtype=torch.long), task, generator)
+    loss, optimizer = training_loss(recipe) or task, _optimizer(module, recipe)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, training_aids.rate_factor(recipe, settings.epochs))
+    averaging = training_aids.Averaging(module, recipe, settings.epochs)
+    order = torch.Generator().manual_seed(seed)
+    noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
+    step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
     trained = Trained(module, torch.empty(0))
     for epoch in range(1, settings.epochs + 1):
-        step.epoch = epoch
+        if epoch == recipe.freeze_from:
+            training_aids.freeze_fragile(module, *sets.train, task, recipe.freeze_tolerance)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        trained.train_curve.append(_epoch(step, loss, (inputs, targets), optimizer, recipe.batch_size))
+        batches = torch.split(torch.randperm(len(sets.train[0]), generator=order), recipe.batch_size)
+        trained.train_curve.append(_epoch(step, loss, sets.train, batches, optimizer, averaging, recipe.clip_norm))
         scheduler.step()
-        trained.outputs = outputs(module, sets.validation[0])
+        trained.outputs = outputs(averaging.after_epoch(epoch), sets.validation[0])
+        trained.recent.append(trained.outputs)
         trained.curve.append(float((score or task)(trained.outputs, sets.validation[1])))
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
+    averaging.settle()
     return trained
 
 
-def _epoch(step: Step, loss: Loss, train: Pair, optimizer: torch.optim.Optimizer, batch_size: int) -> float:
+def training_loss(recipe: Recipe) -> Loss | None:
+    """Return the loss that the recipe names, None where the task loss is minimised."""
+    return registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else None
+
+
+def _epoch(
+    step: Step,
+    loss: Loss,
+    train: Pair,
+    batches: Sequence[Tensor],
+    optimizer: torch.optim.Optimizer,
+    averaging: training_aids.Averaging,
+    clip_norm: float,
+) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
     inputs, targets = train
     step.module.train()
-    order = torch.randperm(len(inputs), generator=step.generator).to(inputs.device)
     total = torch.zeros((), device=inputs.device)
-    for index in torch.split(order, batch_size):
+    for batch in batches:
+        index = batch.to(inputs.device)
         step.index, step.inputs = index, inputs[index]
         predicted, wanted = step.module(step.inputs), targets[index]
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss(predicted, wanted, step))
+        if clip_norm:
+            nn.utils.clip_grad_norm_(step.module.parameters(), clip_norm)
         optimizer.step()
+        averaging.after_step()
         total += step.task(predicted.detach(), wanted) * len(index)
     return float(total) / len(inputs)
 
@@ -134,13 +162,6 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         arguments["momentum"] = recipe.momentum
     found = getattr(torch.optim, recipe.optimizer)(module.parameters(), **arguments)
     return found  # type: ignore[no-any-return]
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, epochs: int) -> torch.optim.lr_scheduler.LambdaLR:
-    def factor(epoch: int) -> float:
-        return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)) if recipe.schedule == "cosine" else 1.0
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 @torch.no_grad()
@@ -171,7 +192,9 @@ def instance(
     device = choose_device(settings.device)
     placed = sets.to(device)
     with _seeded(seed, settings.n_threads, device):
-        trained = fit(build().to(device), placed, task, recipe, settings, seed, report, score)
+        module = build().to(device)
+        soft = _taught(build, placed, task, recipe, settings, seed)
+        trained = fit(module, placed, task, recipe, settings, seed, report, score, soft)
         test_loss = None
         if placed.test is not None and math.isfinite(trained.curve[-1]):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
@@ -186,6 +209,21 @@ def instance(
         metrics=finite,
         weights=to_bytes(trained.module),
     )
+
+
+def _taught(
+    build: Callable[[], nn.Module], sets: Sets, task: Loss, recipe: Recipe, settings: Settings, seed: int
+) -> Tensor | None:
+    """Return what a teacher says of the training examples, None where the training loss asks for none."""
+    loss: Any = training_loss(recipe)
+    if not hasattr(loss, "soften"):
+        return None
+    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None)
+
+    def train(module: nn.Module, plain: Recipe, teacher_seed: int, listen: Callable[[nn.Module], None]) -> None:
+        fit(module, sets, task, plain, own, teacher_seed, lambda epoch, loss: listen(module))
+
+    return training_aids.teach(build, train, recipe, sets.train[0], seed, loss.soften)
 
 
 def error(outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:

@@ -3,6 +3,7 @@
 Contract: a frozen dataclass with `__call__(outputs, targets, step=None) -> scalar tensor`, lower is better. A task loss
 (relative_rmse, rmse, cross_entropy) needs no `step` and scores validation examples too. `step` is the explicit state of
 one training: whatever a loss must know of the past or of the network stands there, never in the loss itself.
+A loss with `teacher_epochs` and `soften(outputs) -> outputs` learns from a teacher: see training_aids.teach.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-if TYPE_CHECKING:  # torch takes seconds to import; who only reads names need not wait
+if TYPE_CHECKING:  # torch takes seconds to import
     from torch import Generator, Tensor, nn
 
 
@@ -23,12 +24,12 @@ class Loss(Protocol):
 
 @dataclass
 class Step:
-    """Where a training stands; `index` `(n,)` are the rows of the batch, `previous` the last epoch's mean task loss."""
+    """State: `index` `(n,)` rows of the batch, `previous` the last epoch's mean task loss, `soft` a teacher's word."""
 
     module: nn.Module
     inputs: Tensor
     index: Tensor
     task: Loss
     generator: Generator
-    epoch: int = 1
     previous: float | None = None
+    soft: Tensor | None = None
