@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import tempfile
+import warnings
 from pathlib import Path
 
-import mlflow.pyfunc
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as MlflowModel
 from mlflow.models import infer_signature
 
 from raysearch.records import Model
+from raysearch.tracking._mlflow_place import quiet
 from raysearch.tracking._mlflow_runs import SEARCH, Runs
+
+with warnings.catch_warnings():  # MLflow warns of type hints of its own while it is imported
+    warnings.simplefilter("ignore")
+    import mlflow.pyfunc
 
 CODE = Path(__file__).with_name("_mlflow_model.py")
 NEEDED = ("raysearch", "mlflow", "numpy", "safetensors", "torch")
@@ -35,13 +40,14 @@ def export(runs: Runs, model: Model, register: str) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
-        save(model, path, MlflowModel(logged.artifact_location, run_id, model_id=logged.model_id))
+        with quiet():
+            save(model, path, MlflowModel(logged.artifact_location, run_id, model_id=logged.model_id))
         runs.client.log_model_artifacts(logged.model_id, str(path))
     runs.client.finalize_logged_model(logged.model_id, "READY")
     runs.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     tags = {"raysearch.model": mark}
     if register:
-        tags["registered_model"] = f"models:/{register}/{_register(runs, register, logged.model_id, model)}"
+        tags["registered_model"] = f"models:/{register}/{_register(runs, register, logged, model)}"
     runs.log(SEARCH, tags=tags)
 
 
@@ -64,7 +70,7 @@ def save(model: Model, path: Path, description: MlflowModel | None = None) -> No
         )
 
 
-def _register(runs: Runs, name: str, model_id: str, model: Model) -> str:
+def _register(runs: Runs, name: str, logged: LoggedModel, model: Model) -> str:
     """Return the number of the new version of registered model `name`."""
     try:
         runs.client.create_registered_model(name)
@@ -72,9 +78,10 @@ def _register(runs: Runs, name: str, model_id: str, model: Model) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {"configuration": model.key.configuration_id, "seed": str(model.key.seed)}
-    version = runs.client.create_model_version(
-        name, f"models:/{model_id}", runs.run_id(SEARCH), tags=tags, model_id=model_id
-    )
+    # a database client would look models:/ID up in MLflow's global store, which is not ours to set
+    remote = runs.place.uri.startswith("http")
+    source = f"models:/{logged.model_id}" if remote else logged.artifact_location
+    version = runs.client.create_model_version(name, source, runs.run_id(SEARCH), tags=tags, model_id=logged.model_id)
     return str(version.version)
 
 

@@ -65,7 +65,7 @@ def connect(uri: str | None, experiment: str, run_dir: Path, timeout_s: float) -
         TrackingError: the store does not answer or refuses; nothing has been trained yet.
     """
     uri = uri or mlflow.get_tracking_uri()
-    with explained(uri), _quiet():
+    with explained(uri), quiet():
         _check_address(uri, timeout_s)
         client = MlflowClient(tracking_uri=uri)
         experiment_id = _experiment(client, uri, experiment)
@@ -160,9 +160,9 @@ def _why(uri: str, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the making of a fresh database (two INFO lines) out of the live view."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
+def quiet() -> Iterator[None]:
+    """Keep MLflow's INFO lines, on a fresh database or a saved model, out of the live view."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
@@ -173,8 +173,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class HttpLimits:
-    """MLflow's HTTP settings while a search runs: one short try per request, since the writer itself retries.
+class Environment:
+    """MLflow's settings while a search runs: one short try per request, since the writer itself retries; no bars.
 
     Values that the user has set in the environment stay; the others are taken back by `release`.
     """
@@ -183,6 +183,7 @@ class HttpLimits:
         wanted = {
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(timeout_s))),
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         }
         self._ours = [name for name in wanted if name not in os.environ]
         os.environ.update({name: wanted[name] for name in self._ours})

@@ -26,7 +26,7 @@ from raysearch.tracking._shelf import Shelf
 from raysearch.tracking._writer import Writer, log
 
 if TYPE_CHECKING:
-    from raysearch.tracking._mlflow_place import HttpLimits
+    from raysearch.tracking._mlflow_place import Environment
     from raysearch.tracking._mlflow_search import Search
 
 WEIGHTS = ("all", "winner", "none")
@@ -35,8 +35,8 @@ WEIGHTS = ("all", "winner", "none")
 class _Session:
     """What a tracker holds while a search is open."""
 
-    def __init__(self, search: Search, writer: Writer, shelf: Shelf, limits: HttpLimits) -> None:
-        self.search, self.writer, self.shelf, self.limits = search, writer, shelf, limits
+    def __init__(self, search: Search, writer: Writer, shelf: Shelf, environment: Environment) -> None:
+        self.search, self.writer, self.shelf, self.environment = search, writer, shelf, environment
         self.known: set[str] = set()
         self.round = 0
         self.finished = self.closed = False
@@ -95,11 +95,11 @@ class Mlflow:
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Connect, make the experiment and the search run; raises TrackingError before anything trains."""
         # MLflow takes seconds to import: only a search that uses it pays
-        from raysearch.tracking._mlflow_place import HttpLimits, connect, explained
+        from raysearch.tracking._mlflow_place import Environment, connect, explained
         from raysearch.tracking._mlflow_runs import Runs
         from raysearch.tracking._mlflow_search import Search
 
-        limits = HttpLimits(self.timeout_s)
+        environment = Environment(self.timeout_s)
         try:
             name = self.experiment or str(search.get("name") or "raysearch")
             client, place, existed = connect(self.uri, name, run_dir, self.timeout_s)
@@ -110,10 +110,10 @@ class Mlflow:
                 writing = Search(runs, self.curves)
                 writing.begin(search, _now_ms())
         except BaseException:
-            limits.release()
+            environment.release()
             raise
         writer = Writer(runs.alive, self.timeout_s, f"`raysearch sync {run_dir}` writes them when it answers again.")
-        self._open[:] = [_Session(writing, writer, Shelf(run_dir / "weights"), limits)]
+        self._open[:] = [_Session(writing, writer, Shelf(run_dir / "weights"), environment)]
 
     def started(self, train: Train) -> None:
         """Make the configuration's run when its first instance starts, so that it can be seen racing."""
@@ -178,7 +178,7 @@ class Mlflow:
             session.closed = True
             session.writer.put(session.search.end, session.finished, _now_ms())
             session.writer.close()
-            session.limits.release()
+            session.environment.release()
 
     @property
     def _session(self) -> _Session:
