@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from raysearch import registry, training_aids
 from raysearch.errors import ResourceError
 from raysearch.losses import Loss, Step
+from raysearch.measures.local_instability import LocalInstability
 from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 
@@ -27,6 +28,8 @@ Report = Callable[[int, float], None]
 _SCORING_BATCH = 2048
 N_RECENT = 5
 """Last epochs over which an instance's local instability is measured."""
+EPOCH_INSTABILITY = "epoch_instability"
+"""The metric that holds it: mean label entropy in nats, or std in the target's unit."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,8 @@ def instance(
         test_loss = None
         if placed.test is not None and math.isfinite(trained.curve[-1]):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
-        metrics = {"train_loss": trained.train_curve[-1], **(measure(trained, placed) if measure else {})}
+        metrics = {"train_loss": trained.train_curve[-1], **_unrest(trained, placed.validation[1])}
+        metrics |= measure(trained, placed) if measure else {}
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return InstanceResult.of(
         key,
@@ -237,6 +241,16 @@ def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:
     if sets.test is not None:
         found["test_accuracy"] = 1.0 - float(error(outputs(trained.module, sets.test[0]), sets.test[1]))
     return found
+
+
+def _unrest(trained: Trained, targets: Tensor) -> dict[str, float]:
+    """Return how much the answers still change over the last epochs: LE_s, or in a regression a spread."""
+    answers = torch.stack(list(trained.recent)).cpu()
+    if len(answers) < 2 or not bool(torch.isfinite(answers).all()):
+        return {}
+    told = answers.softmax(dim=2) if answers.ndim == 3 else answers
+    found = LocalInstability(n_worst=0)(told.numpy(), targets.cpu().numpy())
+    return {EPOCH_INSTABILITY: found.numbers["instability"]}
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -116,3 +116,10 @@ def test_the_thread_setting_holds_for_the_instance_only():
     train(n_threads=1, epochs=1, report=lambda epoch, loss: inside.append(torch.get_num_threads()))
     assert inside == [1]
     assert torch.get_num_threads() == before
+
+
+def test_the_metrics_say_how_much_the_answers_still_change_at_the_end():
+    still, restless = (train(Recipe("SGD", lr=lr, batch_size=16)).metrics["epoch_instability"] for lr in (1e-12, 0.1))
+    assert still == pytest.approx(0.0, abs=1e-6)
+    assert restless > 1e-4
+    assert "epoch_instability" not in train(epochs=1).metrics

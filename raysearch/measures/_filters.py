@@ -83,8 +83,8 @@ def curves(bench: Bench, chosen: Mapping[str, Tensor], kind: str, n_thresholds: 
     half_width = (high - low) / (2 * n_thresholds)
     rows = []
     for threshold in np.linspace(low, high, n_thresholds):
-        masks = {name: keep(value.detach(), kind, float(threshold), half_width) for name, value in chosen.items()}
-        with replaced(chosen, {name: chosen[name].detach() * mask for name, mask in masks.items()}):
+        masks = {name: keep(value, kind, float(threshold), half_width) for name, value in chosen.items()}
+        with replaced(chosen, {name: chosen[name] * mask for name, mask in masks.items()}):
             rows.append((*bench.relative(), sum(int(mask.sum()) for mask in masks.values()) / total))
     clean, adversarial, left = np.asarray(rows).T
     return Curves(np.linspace(0.0, 1.0, n_thresholds), clean, adversarial, left)

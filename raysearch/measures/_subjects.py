@@ -51,9 +51,12 @@ def n_used(n_examples: int) -> int:
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return the weights by layer: parameters named `weight` of at least two dimensions (no biases, no norms)."""
+    """Return the weights by layer, sharing memory with the network.
+
+    Those are parameters named `weight` of at least two dimensions: no biases, no norms.
+    """
     return {
-        name: layer.weight
+        name: layer.weight.detach()
         for name, layer in module.named_modules()
         if isinstance(getattr(layer, "weight", None), nn.Parameter) and layer.weight.ndim >= 2
     }

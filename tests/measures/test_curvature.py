@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch import nn
+
+from raysearch.losses.cross_entropy import CrossEntropy
+from raysearch.measures import Subject
+from raysearch.measures.curvature import Curvature
+
+
+class Weights(nn.Module):
+    """Answers its own weights, whatever the input: the loss below is a quadratic form of them."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.w = nn.Parameter(torch.linspace(1.0, 2.0, n))
+
+    def forward(self, inputs):
+        return self.w + 0.0 * inputs.sum()
+
+
+def quadratic(matrix):
+    def task(outputs, targets, step=None):
+        return 0.5 * outputs @ matrix @ outputs
+
+    n = len(matrix)
+    return Subject(Weights(n), torch.zeros(4, 1), torch.zeros(4), task)
+
+
+def test_the_top_eigenvalue_of_a_quadratic_loss_is_that_of_its_matrix():
+    rotation, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+    matrix = rotation @ torch.diag(torch.tensor([7.0, 3.0, 1.0, -2.0])) @ rotation.T
+    found = Curvature(tolerance=1e-6).__call__(quadratic(matrix))
+    assert found.numbers["top_eigenvalue"] == pytest.approx(7.0, rel=1e-3)
+
+
+def test_the_top_is_the_greatest_not_the_greatest_in_magnitude():
+    found = Curvature(tolerance=1e-7)(quadratic(torch.diag(torch.tensor([2.0, -5.0, 1.0]))))
+    assert found.numbers["top_eigenvalue"] == pytest.approx(2.0, rel=1e-2)
+
+
+def test_a_linear_loss_is_flat():
+    subject = Subject(Weights(3), torch.zeros(2, 1), torch.zeros(2), lambda outputs, targets, step=None: outputs.sum())
+    assert Curvature()(subject).numbers["top_eigenvalue"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_it_agrees_with_the_whole_hessian_of_a_small_network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.5), nn.Linear(4, 3))
+        inputs = torch.randn(20, 3)
+    labels = torch.arange(20) % 3
+    subject = Subject(module, inputs, labels, CrossEntropy())
+    flat = nn.utils.parameters_to_vector(module.parameters()).detach()
+    shapes = [(name, value.shape) for name, value in module.named_parameters()]
+
+    def loss(vector):
+        parts = torch.split(vector, [shape.numel() for _, shape in shapes])
+        own = {name: part.view(shape) for part, (name, shape) in zip(parts, shapes, strict=True)}
+        return CrossEntropy()(torch.func.functional_call(module.eval(), own, (inputs,)), labels)
+
+    top = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))[-1]
+    module.train()
+    found = Curvature(n_iterations=1000, tolerance=1e-7)(subject)
+    assert found.numbers["top_eigenvalue"] == pytest.approx(float(top), rel=1e-3)
+    assert module.training
