@@ -19,7 +19,11 @@ _HOME = {
     "search": "run",
     "SearchResult": "run",
     "RaysearchError": "errors",
+    "resume": "resume",
     "Race": "race",
+    "Configuration": "records",
+    "Conductor": "execution.conductor",
+    "Silent": "tracking.silent",
     "RaceSearcher": "execution.ray_searcher",
     "RaceScheduler": "execution.ray_scheduler",
 }

@@ -1,0 +1,48 @@
+# make setup   environment in .venv with the tested versions (constraints.txt)
+# make demo    installs, then runs the main job: minutes on two cores
+# make test    installs, then runs the tests;   make test-all  the slow ones too
+# make check   formatting, lint, types
+# make bench   every benchmark at its full size: hours
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+
+.PHONY: setup demo test test-all check bench bench-peers clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25"
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,baselines,cluster]"
+	touch $@
+
+demo: setup
+	$(BIN)/raysearch plan search_spaces/demo.yaml
+	$(BIN)/raysearch run search_spaces/demo.yaml
+
+test: setup
+	$(BIN)/pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/race_speed.py
+	$(BIN)/python benchmarks/ideal_time.py
+	$(BIN)/python benchmarks/calorimeter.py
+	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/methods.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
