@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from raysearch.errors import TrackingError
 from raysearch.tracking import _mlflow_views as views
+from raysearch.tracking._writer import in_short
 
 PLACE_FILE = "mlflow.json"
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
@@ -148,7 +149,7 @@ def _write_ahead(uri: str) -> None:
 def _why(uri: str, error: Exception) -> str:
     """Return the text of a TrackingError: the fact, the address, the remedy."""
     shown = without_credentials(uri)
-    text = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)[:300]
+    text = in_short(error)
     if getattr(error, "error_code", "") in REFUSED or "401" in text or "403" in text:
         remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
         return f"the tracking server {shown} refuses: {text}. {remedy}"
@@ -174,7 +175,7 @@ def quiet() -> Iterator[None]:
 
 
 class Environment:
-    """MLflow's settings while a search runs: one short try per request, since the writer itself retries; no bars.
+    """MLflow's settings while a search runs: one short try per request, since the writer itself retries; no output.
 
     Values that the user has set in the environment stay; the others are taken back by `release`.
     """
@@ -184,6 +185,7 @@ class Environment:
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(timeout_s))),
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines and two requests for every instance
         }
         self._ours = [name for name in wanted if name not in os.environ]
         os.environ.update({name: wanted[name] for name in self._ours})

@@ -94,8 +94,10 @@ class Search:
         key: Key = (configuration.id, None)
         self.configuration(configuration, at_ms)
         values = {"cutoff": elimination.cutoff, "round": elimination.round, "criterion_at_cut": elimination.value}
-        if not self.runs.is_ended(key):
+        if self.runs.is_ended(key):  # told again, or a survivor of an earlier end that an extended search dropped
             self.runs.log_changed(key, values, {"status": "eliminated"}, at_ms)
+        else:
+            self.runs.log(key, metrics(values, at_ms), tags={"status": "eliminated"})
             self.runs.end(key, "FINISHED", at_ms)
 
     def standing(self, progress: Progress, at_ms: int) -> None:
@@ -107,6 +109,9 @@ class Search:
         """Mark winner and survivors, and write the verdict to the search run."""
         self.configuration(verdict.winner, at_ms)
         winner: Key = (verdict.winner.id, None)
+        before: Key = (self.runs.tags(SEARCH).get("winner", verdict.winner.id), None)
+        if before != winner and before in self.runs:  # an extended search may crown another one
+            self.runs.log(before, tags={"status": "survivor"})
         for key in self.runs.open_configurations():
             if key != winner:
                 self.runs.log(key, tags={"status": "survivor"})

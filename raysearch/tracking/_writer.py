@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -85,12 +86,12 @@ class Writer:
                 if self._answers():
                     n_refused += 1
                     self._silent_since = None
-                    self._warn("refused", f"the tracker refused a record: {_first_line(error)}")
+                    self._warn("refused", f"the tracker refused a record: {in_short(error)}")
                     if n_refused >= ATTEMPTS_WHILE_ALIVE:
                         return False
                 elif self._silent_since is None:
                     self._silent_since = time.monotonic()
-                    self._warn("silent", f"the tracker does not answer, the race goes on: {_first_line(error)}")
+                    self._warn("silent", f"the tracker does not answer, the race goes on: {in_short(error)}")
             else:
                 self._silent_since = None
                 return True
@@ -119,5 +120,7 @@ class Writer:
             log.warning(text)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+def in_short(error: Exception) -> str:
+    """Return the first line of an error, without the user and password that an address in it may carry."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"//[^/@\s]*@", "//", line)[:300]

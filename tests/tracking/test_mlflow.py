@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -234,6 +235,18 @@ def test_a_search_that_broke_off_is_completed(make_race: Any, make_store: Any, t
     assert len(found["configuration"]) == 4
     assert len(found["instance"]) == len(whole.results)
     assert all("seconds" in run.data.metrics for run in found["instance"])
+
+
+def test_an_extended_search_may_crown_another_winner(make_race: Any, make_store: Any, tmp_path: Path) -> None:
+    uri, race = make_store(tmp_path), make_race(n=4, confirm=1)
+    first = race.run(Mlflow(uri=uri), tmp_path)
+    other = next(c for c in race.configurations if c.id != first.winner.id)
+    tracker = Mlflow(uri=uri)
+    tracker.open({"name": "small"}, tmp_path)
+    tracker.finished(dataclasses.replace(first, winner=other), {}, None)
+    tracker.close()
+    status = {run.data.params["configuration"]: run.data.tags["status"] for run in runs_of(tmp_path)["configuration"]}
+    assert (status[first.winner.id], status[other.id]) == ("survivor", "winner")
 
 
 def test_weights_of_all_go_to_mlflow_and_leave_the_disk(make_race: Any, make_store: Any, tmp_path: Path) -> None:

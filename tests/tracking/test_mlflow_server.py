@@ -83,12 +83,15 @@ def instances(uri: str, experiment: str) -> list[Any]:
     return list(client.search_runs([found.experiment_id], "tags.kind = 'instance'", max_results=1000))
 
 
-def test_a_search_through_a_server(served: Server, make_race: Any, tmp_path: Path) -> None:
+def test_a_search_through_a_server(
+    served: Server, make_race: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from mlflow import MlflowClient
 
     race, tracker = make_race(n=4, confirm=2), Mlflow(uri=served.uri, experiment="through")
     verdict = race.run(tracker, tmp_path)
     assert tracker.n_lost == 0
+    assert capsys.readouterr().out == "", "MLflow's links do not disturb the live view"
     assert tracker.address.startswith(f"{served.uri}/#/experiments/")
     runs = instances(served.uri, "through")
     assert len(runs) == len(race.results)

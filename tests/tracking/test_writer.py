@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from raysearch.tracking._writer import Writer
+from raysearch.tracking._writer import Writer, in_short
 
 
 class Server:
@@ -102,3 +102,9 @@ def test_a_refused_record_is_lost_and_the_rest_is_written() -> None:
     writer.close()
     assert server.taken == [1, 2]
     assert writer.n_lost == 1
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    error = ConnectionError("GET http://me:secret@host:5000/api failed\nmore")
+    assert in_short(error) == "GET http://host:5000/api failed"
+    assert in_short(ValueError()) == "ValueError"
