@@ -48,6 +48,7 @@ class Manifold:
 def _neighbours(inputs: Tensor, radius: float, generator: Generator) -> Tensor:
     import torch
 
+    inputs = inputs if inputs.is_floating_point() else inputs.float()
     # drawn where the generator lives: the same displacements on a CPU and on a GPU
     directions = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device).flatten(1)
     lengths = inputs.flatten(1).norm(dim=1, keepdim=True)

@@ -5,9 +5,10 @@ copy per node). `train` runs on workers, must call `report(epoch, loss)` after e
 instance ends: let the exception pass), and returns one result per seed, in order. Same configuration and seed, same
 loss. A workload that has hyperparameters of its own checks them in `check`, before anything trains.
 
-Two optional methods let the winner be used elsewhere: `predict(parameters, weights, inputs) -> outputs` (arrays; weights
-as safetensors bytes) and `example(data) -> inputs`, a few rows. Named constraints on configurations are methods listed
-in the class variable `constraints`, e.g. `n_parameters(parameters) -> float`.
+Two optional methods let the winner be used elsewhere: `predict(parameters, weights, inputs) -> outputs` (arrays;
+weights as safetensors bytes) and `example(data) -> inputs`, a few rows. A third lets instances be measured:
+`instrument(parameters, weights, seed, data, examples) -> measures.Subject`, examples `validation` or `test`. Named
+constraints on configurations are methods listed in the class variable `constraints`, e.g. `n_parameters(parameters)`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
+from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
@@ -113,27 +114,27 @@ class Calorimeter:
     def _instance(
         self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[np.float32]]
     ) -> InstanceResult:
-        import torch
-
         from raysearch import training
+        from raysearch.workloads import _instruments
         from raysearch.workloads._calorimeter.networks import Network
 
-        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
-            return torch.tensor(data[f"{name}_cells"][rows]), torch.tensor(data[f"{name}_targets"][rows])
-
-        weights_seed, sampler = sources(seed, self.vary)
-        sample = sampler.choice(len(data["pool_targets"]), self.n_train, replace=False)
+        weights_seed, sample = self._sample(seed, data)
         architecture = Architecture.of(configuration.parameters)
         return training.instance(
             InstanceKey(configuration.id, seed),
             lambda: Network(architecture, self.target),
-            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            _instruments.sets(data, "cells", "targets", sample),
             registry.load("losses", _TASKS[self.target]),
             Recipe.of(configuration.parameters),
             training.Settings(self.epochs, self.patience, self.n_threads, self.device),
             weights_seed,
             report,
         )
+
+    def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
+        """Return the torch seed and the rows of the pool that an instance is taught."""
+        weights_seed, sampler = sources(seed, self.vary)
+        return weights_seed, sampler.choice(len(data["pool_targets"]), self.n_train, replace=False)
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the energy in GeV or the position in cm `(n,)` of cells `(n, 15, 15)` in GeV."""
@@ -142,6 +143,17 @@ class Calorimeter:
 
         cells = np.asarray(inputs, dtype=np.float32)
         return training.answer(Network(Architecture.of(parameters), self.target), weights, cells)
+
+    def instrument(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
+    ) -> Subject:
+        """Return an instance's network and its `validation` or `test` examples, for measures."""
+        from raysearch.workloads import _instruments
+        from raysearch.workloads._calorimeter.networks import Network
+
+        network = Network(Architecture.of(parameters), self.target)
+        own = _instruments.sets(data, "cells", "targets", self._sample(seed, data)[1])
+        return _instruments.subject(network, weights, own, _TASKS[self.target], examples)
 
     def example(self, data: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the cells of a few test showers, `(5, 15, 15)`."""

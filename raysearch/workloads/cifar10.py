@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, WorkloadError, unknown
+from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names, require_numbers
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
@@ -119,20 +120,14 @@ class Cifar10:
     def _instance(
         self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
     ) -> InstanceResult:
-        import torch
-
         from raysearch import training
+        from raysearch.workloads import _instruments
 
-        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
-            return torch.tensor(data[f"{name}_images"][rows]), torch.tensor(data[f"{name}_labels"][rows])
-
-        weights_seed, sampler = sources(seed, self.vary)
-        n_pool = len(data["pool_labels"])
-        sample = sampler.choice(n_pool, self.n_train or max(1, n_pool * 9 // 10), replace=False)
+        weights_seed, sample = self._sample(seed, data)
         return training.instance(
             InstanceKey(configuration.id, seed),
             lambda: _network(configuration.parameters),
-            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            _instruments.sets(data, "images", "labels", sample),
             registry.load("losses", "cross_entropy"),
             Recipe.of(configuration.parameters),
             training.Settings(self.epochs, self.patience, self.n_threads, self.device),
@@ -142,11 +137,26 @@ class Cifar10:
             measure=training.accuracies,
         )
 
+    def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
+        """Return the torch seed and the rows of the pool that an instance is taught."""
+        weights_seed, sampler = sources(seed, self.vary)
+        n_pool = len(data["pool_labels"])
+        return weights_seed, sampler.choice(n_pool, self.n_train or max(1, n_pool * 9 // 10), replace=False)
+
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the classes of images `(n, 3, 32, 32)`, values 0-255."""
         from raysearch import training
 
         return softmax(training.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
+
+    def instrument(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
+    ) -> Subject:
+        """Return an instance's network and its `validation` or `test` examples, for measures."""
+        from raysearch.workloads import _instruments
+
+        own = _instruments.sets(data, "images", "labels", self._sample(seed, data)[1])
+        return _instruments.subject(_network(parameters), weights, own, "cross_entropy", examples)
 
     def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Return a few test images, `(5, 3, 32, 32)`."""

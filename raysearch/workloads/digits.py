@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
+from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
@@ -106,20 +107,15 @@ class Digits:
     def _instance(
         self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
     ) -> InstanceResult:
-        import torch
-
         from raysearch import training
+        from raysearch.workloads import _instruments
 
-        def pair(name: str, rows: Any = slice(None)) -> training.Pair:
-            return torch.tensor(data[f"{name}_images"][rows]), torch.tensor(data[f"{name}_labels"][rows])
-
-        weights_seed, sampler = sources(seed, self.vary)
-        sample = sampler.choice(len(data["pool_labels"]), self.n_train, replace=False)
+        weights_seed, sample = self._sample(seed, data)
         classifier = Classifier.of(configuration.parameters)
         return training.instance(
             InstanceKey(configuration.id, seed),
             classifier.network,
-            training.Sets(pair("pool", sample), pair("validation"), pair("test")),
+            _instruments.sets(data, "images", "labels", sample),
             registry.load("losses", "cross_entropy"),
             Recipe.of(configuration.parameters),
             training.Settings(self.epochs, self.patience, self.n_threads, self.device),
@@ -129,12 +125,26 @@ class Digits:
             measure=training.accuracies,
         )
 
+    def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
+        """Return the torch seed and the rows of the pool that an instance is taught."""
+        weights_seed, sampler = sources(seed, self.vary)
+        return weights_seed, sampler.choice(len(data["pool_labels"]), self.n_train, replace=False)
+
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
         from raysearch import training
 
         network = Classifier.of(parameters).network()
         return softmax(training.answer(network, weights, np.asarray(inputs, dtype=np.float32)))
+
+    def instrument(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
+    ) -> Subject:
+        """Return an instance's network and its `validation` or `test` examples, for measures."""
+        from raysearch.workloads import _instruments
+
+        own = _instruments.sets(data, "images", "labels", self._sample(seed, data)[1])
+        return _instruments.subject(Classifier.of(parameters).network(), weights, own, "cross_entropy", examples)
 
     def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Return a few test images, `(5, 8, 8)`."""
