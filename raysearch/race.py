@@ -153,12 +153,14 @@ class Race:
             self._commit({"event": "stop", **_names(key)})
         if not self._queue:
             self._decide()
-        while self._queue:
-            row = self._queue.popleft()
-            if self._queued[row]:
-                take = min(self.block, self._queued[row])
-                self._queued[row] -= take
-                return self._train(row, Phase.RACE, int(state.pool.asked[row]), take)
+        if self._queue:
+            row = self._queue[0]
+            take = min(self.block, self._queued[row])
+            self._queued[row] -= take
+            # a block takes later turns of its row along; they must not make the queue look full
+            while self._queue and not self._queued[self._queue[0]]:
+                self._queue.popleft()
+            return self._train(row, Phase.RACE, int(state.pool.asked[row]), take)
         if state.final and state.verdict is not None:
             left = self.confirm - state.n_confirmation_asked
             if left > 0:
