@@ -71,15 +71,10 @@ def confirmed_interval(race: Race) -> tuple[float, float] | None:
 def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:
     """Return (round, configuration id, criterion) of every configuration at the end of every round it was in."""
     scored: list[tuple[int, str, float]] = []
-    gone: set[str] = set()
-    n_of_round = {e.round: e.n_instances for e in state.eliminations}
-    for round_, n_instances in n_of_round.items():
-        rows = [row for row, c in enumerate(state.pool.configurations) if c.id not in gone]
-        values = np.asarray(criterion(state.pool.losses[rows, :n_instances]))
-        scored += [
-            (round_, state.pool.configurations[row].id, float(value)) for row, value in zip(rows, values, strict=True)
-        ]
-        gone |= {e.configuration_id for e in state.eliminations if e.round == round_}
+    for round_, n_instances, rows in state.rounds:
+        values = np.asarray(criterion(state.pool.losses[list(rows), :n_instances]))
+        ids = [state.pool.configurations[row].id for row in rows]
+        scored += [(round_, id_, float(value)) for id_, value in zip(ids, values, strict=True)]
     return scored
 
 

@@ -160,6 +160,8 @@ def _set(data: Any, key: str, value: Any) -> None:
         data = data.setdefault(part, {})
     if not isinstance(data, dict):
         raise ExperimentError(f"cannot set {key!r}: {'.'.join(path)} is no section")
+    if last == "name" and path and data.get("name") != value:
+        data.clear()  # the parameters were those of another plug-in
     data[last] = value
 
 

@@ -49,6 +49,8 @@ class Pool:
         """`(n_configurations,)` columns handed out and not ended."""
         self.alive = np.zeros(0, dtype=bool)
         """`(n_configurations,)` still in the race."""
+        self.stopped: dict[int, set[int]] = {}
+        """Columns of a row whose instances were ended early: the first to be handed out if the row races again."""
         self._losses = np.full((0, 8), np.nan)
 
     @property
@@ -74,6 +76,12 @@ class Pool:
         self.alive = np.append(self.alive, np.ones(n, dtype=bool))
         self._losses = np.vstack([self._losses, np.full((n, self._losses.shape[1]), np.nan)])
 
+    def next_columns(self, row: int, n: int) -> list[int]:
+        """Return the columns of the next `n` instances of a row, without holes."""
+        again = sorted(self.stopped.get(row, ()))[:n]
+        first = int(self.asked[row])
+        return [*again, *range(first, first + n - len(again))]
+
     def hand_out(self, row: int, column: int) -> None:
         """Note that an instance runs; raises ValueError unless its column is the row's next one, or one before it."""
         if column > self.asked[row]:
@@ -83,6 +91,7 @@ class Pool:
             grown = np.full((len(self._losses), width), np.nan)
             grown[:, : self._losses.shape[1]] = self._losses
             self._losses = grown
+        self.stopped.get(row, set()).discard(column)
         self.asked[row] = max(self.asked[row], column + 1)
         self.pending[row] += 1
 

@@ -160,20 +160,21 @@ class Race:
             # a block takes later turns of its row along; they must not make the queue look full
             while self._queue and not self._queued[self._queue[0]]:
                 self._queue.popleft()
-            return self._train(row, Phase.RACE, int(state.pool.asked[row]), take)
+            return self._train(row, Phase.RACE, state.pool.next_columns(row, take))
         if state.final and state.verdict is not None:
             left = self.confirm - state.n_confirmation_asked
             if left > 0:
                 first = state.n_confirmation_asked
-                return self._train(state.verdict.leader, Phase.CONFIRMATION, first, min(self.block, left))
+                n = min(self.block, left)
+                return self._train(state.verdict.leader, Phase.CONFIRMATION, range(first, first + n))
         while self.ahead and self._likely:
             row = self._likely.popleft()
             if state.pool.alive[row]:
-                return self._train(row, Phase.RACE, int(state.pool.asked[row]), 1)
+                return self._train(row, Phase.RACE, state.pool.next_columns(row, 1))
         return None
 
-    def _train(self, row: int, phase: Phase, first: int, n: int) -> Train:
-        seeds = tuple(self.state.seeds.seed(phase, first + i) for i in range(n))
+    def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> Train:
+        seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
         return Train(self.state.pool.configurations[row], seeds, phase)
 
     def _decide(self) -> None:
@@ -199,7 +200,7 @@ class Race:
 
     def _take(self, decision: Decision) -> None:
         members, ids = self.state.members, [c.id for c in self.state.pool.configurations]
-        self.state.round = decision.round
+        self.state.round = self.state.n_rounds_before + decision.round
         for cut in decision.eliminated:
             if (self.state.wave, cut.round) not in self.state.cuts:
                 rows = members[list(cut.configurations)].tolist()

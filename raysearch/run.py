@@ -73,7 +73,8 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
     `workload` stands in for the section where it is an object that no file can name.
     """
     workload = experiment.load("workload") if workload is None else workload
-    propose = experiment.load("sampler").bind(experiment.build_space(workload), experiment.seed)
+    criterion = experiment.load("criterion")
+    propose = experiment.load("sampler").bind(experiment.build_space(workload), experiment.seed, criterion)
     first = propose([])
     if not first:
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())
@@ -86,7 +87,7 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
         experiment,
         workload,
         propose,
-        experiment.load("criterion"),
+        criterion,
         experiment.load("rule"),
         experiment.load("execution"),
         experiment.load("tracking"),

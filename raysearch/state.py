@@ -40,6 +40,10 @@ class State:
         self.cuts: list[tuple[int, int]] = []
         """(wave, round) of the cuts so far."""
         self.eliminations: list[Eliminate] = []
+        self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
+        """(round, instances each, rows that were in it) of the cuts so far; rounds count on from wave to wave."""
+        self.n_rounds_before = 0
+        """Number of the last round of the earlier waves."""
         self.verdict: RuleVerdict | None = None
         """Of this wave, with rows of the pool."""
         self.final = False
@@ -110,6 +114,7 @@ class State:
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
         self.pool.alive[incumbents] = True
         self.wave += 1
+        self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
         self.round, self.verdict, self.final = 1, None, False
 
     def _on_ask(self, event: Event) -> None:
@@ -153,14 +158,20 @@ class State:
         self.again.append(key)
 
     def _on_stop(self, event: Event) -> None:
+        key = decode_key(event)
+        phase, index = self.seeds.index(key.seed)
+        if phase is Phase.RACE:
+            self.pool.stopped.setdefault(self.pool.rows[key.configuration_id], set()).add(index)
         self.counts[Status.STOPPED.value] += 1
-        self._end(decode_key(event))
+        self._end(key)
 
     def _on_eliminate(self, event: Event) -> None:
         cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
+        round_ = self.n_rounds_before + int(event["round"])
+        self.rounds.append((round_, n_instances, tuple(self.members[self.pool.alive[self.members]].tolist())))
         for id_, value in zip(event["configurations"], event["values"], strict=True):
             self.pool.alive[self.pool.rows[id_]] = False
-            self.eliminations.append(Eliminate(id_, int(event["round"]), float(value), cutoff, n_instances))
+            self.eliminations.append(Eliminate(id_, round_, float(value), cutoff, n_instances))
         self.cuts.append((int(event["wave"]), int(event["round"])))
 
     def _on_verdict(self, event: Event) -> None:
@@ -176,6 +187,8 @@ class State:
             self.members = np.arange(len(self.pool.configurations))
             self.pool.alive[:] = True
             self.eliminations.clear()
+            self.rounds.clear()
+            self.n_rounds_before = 0
             self.verdict = None
 
     def _end(self, key: InstanceKey) -> None:

@@ -1,6 +1,6 @@
 """Samplers: which configurations race at all.
 
-Contract: a frozen dataclass with `propose(outcomes) -> configurations` after `bind(space, seed)`. A proposal is a pure
+Contract: a frozen dataclass; `bind(space, seed, criterion)` returns `propose(outcomes) -> configurations`, a pure
 function of the outcomes so far, the space and the seed, so that a resumed search goes on as if it had never stopped.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from raysearch.criteria import Criterion
 from raysearch.records import Configuration, Outcome
 from raysearch.space import Space
 
@@ -18,6 +19,9 @@ Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
 class Sampler(Protocol):
     """Fills the pool of a race."""
 
-    def bind(self, space: Space, seed: int) -> Propose:
-        """Return the function that proposes the next wave; an empty one, or known ones only, ends the search."""
+    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+        """Return the function that proposes the next wave; an empty one, or known ones only, ends the search.
+
+        Samplers that learn score the outcomes by `criterion`.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raysearch.criteria import Criterion
 from raysearch.records import Configuration
 from raysearch.samplers import Propose
 from raysearch.space import Space
@@ -16,7 +17,7 @@ class Grid:
     Raises ExperimentError for a continuous range, whose values no grid can list.
     """
 
-    def bind(self, space: Space, seed: int) -> Propose:
+    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal; `seed` plays no part."""
         configurations: list[Configuration] = list(space.enumerate())
 

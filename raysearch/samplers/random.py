@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
@@ -31,7 +32,7 @@ class Random:
         if self.n_configurations < 1:
             raise ValueError(f"n_configurations must be at least 1, got {self.n_configurations}")
 
-    def bind(self, space: Space, seed: int) -> Propose:
+    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal: all configurations at once, those after the known ones on a later call."""
         drawn = self._draw(space, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))))
 

@@ -1,0 +1,171 @@
+"""Sampler `tpe`: Optuna chooses which configurations race, guided by the robust criterion."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from raysearch import registry
+from raysearch.criteria import Criterion
+from raysearch.errors import ExperimentError, unknown
+from raysearch.records import Configuration, Outcome
+from raysearch.samplers import Propose
+from raysearch.space import Choice, Parameter, Space
+
+_TRIES_PER_CONFIGURATION = 100
+
+
+@dataclass(frozen=True)
+class Tpe:
+    """Waves of configurations proposed by Optuna; each wave races together with the leader so far.
+
+    Eliminated configurations are told as pruned, with the criterion by number of instances; the others with their
+    value; diverged ones as bad as can be, not dropped. The study is rebuilt from the outcomes for every wave, so that
+    a resumed search proposes what it would have proposed.
+
+    Args:
+        n_configurations: of all waves together, at least 1.
+        wave: configurations per wave, at least 1; the first is random.
+        algorithm: a sampler of Optuna: TPESampler, GPSampler, NSGAIISampler, CmaEsSampler, QMCSampler ...
+        objectives: criteria to be weighed against each other, e.g. [median, iqr]; none is the race's criterion alone.
+
+    Raises ValueError for numbers below 1, ExperimentError for an algorithm that Optuna has not.
+    Source: Bergstra et al. 2011; Optuna's multivariate TPE with constant liar.
+    """
+
+    n_configurations: int = 64
+    wave: int = 16
+    algorithm: str = "TPESampler"
+    objectives: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an empty search and unknown algorithms and objectives."""
+        if self.n_configurations < 1 or self.wave < 1:
+            raise ValueError(
+                f"n_configurations and wave must be at least 1, got {self.n_configurations} and {self.wave}"
+            )
+        known = [name for name in optuna.samplers.__all__ if name.endswith("Sampler") and name not in _UNFIT]
+        if self.algorithm not in known:
+            raise unknown("algorithm of Optuna", self.algorithm, known)
+        object.__setattr__(self, "objectives", tuple(self.objectives))
+        for name in self.objectives:
+            registry.plugin("criteria", name)
+
+    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+        """Return the proposal; raises ValueError without a criterion."""
+        if criterion is None:
+            raise ValueError("tpe needs the criterion that it is to be guided by")
+        criteria = [registry.load("criteria", name) for name in self.objectives] or [criterion]
+
+        def propose(outcomes: Sequence[Outcome]) -> list[Configuration]:
+            n = min(self.wave, self.n_configurations - len(outcomes))
+            return self._ask(space, self._study(space, seed, criteria, outcomes), outcomes, n) if n > 0 else []
+
+        return propose
+
+    def _study(
+        self, space: Space, seed: int, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
+    ) -> optuna.Study:
+        """Return a study that has been told every outcome so far."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        root = np.random.SeedSequence(seed, spawn_key=(2, len(outcomes)))
+        arguments: dict[str, Any] = {"seed": int(root.generate_state(1)[0])}
+        if self.algorithm == "TPESampler":
+            arguments |= {"multivariate": True, "group": True, "constant_liar": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = getattr(optuna.samplers, self.algorithm)(**arguments)
+        study = optuna.create_study(directions=["minimize"] * len(criteria), sampler=sampler)
+        for outcome in outcomes:
+            study.add_trial(_told(space, criteria, outcome))
+        return study
+
+    def _ask(self, space: Space, study: optuna.Study, outcomes: Sequence[Outcome], n: int) -> list[Configuration]:
+        known = {outcome.configuration.id for outcome in outcomes}
+        new: dict[str, Configuration] = {}
+        for _ in range(_TRIES_PER_CONFIGURATION * n):
+            trial = study.ask()
+            parameters = _suggest(space, trial)
+            configuration = Configuration.of(parameters)
+            if configuration.id in known or configuration.id in new or not space.valid(parameters):
+                study.tell(trial, state=TrialState.FAIL)  # Optuna learns nothing from it, and draws anew
+                continue
+            new[configuration.id] = configuration
+            if len(new) == n:
+                break
+        if not new and not outcomes:
+            raise ExperimentError(
+                f"no valid configuration among {_TRIES_PER_CONFIGURATION * n} proposals: relax the constraints"
+            )
+        return list(new.values())
+
+
+_UNFIT = ("BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler", "BruteForceSampler")
+
+
+def _told(space: Space, criteria: Sequence[Criterion], outcome: Outcome) -> optuna.trial.FrozenTrial:
+    """Return an outcome as Optuna's trial."""
+    parameters = outcome.configuration.parameters
+    distributions = {name: _distribution(space.parameters[name]) for name in parameters if name in space.parameters}
+    encoded = {name: _encoded(space.parameters[name], parameters[name]) for name in distributions}
+    losses = np.asarray(outcome.losses, dtype=np.float64)
+    if not len(losses):
+        return optuna.trial.create_trial(state=TrialState.FAIL, params=encoded, distributions=distributions)
+    values = [_finite(criterion(losses)) for criterion in criteria]
+    if outcome.eliminated and len(criteria) == 1:
+        steps = {n: _finite(criteria[0](losses[:n])) for n in range(1, len(losses) + 1)}
+        return optuna.trial.create_trial(
+            state=TrialState.PRUNED, params=encoded, distributions=distributions, intermediate_values=steps
+        )
+    return optuna.trial.create_trial(values=values, params=encoded, distributions=distributions)
+
+
+def _finite(value: Any) -> float:
+    """Return a criterion as Optuna takes it: a diverged one is worse than any loss, and no infinity."""
+    return float(np.nan_to_num(float(value), nan=1e300, posinf=1e300))
+
+
+def _suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+    """Return the parameters of a trial, asking only for those whose conditions hold."""
+    chosen: dict[str, Any] = {}
+    for name, parameter in space.parameters.items():
+        if not all(other in chosen and chosen[other] in allowed for other, allowed in parameter.when.items()):
+            continue
+        if isinstance(parameter, Choice):
+            choices = _choices(parameter)
+            chosen[name] = parameter.values[choices.index(trial.suggest_categorical(name, choices))]
+        elif parameter.integer:
+            step = int(parameter.step or 1)
+            chosen[name] = trial.suggest_int(
+                name, int(parameter.low), int(parameter.high), step=step, log=parameter.log
+            )
+        else:
+            value = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+            chosen[name] = float(f"{value:.12g}")
+    return chosen
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(_choices(parameter))
+    if parameter.integer:
+        step = int(parameter.step or 1)
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def _choices(parameter: Choice) -> list[str]:
+    """Return the values as text: Optuna's categories cannot be lists."""
+    return [json.dumps(value, sort_keys=True) for value in parameter.values]
+
+
+def _encoded(parameter: Parameter, value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(parameter, Choice) else value

@@ -1,0 +1,69 @@
+"""README: every Python block runs, every command exists, every link leads somewhere."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_block_runs(number: int, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(BLOCKS[number])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_there_is_an_example_under_20_lines_with_a_model_of_scikit_learn() -> None:
+    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
+    assert "sklearn" in BLOCKS[0]
+    assert len(lines) < 20
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("raysearch ")])
+def test_command_is_understood(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    options = [word for word in words if word.startswith("--")]
+    shown = subprocess.run(
+        [sys.executable, "-m", "raysearch.cli", words[1], "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0
+    assert all(option in shown.stdout for option in options)
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"make ([a-z-]+)", README))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_link_leads_to_a_file(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_plan_in_the_readme_is_what_the_command_prints() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "raysearch.cli", "plan", "search_spaces/calorimeter_energy.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    said = re.search(r"plan search_spaces.*?```\n```\n|```\n(configurations.*?)```", README, flags=re.DOTALL)
+    assert said is not None
+    for line in said.group(1).splitlines():
+        assert line.split() in [shown_line.split() for shown_line in shown.splitlines()]
