@@ -1,0 +1,183 @@
+"""The journal on a real disk: torn lines, damage, a second driver, a full disk, a killed writer."""
+
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from races import drive, image, make_race, once, outcome, pool_of, result_of
+
+from raysearch.errors import JournalError
+from raysearch.journal import VERSION, Journal, read
+
+START = {"event": "start", "version": VERSION, "experiment": {"seed": 0}}
+LOSSES = np.random.default_rng(0).normal(size=(5, 40))
+
+
+def write(path, *events):
+    with Journal(path) as journal:
+        for event in events:
+            journal.append(event)
+
+
+def test_what_is_written_is_read_with_its_time(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    before = time.time()
+    write(path, START, {"event": "note", "text": 'line\nbreak, "quotes", \u00e9\u4e2d\ud800'})
+    first, second = read(path)
+    assert {key: value for key, value in first.items() if key != "t"} == START
+    assert second["text"] == 'line\nbreak, "quotes", \u00e9\u4e2d\ud800'
+    assert before - 0.01 <= first["t"] <= second["t"] <= time.time() + 0.01
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_every_line_is_on_disk_before_append_returns(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_size), fsync(fd)))
+        sizes = []
+        for number in range(3):
+            journal.append({"event": "note", "n": number})
+            sizes.append(journal.path.stat().st_size)
+    assert synced == sizes
+
+
+def test_a_race_comes_back_from_the_file(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(START)
+        original = make_race(LOSSES, journal=journal, confirm=2)
+        drive(original, LOSSES, n_workers=2)
+    rebuilt = make_race(LOSSES, confirm=2)
+    rebuilt.replay(read(path))
+    assert image(rebuilt) == image(original)
+
+
+def test_a_torn_last_line_is_cut_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "journal.jsonl"
+    write(path, START, {"event": "note", "n": 1})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event":"tell","configur')
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read(path))) == 2
+        assert "line 3 is torn" in caplog.text
+        write(path, {"event": "note", "n": 2})
+    assert "cut off a torn last line of 25 bytes" in caplog.text
+    assert [event.get("n") for event in read(path)] == [None, 1, 2]
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"event": "tell", "confi', "line 2 is damaged"),
+        (b"\xff\xfe\x00", "line 2 is damaged"),
+        (b"", "line 2 is damaged"),
+        (b'{"event": "note", "t": 1, "x": NaN}', "line 2 is damaged: NaN is no JSON"),
+        (b"[" * 100_000, "line 2 is damaged"),
+        (b"[1, 2]", "line 2 is no event"),
+        (b'{"t": 1.0}', "line 2 is no event"),
+        (b'{"event": "note"}', "line 2 is no event"),
+    ],
+)
+def test_any_other_damage_names_the_line(tmp_path, line, message):
+    path = tmp_path / "journal.jsonl"
+    write(path, START, {"event": "note"}, {"event": "note"})
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + line + b"\n" + lines[2])
+    with pytest.raises(JournalError, match=message):
+        list(read(path))
+
+
+def test_another_version_or_another_file_is_refused(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for first in ({**START, "version": VERSION + 1}, {"event": "note"}):
+        path.write_text(json.dumps({**first, "t": 1.0}) + "\n")
+        with pytest.raises(JournalError, match=f"does not begin as a raysearch journal of version {VERSION}"):
+            list(read(path))
+
+
+def test_a_missing_journal_and_a_directory_in_its_place_are_clear_errors(tmp_path):
+    with pytest.raises(JournalError, match=r"cannot read the journal .*No such file"):
+        list(read(tmp_path / "none.jsonl"))
+    with pytest.raises(JournalError, match=r"cannot write the journal .*Is a directory"):
+        Journal(tmp_path)
+
+
+def test_a_second_driver_in_another_process_is_refused(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    program = f"from pathlib import Path; from raysearch.journal import Journal; Journal(Path({str(path)!r}))"
+    with Journal(path):
+        second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert second.returncode == 1
+        assert "is in use: another raysearch driver runs in this directory" in second.stderr
+    third = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert third.returncode == 0, third.stderr
+
+
+def test_the_lock_goes_with_a_killed_driver(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    program = (
+        "import sys, time; from pathlib import Path; from raysearch.journal import Journal\n"
+        f"journal = Journal(Path({str(path)!r})); print('open', flush=True); time.sleep(60)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout.readline() == "open\n"
+        with pytest.raises(JournalError, match=r"in use"):
+            Journal(path)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait(timeout=30)
+        driver.stdout.close()
+    Journal(path).close()
+
+
+def test_a_full_disk_loses_nothing_and_the_race_goes_on_afterwards(tmp_path):
+    """A real limit on the file's size makes the write fail half way through a line, as a full disk does."""
+    path = tmp_path / "journal.jsonl"
+    undisturbed = make_race(LOSSES, confirm=2)
+    drive(undisturbed, LOSSES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path) as journal:
+        journal.append(START)
+        race = make_race(LOSSES, journal=journal, confirm=2)
+        (block,) = race.ask(1)
+        race.tell(result_of(race, block.keys[0], LOSSES))
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, hard))
+        try:
+            with pytest.raises(JournalError, match=r"cannot write the journal .*Nothing is lost: mend the disk"):
+                drive(race, LOSSES)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.stat().st_size == size, "half a line was left behind"
+    with Journal(path) as journal:
+        events = list(read(path))
+        race = make_race(LOSSES, journal=journal, confirm=2)
+        race.replay(events)
+        race.requeue_running()
+        drive(race, LOSSES)
+    assert outcome(race) == outcome(undisturbed)
+
+
+def test_a_journal_of_the_papers_race_is_replayed_in_seconds():
+    """41,567 instances of 6,912 configurations, rebuilt in the time of a coffee sip."""
+    from races import Memory
+
+    losses = np.random.default_rng(1).normal(size=(6912, 120))
+    journal, paper = Memory(), {"rule": ("halving", {"warmup": 5}), "propose": once(pool_of(6912)), "confirm": 100}
+    drive(make_race(losses, journal=journal, **paper), losses, n_workers=64)
+    assert sum(event["event"] == "tell" for event in journal.events) == 41_567
+    rebuilt = make_race(losses, **paper)
+    start = time.process_time()
+    rebuilt.replay(journal.events)
+    assert time.process_time() - start < 10
+    assert rebuilt.done
