@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import yaml
 
 from raysearch.criteria import Criterion
 from raysearch.experiment import Experiment
+from raysearch.findings import Finding, figure_path, read_findings, to_table
 from raysearch.frame import to_frame, write_parquet
 from raysearch.journal import read
+from raysearch.measuring import steering
 from raysearch.race import Race
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
 from raysearch.run_directory import RunDirectory
@@ -25,12 +28,44 @@ def write(
 ) -> Verdict:
     """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
     verdict = verdict_of(race, criterion_label(experiment.criterion), experiment.race.exhaustive)
-    frame = to_frame(read(directory.journal))
+    events = list(read(directory.journal))
+    frame, findings = to_frame(events), read_findings(events)
     write_parquet(frame, directory.instances)
-    write_report(frame, race.state, race.criterion, verdict, data, directory.report)
+    sections = measured_sections(findings, directory)
+    write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
+    artifacts = {"report": directory.report, "instances": directory.instances}
+    for finding in findings:
+        numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
+        tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
+    if findings:
+        artifacts |= _write_measures(findings, directory)
     model = median_model(race.state, data["workload"], workload, directory.path)
-    tracker.finished(verdict, {"report": directory.report, "instances": directory.instances}, model)
+    tracker.finished(verdict, artifacts, model)
     return verdict
+
+
+def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:
+    """Return the report's sections on measures."""
+    if not findings:
+        return []
+    from raysearch.analysis.figures_measures import sections
+
+    return sections(findings, directory.path)
+
+
+def _write_measures(findings: list[Finding], directory: RunDirectory) -> dict[str, Path]:
+    """Write measures.parquet and one figure per measure; return the files by name."""
+    from raysearch.analysis.figures_measures import pictures
+
+    table = directory.path / "measures.parquet"
+    write_parquet(to_table(findings), table)
+    written = {"measures": table}
+    for measure, content in pictures(findings, directory.path).items():
+        path = figure_path(directory.path, measure)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        written[f"measure_{measure}"] = path
+    return written
 
 
 def criterion_label(section: str | dict[str, Any]) -> str:
@@ -42,9 +77,15 @@ def criterion_label(section: str | dict[str, Any]) -> str:
 
 
 def write_report(
-    frame: Any, state: State, criterion: Criterion, verdict: Verdict | None, data: dict[str, Any], path: Path
+    frame: Any,
+    state: State,
+    criterion: Criterion,
+    verdict: Verdict | None,
+    data: dict[str, Any],
+    path: Path,
+    measures: Sequence[tuple[str, Any]] = (),
 ) -> Path:
-    """Write the report of a race, finished or not."""
+    """Write the report of a race, finished or not; `measures` are further sections."""
     from raysearch.analysis.report import write_report as write_html
 
     return write_html(
@@ -56,6 +97,8 @@ def write_report(
         experiment=data,
         criterion=criterion,
         experiment_text=yaml.safe_dump(data, sort_keys=False),
+        loss_label=steering(data["criterion"])[0] or "validation loss",
+        measures=measures,
     )
 
 

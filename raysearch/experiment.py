@@ -64,6 +64,9 @@ class Experiment(BaseModel):
         default="q3", description="The statistic of a configuration's losses that steers the race."
     )
     rule: Section = Field(default="halving", description="How configurations are dropped.")
+    measures: list[Section] = Field(
+        default=[], description="What instances tell beside the loss; `of`: winner, survivors, all."
+    )
     race: RaceSettings = RaceSettings()
     execution: Section = Field(default="ray_tune", description="Who trains the instances.")
     tracking: Section | None = Field(
@@ -87,6 +90,8 @@ class Experiment(BaseModel):
     def load(self, room: str) -> Any:
         """Return the plug-in of one section, e.g. `load("criterion")`; raises ExperimentError where it is wrong."""
         section = getattr(self, room)
+        if room == "criterion" and isinstance(section, dict):  # `of` says what it is a statistic of
+            section = {key: value for key, value in section.items() if key != "of"}
         try:
             return registry.load_section(ROOM_OF[room], "silent" if section is None else section)
         except ExperimentError as error:

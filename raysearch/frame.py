@@ -32,6 +32,7 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     import pandas as pd
 
     parameters: dict[str, dict[str, Any]] = {}
+    measured: dict[tuple[str, int], dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
     seeds = Seeds(0)
     for event in events:
@@ -42,8 +43,15 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
                 parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
             elif event["event"] in ("tell", "stop"):
                 rows.append(_row(event, seeds, parameters[event["configuration"]]))
+            elif event["event"] == "measure" and event["seed"] is not None:
+                numbers = {f"{event['measure']}.{name}": value for name, value in event["numbers"].items()}
+                measured.setdefault((event["configuration"], int(event["seed"])), {}).update(numbers)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise JournalError(f"the journal's event {str(event)[:120]} is damaged: {error!r}") from error
+    for row in rows:
+        if row["status"] == Status.COMPLETE.value:
+            own = measured.get((row["configuration_id"], row["seed"]), {})
+            row["metrics"] = json.dumps({**json.loads(row["metrics"]), **own}) if own else row["metrics"]
     names = sorted({name for values in parameters.values() for name in values})
     return pd.DataFrame(rows, columns=[*COLUMNS, *(f"p.{name}" for name in names)])
 

@@ -17,7 +17,7 @@ from raysearch.run import Parts, SearchResult, build, carry_out, make_race, open
 from raysearch.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 
-_CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking")
+_CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking", "measures")
 
 
 def resume(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import raysearch
-from raysearch import ending
+from raysearch import ending, measuring
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution.conductor import Conductor
 from raysearch.experiment import Experiment, from_data, section_of
@@ -65,6 +65,7 @@ class Parts:
     rule: Any
     executor: Any
     tracker: Any
+    measures: Sequence[measuring.Asked] = ()
 
 
 def build(experiment: Experiment, workload: Any = None) -> Parts:
@@ -81,6 +82,8 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
         raise ExperimentError(
             f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax the bounds"
         )
+    measures = measuring.asked(experiment.measures)
+    measuring.instrumented(workload, measures, experiment.criterion)
     for configuration in first:
         workload.check(configuration.parameters)
     return Parts(
@@ -91,6 +94,7 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
         experiment.load("rule"),
         experiment.load("execution"),
         experiment.load("tracking"),
+        measures,
     )
 
 
@@ -131,7 +135,8 @@ def run(
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
     """Return the experiment's tracker, those who watch, and what the executor exports to its own monitoring."""
     gauges = getattr(parts.executor, "gauges", None)
-    return Trackers([parts.tracker, *watchers, *([] if gauges is None else [gauges(parts.tracker)])])
+    also = [*watchers, *measuring.keepers(parts.measures)]
+    return Trackers([parts.tracker, *also, *([] if gauges is None else [gauges(parts.tracker)])])
 
 
 def make_race(parts: Parts, journal: Journal | None) -> Race:
@@ -153,7 +158,9 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
 def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirectory) -> SearchResult:
     """Execute a race to its end, write what it leaves behind and return the result."""
     conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
-    parts.executor.run(conductor, parts.workload)
+    instrumented = measuring.instrumented(parts.workload, parts.measures, parts.experiment.criterion)
+    parts.executor.run(conductor, instrumented)
+    measuring.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
     verdict = ending.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
     return SearchResult(verdict, directory.path, ending.confirmed_interval(race))
 

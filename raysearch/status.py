@@ -11,6 +11,7 @@ from rich.console import Console
 from raysearch import ending
 from raysearch.events import Event
 from raysearch.experiment import Experiment
+from raysearch.findings import read_findings
 from raysearch.frame import to_frame
 from raysearch.journal import read
 from raysearch.race import Race
@@ -72,7 +73,8 @@ def write_report(run_dir: Path, out: Path | None) -> Path:
     end = verdict(race, label, experiment.race.exhaustive) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     data = experiment.model_dump(mode="json")
-    return ending.write_report(to_frame(events), race.state, race.criterion, end, data, path)
+    sections = ending.measured_sections(read_findings(events), RunDirectory.open(run_dir))
+    return ending.write_report(to_frame(events), race.state, race.criterion, end, data, path, sections)
 
 
 def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +68,9 @@ class Gauges:
         self._progress = progress
         if time.monotonic() - self._published >= _PERIOD_S:
             self._publish()
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
+        """Pass over: measures are no gauges."""
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """Set the gauges to where the race ended."""

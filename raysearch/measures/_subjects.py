@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysearch.losses import Loss
@@ -74,3 +77,10 @@ def replaced(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Ite
         finally:
             for name, value in before.items():
                 tensors[name].copy_(value)
+
+
+def told(subject: Subject) -> NDArray[Any]:
+    """Return what the network says of the subject's examples: probabilities `(n, n_classes)`, or numbers `(n,)`."""
+    with examined(subject, len(subject.inputs)) as (module, inputs, targets):
+        outputs = answers(module, inputs)
+    return np.asarray(outputs.softmax(dim=1) if is_classification(targets) else outputs)

@@ -6,6 +6,7 @@ to be written. A tracker that fails in mid-run must not raise: the journal can r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,9 @@ class Tracker(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """How far the race is; may come several times a second."""
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
+        """Measures, as `NAME.NUMBER`, of one kept instance, or (`seed` None) of a configuration over its instances."""
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """The race is over; `artifacts` are files by name (report, instances) that belong to the search.

@@ -100,6 +100,14 @@ class Search:
             self.runs.log(key, metrics(values, at_ms), tags={"status": "eliminated"})
             self.runs.end(key, "FINISHED", at_ms)
 
+    def measure(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float], at_ms: int) -> None:
+        """Write measures to the run of a configuration or of one of its instances, also where that has ended."""
+        key: Key = (configuration.id, seed)
+        if seed is None:
+            self.configuration(configuration, at_ms)
+        if key in self.runs:
+            self.runs.log_changed(key, numbers, {}, at_ms)
+
     def standing(self, progress: Progress, at_ms: int) -> None:
         """Write how the race stands, once per round."""
         values = {"survivors": float(progress.n_survivors), "incumbent": progress.incumbent_value}

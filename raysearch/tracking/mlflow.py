@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,11 @@ class Mlflow:
         if progress.round > session.round and progress.incumbent is not None:
             session.round = progress.round
             session.writer.put(session.search.standing, progress, _now_ms())
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
+        """Write measures as metrics of the run of the configuration, or of its instance."""
+        session = self._session
+        session.writer.put(session.search.measure, configuration, seed, dict(numbers), _now_ms())
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """Write the verdict, the artifacts, the winner's weights and its model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ class Trackers:
         """Pass on."""
         for tracker in self.trackers:
             tracker.progress(progress)
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.measured(configuration, seed, numbers)
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """Pass on."""

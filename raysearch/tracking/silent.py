@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ class Silent:
         """Do nothing."""
 
     def progress(self, progress: Progress) -> None:
+        """Do nothing."""
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -164,6 +164,9 @@ class Terminal:
         """Show a moment of the race."""
         for screen in self._open:
             screen.show(progress)
+
+    def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
+        """Pass over: the report shows measures."""
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """Tell the winner; the rest is the command's to print."""

@@ -1,0 +1,209 @@
+"""Measures of a search: which are asked for, on the workers or at the end, and carrying them out on kept weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, unknown
+from raysearch.findings import Finding, array_path
+from raysearch.race import Writer
+from raysearch.records import Configuration, InstanceKey, Phase
+from raysearch.state import State
+from raysearch.tracking import _keeper
+from raysearch.workloads._measured import Measured
+
+Section = str | dict[str, Any]
+OF = ("winner", "survivors", "all")
+N_INSTANCES = 20
+"""At most so many instances of a configuration are measured at the end."""
+_EPOCHS = "local_instability"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One measure of an experiment, and of whom: the winner, the survivors or all configurations."""
+
+    name: str
+    measure: Any
+    of: str
+
+    @property
+    def on_workers(self) -> bool:
+        """Whether every instance is measured where it was trained."""
+        return self.of == "all" and self.measure.over == "instance"
+
+
+def asked(sections: Sequence[Section]) -> list[Asked]:
+    """Return the measures that sections name: `curvature`, or `{name: curvature, n_examples: 256, of: survivors}`.
+
+    `of` is `winner` unless given. Raises ExperimentError for what is unknown, or named twice.
+    """
+    found: list[Asked] = []
+    for section in sections:
+        values = {"name": section} if isinstance(section, str) else dict(section)
+        of = values.pop("of", "winner")
+        if of not in OF:
+            raise unknown("group of configurations (`of` in measures)", of, OF)
+        measure = registry.load_section("measures", values)
+        if values["name"] in [one.name for one in found]:
+            raise ExperimentError(f"measures: {values['name']!r} is named twice")
+        found.append(Asked(values["name"], measure, of))
+    return found
+
+
+def steering(section: Section) -> tuple[str | None, dict[str, Any]]:
+    """Return the metric that a criterion section is `of`, None for the loss, and the measures it needs, by name.
+
+    `of: noise_resilience` is that measure's main number, with parameters as `of: {name: noise_resilience, sigma: 0.2}`;
+    `of: local_instability` is that of an instance over its last epochs, which every torch workload reports.
+    """
+    of = section.get("of") if isinstance(section, dict) else None
+    if of is None:
+        return None, {}
+    name = of if isinstance(of, str) else str(of.get("name"))
+    if name == _EPOCHS:
+        return "epoch_instability", {}
+    measure = registry.load_section("measures", of)
+    if measure.over != "instance":
+        raise ExperimentError(f"criterion: {name} is no measure of one instance and cannot steer a race")
+    return f"{name}.{measure.main}", {name: measure}
+
+
+def instrumented(workload: Any, measures: Sequence[Asked], criterion: Section) -> Any:
+    """Return the workload, wrapped where its instances are to be measured on the workers.
+
+    Raises ExperimentError where measures are asked of a workload that cannot be measured.
+    """
+    of, needed = steering(criterion)
+    if (measures or needed) and not hasattr(workload, "instrument"):
+        able = [
+            name for name in registry.names("workloads") if hasattr(registry.plugin("workloads", name), "instrument")
+        ]
+        raise ExperimentError(
+            f"{type(workload).__name__} has no `instrument` method and cannot be measured; these can: {', '.join(able)}"
+        )
+    on_workers = {one.name: one.measure for one in measures if one.on_workers} | needed
+    return workload if of is None and not on_workers else Measured(workload, on_workers, of)
+
+
+def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
+    """Return the tracker that keeps the weights measures will need, if any will."""
+    later = [one for one in measures if not one.on_workers]
+    return [_keeper.Keeper(any(one.of == "all" for one in later))] if later else []
+
+
+def carry_out(
+    measures: Sequence[Asked], workload: Any, state: State, journal: Writer | None, run_dir: Path
+) -> list[Finding]:
+    """Measure the kept instances of a finished race on test examples; each finding is in the journal when it returns.
+
+    A measure that fails is a finding with its error: the race is over and must not be lost by it.
+    """
+    later = [one for one in measures if not one.on_workers]
+    if not later or state.verdict is None:
+        return []
+    bench = _Bench(workload, workload.prepare(), state, run_dir)
+    findings: list[Finding] = []
+    for one in later:
+        for configuration in _group(one.of, state):
+            try:
+                new = list(bench.measure(one, configuration))
+            except Exception as error:
+                _log.warning("%s of %s cannot be measured: %s", one.name, configuration.id, error)
+                new = [Finding(one.name, configuration.id, None, {}, error=f"{type(error).__name__}: {error}")]
+            for finding in new:
+                if journal is not None:
+                    journal.append(finding.event())
+            findings += new
+    return findings
+
+
+class _Bench:
+    """Loads kept instances and measures them."""
+
+    def __init__(self, workload: Any, data: Any, state: State, run_dir: Path) -> None:
+        self.workload, self.data, self.state, self.run_dir = workload, data, state, run_dir
+
+    def measure(self, one: Asked, configuration: Configuration) -> Iterator[Finding]:
+        """Yield the findings of each instance and, with seed None, of all of them; raises ValueError without any."""
+        kept = self._chosen(configuration)
+        if not kept:
+            raise ValueError("no weights of its instances were kept")
+        subjects = {seed: self._subject(configuration, seed, path) for seed, path in kept.items()}
+        if one.measure.over == "instances":
+            from raysearch.measures._subjects import told
+
+            found = one.measure(np.stack([told(s) for s in subjects.values()]), _targets(subjects))
+        else:
+            founds = []
+            for seed, subject in subjects.items():
+                founds.append(one.measure(subject))
+                yield Finding(one.name, configuration.id, seed, founds[-1].numbers)
+            summarize = getattr(one.measure, "summarize", _means)
+            found = summarize(founds)
+        self._keep(one.name, configuration.id, found.arrays)
+        yield Finding(one.name, configuration.id, None, found.numbers, found.tables, len(kept))
+
+    def _chosen(self, configuration: Configuration) -> dict[int, Path]:
+        """Return kept weights by seed: of fresh-seed instances where there are several, else of the race's."""
+        kept = _keeper.kept(self.run_dir, configuration.id)
+        by_phase: dict[Phase, dict[int, tuple[int, Path]]] = {Phase.RACE: {}, Phase.CONFIRMATION: {}}
+        for seed, path in kept.items():
+            phase, index = self.state.seeds.index(InstanceKey(configuration.id, seed).seed)
+            by_phase[phase][index] = (seed, path)
+        fresh = by_phase[Phase.CONFIRMATION]
+        ordered = sorted((fresh if len(fresh) > 1 else by_phase[Phase.RACE] or fresh).items())
+        return dict(pair for _, pair in ordered[:N_INSTANCES])
+
+    def _subject(self, configuration: Configuration, seed: int, path: Path) -> Any:
+        return self.workload.instrument(configuration.parameters, path.read_bytes(), seed, self.data, "test")
+
+    def _keep(self, measure: str, configuration_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if arrays:
+            path = array_path(self.run_dir, measure, configuration_id)
+            path.parent.mkdir(exist_ok=True)
+            aside = path.with_name(f".{path.name}")
+            with open(aside, "wb") as file:
+                np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+            aside.replace(path)
+
+
+def _group(of: str, state: State) -> list[Configuration]:
+    """Return the configurations to measure, the leader first."""
+    verdict = state.verdict
+    if verdict is None:
+        return []
+    rows = [verdict.leader]
+    if of == "survivors":
+        rows += [*verdict.indistinguishable, *state.pool.survivors]
+    elif of == "all":
+        rows += range(len(state.pool.configurations))
+    return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]
+
+
+def _targets(subjects: Mapping[int, Any]) -> NDArray[Any]:
+    first = next(iter(subjects.values()))
+    return np.asarray(first.targets)
+
+
+def _means(founds: Sequence[Any]) -> Any:
+    """Return the mean of every number over instances and, as `NAME_std`, its sample standard deviation."""
+    from raysearch.measures import Found
+
+    names = list(dict.fromkeys(name for found in founds for name in found.numbers))
+    numbers: dict[str, float] = {}
+    for name in names:
+        values = np.asarray([found.numbers[name] for found in founds if name in found.numbers])
+        numbers[name] = float(values.mean())
+        if len(values) > 1:
+            numbers[f"{name}_std"] = float(values.std(ddof=1))
+    return Found(numbers)

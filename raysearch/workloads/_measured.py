@@ -1,0 +1,85 @@
+"""A workload whose instances are measured on the worker, right after training; a measure may be their loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raysearch.errors import WorkloadError
+from raysearch.records import Configuration, InstanceResult, Status
+from raysearch.workloads import Report
+
+TASK_LOSS = "task_loss"
+"""The metric that holds the workload's own loss where a measure has taken its place."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Trains as `workload` does and adds `NAME.NUMBER` to the metrics; `of` names the metric that becomes the loss.
+
+    `measures` are measures of one instance by name, on validation examples. Where the loss is a measure, the test loss
+    is that measure on test examples. The curve stays that of the workload's own loss.
+    """
+
+    workload: Any
+    measures: Mapping[str, Any]
+    of: str | None = None
+
+    def prepare(self) -> Any:
+        """Return the workload's data."""
+        return self.workload.prepare()
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Pass on."""
+        self.workload.check(parameters)
+
+    def train(
+        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Any
+    ) -> list[InstanceResult]:
+        """Train and measure; raises WorkloadError where the results lack the metric that steers the race."""
+        results = self.workload.train(configuration, seeds, report, data)
+        return [self._measured(configuration, result, data) for result in results]
+
+    def _measured(self, configuration: Configuration, result: InstanceResult, data: Any) -> InstanceResult:
+        if result.status is not Status.COMPLETE:
+            return result
+        metrics = {**result.metrics, **self._numbers(configuration, result, data, "validation", self.measures)}
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        if self.of is None:
+            return dataclasses.replace(result, metrics=finite)
+        if self.of not in metrics:
+            known = ", ".join(sorted(metrics)) or "none"
+            raise WorkloadError(f"no metric {self.of!r} in the result, which the criterion is `of`. It has: {known}")
+        steering = {name: measure for name, measure in self.measures.items() if self.of.startswith(f"{name}.")}
+        test = self._numbers(configuration, result, data, "test", steering)
+        loss = metrics[self.of]
+        sound = math.isfinite(loss)
+        return dataclasses.replace(
+            result,
+            loss=loss if sound else math.inf,
+            status=Status.COMPLETE if sound else Status.DIVERGED,
+            test_loss=test.get(self.of),
+            metrics={**finite, TASK_LOSS: result.loss},
+        )
+
+    def _numbers(
+        self,
+        configuration: Configuration,
+        result: InstanceResult,
+        data: Any,
+        examples: str,
+        measures: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """Return the numbers by name; those by layer, with a dot in their own names, are left to the search's end."""
+        numbers: dict[str, float] = {}
+        if measures:
+            subject = self.workload.instrument(
+                configuration.parameters, result.weights, result.key.seed, data, examples
+            )
+            for name, measure in measures.items():
+                found = measure(subject).numbers
+                numbers |= {f"{name}.{number}": value for number, value in found.items() if "." not in number}
+        return numbers
