@@ -1,0 +1,185 @@
+"""Nothing is lost: a driver killed at random moments, and a search extended after its end."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raysearch.errors import ExperimentError, JournalError
+from raysearch.experiment import from_data
+from raysearch.journal import Journal, read
+from raysearch.resume import resume
+from raysearch.run import load, run
+
+EXPERIMENT = {
+    "name": "resumed",
+    "seed": 7,
+    "workload": {"name": "synthetic", "epochs": 4, "seconds": 0.15},
+    "space": {"level": [0.2, 0.21, 0.23, 0.26, 0.3, 0.35], "spread": [0.01, 0.03]},
+    "criterion": "q3",
+    "rule": {"name": "halving", "warmup": 3},
+    "race": {"confirm": 8},
+    "execution": {"name": "local"},
+    "tracking": None,
+}
+
+
+def facts(run_dir: Path) -> tuple[Any, ...]:
+    """What must not depend on how often the driver died."""
+    events = list(read(run_dir / "journal.jsonl"))
+    losses = {(e["configuration"], e["seed"]): e["loss"] for e in events if e["event"] == "tell"}
+    cuts = [(e["round"], e["cutoff"], e["configurations"]) for e in events if e["event"] == "eliminate"]
+    winners = [e["winner"] for e in events if e["event"] == "verdict"]
+    return losses, cuts, winners
+
+
+def kill_and_resume(folder: Path, n_kills: int, generator: random.Random, *arguments: str) -> dict[str, int]:
+    """Run EXPERIMENT by the command line, kill its driver `n_kills` times, and let it end; returns what was counted."""
+    file, run_dir = folder / "experiment.yaml", folder / "run"
+    file.write_text(yaml.safe_dump(EXPERIMENT))
+    command = ["run", str(file), "--run-dir", str(run_dir)]
+    for _ in range(n_kills):
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "raysearch.cli", *command, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        journal, before = run_dir / "journal.jsonl", _n_lines(run_dir / "journal.jsonl")
+        deadline = time.monotonic() + 90
+        while _n_lines(journal) < before + generator.randint(2, 8) and driver.poll() is None:
+            assert time.monotonic() < deadline, "the driver wrote nothing"
+            time.sleep(0.02)
+        time.sleep(generator.random() * 0.3)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        if journal.exists():
+            command = ["resume", str(run_dir)]
+    done = subprocess.run(
+        [sys.executable, "-m", "raysearch.cli", *command, *arguments], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    events = list(read(run_dir / "journal.jsonl"))
+    asked = Counter((e["configuration"], seed) for e in events if e["event"] == "ask" for seed in e["seeds"])
+    told = Counter((e["configuration"], e["seed"]) for e in events if e["event"] == "tell")
+    lost = Counter((e["configuration"], e["seed"]) for e in events if e["event"] == "lost")
+    assert set(told.values()) == {1}, "an instance was told twice"
+    # a kill between the race's ask and its answer can leave at most what was in flight to be trained again
+    assert asked == told + lost
+    return {
+        "kills": n_kills,
+        "instances": len(told),
+        "trained twice": lost.total(),
+        "lost": len(set(asked) - set(told)),
+    }
+
+
+def _n_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
+    quick = {**EXPERIMENT, "workload": {"name": "synthetic", "epochs": 4}}  # sleeping changes no loss
+    run(from_data(quick), run_dir)
+    return facts(run_dir)
+
+
+def test_driver_killed_at_random_moments_without_ray(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
+    counted = kill_and_resume(tmp_path, 4, random.Random(1))
+    assert facts(tmp_path / "run") == undisturbed
+    assert counted["lost"] == 0
+    assert counted["trained twice"] <= 4
+
+
+@pytest.mark.parametrize(
+    "n_kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])], ids=["two", "twenty"]
+)
+def test_driver_killed_at_random_moments_on_ray(undisturbed: tuple[Any, ...], tmp_path: Path, n_kills: int) -> None:
+    counted = kill_and_resume(
+        tmp_path, n_kills, random.Random(n_kills), "--set", "execution={name: ray_tune, local_cpus: 2}"
+    )
+    losses, cuts, winners = facts(tmp_path / "run")
+    assert (losses, cuts, winners) == undisturbed
+    assert counted["lost"] == 0
+    print(json.dumps(counted))
+
+
+def test_a_torn_last_line_is_cut_off_with_a_warning(
+    undisturbed: tuple[Any, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dir = tmp_path / "run"
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    journal = run_dir / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:30]) + lines[30][:20])
+    resume(run_dir)
+    assert "torn last line" in caplog.text
+    assert facts(run_dir)[1:] == undisturbed[1:]
+
+
+def test_other_damage_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    journal = run_dir / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:11], b'{"event": "te\n', *lines[12:]]))
+    with pytest.raises(JournalError, match="line 12 is damaged"):
+        resume(run_dir)
+
+
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    with Journal(run_dir / "journal.jsonl"), pytest.raises(JournalError, match="another raysearch driver"):
+        resume(run_dir)
+
+
+def test_more_confirmation_reuses_what_exists(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    first = run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    second = resume(run_dir, {"race.confirm": 12})
+    assert second.verdict.winner == first.verdict.winner
+    assert second.verdict.confirmation is not None
+    assert second.verdict.confirmation.n_instances == 12
+    assert second.verdict.n_instances == first.verdict.n_instances + 4
+    assert len(load(run_dir)) == second.verdict.n_instances
+
+
+def test_more_configurations_race_against_the_winner(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    space = {"level": {"low": 0.1, "high": 0.9}, "spread": {"low": 0.001, "high": 0.1}}
+    sampler = {"name": "random", "n_configurations": 6}
+    first = run(from_data({**EXPERIMENT, "workload": "synthetic", "space": space, "sampler": sampler}), run_dir)
+    second = resume(run_dir, {"sampler.n_configurations": 12})
+    assert second.verdict.n_configurations == 12
+    # 6 new ones train 3 each; the old winner has its instances already
+    assert second.verdict.n_instances > first.verdict.n_instances + 18
+    assert second.verdict.race.q3 <= first.verdict.race.q3
+
+
+def test_more_instances_of_every_configuration(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    rule = {"name": "exhaustive", "n_instances": 3}
+    run(from_data({**EXPERIMENT, "workload": "synthetic", "rule": rule}), run_dir)
+    second = resume(run_dir, {"rule.n_instances": 5})
+    assert second.verdict.race.n_instances == 5
+    frame = load(run_dir)
+    assert len(frame[frame["phase"] == "race"]) == 12 * 5
+
+
+def test_what_would_make_instances_incomparable_cannot_change(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    with pytest.raises(ExperimentError, match="'seed' cannot change"):
+        resume(run_dir, {"seed": 8})
+    with pytest.raises(ExperimentError, match="'workload' cannot change"):
+        resume(run_dir, {"workload.tail": 0.2})
