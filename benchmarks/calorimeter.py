@@ -128,12 +128,12 @@ def _ratio_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of `spread(last) / spread(first)` over 10,000 resamples."""
     generator = np.random.default_rng(0)
-    with np.errstate(divide="ignore"):  # a resample may hold one value only
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold one value only
         ratios = [
             spread(generator.choice(last, len(last))) / spread(generator.choice(first, len(first)))
             for _ in range(10_000)
         ]
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    low, high = np.nanquantile(ratios, [0.025, 0.975])
     return float(low), float(high)
 
 
