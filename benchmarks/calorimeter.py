@@ -133,7 +133,7 @@ def _ratio_interval(
             spread(generator.choice(last, len(last))) / spread(generator.choice(first, len(first)))
             for _ in range(10_000)
         ]
-    low, high = np.nanquantile(ratios, [0.025, 0.975])
+    low, high = np.nanquantile(ratios, [0.025, 0.975], method="nearest")
     return float(low), float(high)
 
 
