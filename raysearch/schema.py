@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from raysearch import registry
+from raysearch import measuring, registry
 from raysearch.experiment import ROOM_OF, Experiment
 
 
@@ -34,9 +34,22 @@ def json_schema() -> dict[str, Any]:
             choices.append({"type": "null"})
         field.pop("anyOf", None)
         field["anyOf"] = choices
+    _describe_measures(schema["properties"])
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "raysearch experiment"
     return schema
+
+
+def _describe_measures(properties: dict[str, Any]) -> None:
+    """Fill in the section of measures, and the measure that a criterion may be `of`."""
+    names = registry.names("measures")
+    sections = [_section("measures", name) for name in names]
+    instead = {"description": "The measure that takes the loss's place.", "anyOf": [{"enum": names}, *sections]}
+    for criterion in properties["criterion"]["anyOf"][1:]:
+        criterion["properties"]["of"] = instead
+    whose = {"of": {"enum": list(measuring.OF)}}
+    choices = [{**section, "properties": {**section["properties"], **whose}} for section in sections]
+    properties["measures"]["items"] = {"anyOf": [{"enum": names}, *choices]}
 
 
 def _argument(name: str, default: Any) -> str:

@@ -163,3 +163,21 @@ def test_only_a_measure_of_one_instance_can_steer():
     assert LocalInstability.over == "instances"
     assert measuring.steering({"name": "q3", "of": "curvature"})[0] == "curvature.top_eigenvalue"
     assert measuring.steering("q3") == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("sections", "valid"),
+    [
+        ({"measures": ["curvature", {"name": "adversarial", "of": "all", "epsilon": 0.1}]}, True),
+        ({"measures": [{"name": "curvature", "off": "all"}]}, False),
+        ({"criterion": {"name": "q3", "of": {"name": "noise_resilience", "sigma": 0.2}}}, True),
+        ({"criterion": {"name": "q3", "of": "sharpness"}}, False),
+    ],
+)
+def test_editors_complete_measures_by_the_schema(sections, valid):
+    import jsonschema
+
+    from raysearch.schema import json_schema
+
+    checker = jsonschema.Draft202012Validator(json_schema())
+    assert checker.is_valid({"workload": "digits", "space": {"hidden": [[8]]}, **sections}) is valid
