@@ -1,0 +1,225 @@
+"""Every kind of bad input has its own clear message, before anything trains."""
+
+import math
+
+import pytest
+import yaml
+
+from raysearch.errors import ExperimentError, UnknownNameError
+from raysearch.experiment import from_data, from_file, parse_settings, section_of
+from raysearch.run import build, plan
+
+GOOD = {
+    "name": "good",
+    "seed": 1,
+    "workload": {"name": "synthetic", "epochs": 2},
+    "space": {"level": [0.1, 0.2, 0.3], "spread": [0.1, 0.2]},
+    "sampler": "grid",
+    "criterion": {"name": "quantile", "q": 0.9},
+    "rule": {"name": "halving", "warmup": 3},
+    "race": {"confirm": 4},
+    "execution": "local",
+    "tracking": None,
+}
+
+
+def written(path, text):
+    path.write_text(text if isinstance(text, str) else yaml.safe_dump(text), encoding="utf-8")
+    return path
+
+
+def changed(**sections):
+    return {key: value for key, value in {**GOOD, **sections}.items() if value is not ...}
+
+
+def test_a_file_gives_its_experiment(tmp_path):
+    experiment = from_file(written(tmp_path / "e.yaml", GOOD))
+    assert experiment.model_dump(exclude_unset=True) == GOOD
+    assert experiment.race.retries == 2
+    assert plan(experiment).n_instances == (6 * 3 + 3 + 4,) * 2
+    assert plan(experiment).n_exhaustive == 300
+    assert plan(experiment).n_epochs == 2
+
+
+def test_only_workload_and_space_are_needed():
+    assert from_data({"workload": "synthetic", "space": {"level": [0.1]}}).rule == "halving"
+    for section in ("workload", "space"):
+        with pytest.raises(ExperimentError, match=f"the section '{section}' is missing"):
+            from_data(changed(**{section: ...}))
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("rac", {}, "unknown key 'rac'. Did you mean 'race'"),
+        ("race", {"confrim": 1}, "unknown key 'race.confrim'. Did you mean 'race.confirm'"),
+        ("criterion", "q33", "criterion: unknown name in criteria 'q33'. Did you mean 'q3'"),
+        ("criterion", {"name": "quantile", "p": 0.5}, r"unknown parameter of quantile \(in criteria\) 'p'.*Known: q"),
+        ("rule", "halfing", "rule: unknown name in rules 'halfing'. Did you mean 'halving'"),
+        ("rule", {"name": "halving", "warmpu": 3}, "Did you mean 'warmup'"),
+        ("sampler", "gird", "sampler: unknown name in samplers 'gird'. Did you mean 'grid'"),
+        ("workload", "sinthetic", "workload: unknown name in workloads 'sinthetic'. Did you mean 'synthetic'"),
+        ("workload", {"name": "synthetic", "epoch": 2}, "Did you mean 'epochs'"),
+        ("execution", "locl", "execution: unknown name in execution 'locl'. Did you mean 'local'"),
+        ("tracking", "mlfow", "tracking: unknown name in tracking 'mlfow'. Did you mean 'mlflow'"),
+        ("criterion", {"q": 0.5}, "criterion: a section of criteria needs a 'name'"),
+        ("constraints", {"n_parameters": 5}, "unknown constraint 'n_parameters'. Known: none"),
+        ("space", {"levl": [0.1]}, "unknown parameter of synthetic 'levl'. Did you mean 'level'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_known_ones_and_the_closest(section, value, message):
+    with pytest.raises((UnknownNameError, ExperimentError), match=message):
+        build(from_data(changed(**{section: value})))
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("criterion", {"name": "quantile", "q": 1.5}, r"q must lie in \[0, 1\], got 1.5"),
+        ("criterion", {"name": "quantile", "q": "0.9"}, "q must be a number, got '0.9'"),
+        ("rule", {"name": "halving", "warmup": 0}, "warmup must be at least 1 round, got 0"),
+        ("rule", {"name": "halving", "warmup": 2.5}, "warmup must be a whole number, got 2.5"),
+        ("sampler", {"name": "random", "n_configurations": 0}, "n_configurations must be at least 1, got 0"),
+        ("workload", {"name": "synthetic", "tail": 2.0}, r"tail = 2.0 is outside \[0, 1"),
+        ("race", {"confirm": -1}, "race.confirm: Input should be greater than or equal to 0, got -1"),
+        ("race", {"confirm": True}, "race.confirm: Input should be a valid integer, got True"),
+        ("race", {"block": 0}, "race.block: .* got 0"),
+        ("race", {"on_failure": "rise"}, "race.on_failure: Input should be 'count' or 'raise', got 'rise'"),
+        ("race", None, "race: Input should be a valid dictionary"),
+        ("seed", -1, "seed: .* got -1"),
+        ("seed", 1.5, "seed: Input should be a valid integer, got 1.5"),
+        ("seed", 10**400, "seed: .* got 1000"),
+        ("name", "a b/../c", "name: use letters, digits"),
+        ("name", "..", "name: use letters, digits"),
+        ("workload", 5, r"workload: expected a name or \{name: .*got 5"),
+        ("criterion", {"name": "q3", 1: 2}, "criterion.1: a key must be text, got 1: quote it"),
+        ("space", {1: [2]}, "space.1: a key must be text"),
+        ("space", [1], "space: Input should be a valid dictionary"),
+        ("space", {}, "the space has no parameters"),
+        ("space", {"level": [0.1], "spread": [-1]}, "spread = -1 is out of range"),
+        ("space", {"level": ["high"]}, "level = 'high' is no number"),
+        ("constraints", {"n": math.inf}, "constraints.n: Input should be a finite number"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_value(section, value, message):
+    with pytest.raises(ExperimentError, match=message):
+        build(from_data(changed(**{section: value})))
+
+
+def test_every_mistake_is_told_at_once():
+    with pytest.raises(ExperimentError, match=r"seed: .*; unknown key 'rac'"):
+        from_data(changed(seed=-1, rac={}))
+
+
+def test_a_space_without_a_valid_configuration_is_refused_with_its_bounds():
+    space = {
+        "conv": [[8]],
+        "hidden": [[32]],
+        "activation": ["ReLU"],
+        "optimizer": ["SGD"],
+        "lr": [0.1],
+        "batch_size": [8],
+    }
+    digits = {"workload": "digits", "space": space, "constraints": {"n_parameters": 10}}
+    with pytest.raises(ExperimentError, match=r"no valid configuration with n_parameters <= 10: widen it or relax"):
+        build(from_data(changed(**digits)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nspace: [1, 2\nrule: x\n", r"e.yaml, line 3, column 5: no valid YAML"),
+        ("name: a\n\tseed: 1\n", r"line 2, column 1: .*cannot start any token"),
+        ("seed: 1\nname: a\nseed: 2\n", r"line 3, column 1: .*the key 'seed' appears twice"),
+        ("space: {lr: [1], lr: [2]}", r"line 1, column 18: .*the key 'lr' appears twice"),
+        ("a: !!python/object/apply:os.system [echo]", r"line 1, column 4: .*could not determine a constructor"),
+        ("a: &a [*a]", r"its aliases expand to more than"),
+        ("a: !!int x", r"no valid YAML: invalid literal"),
+        ("[" * 5000, r"nested too deeply"),
+        ("\x00", r"no valid YAML: unacceptable character"),
+        ("- a\n- b\n", r"must hold a mapping of sections .*got \['a', 'b'\]"),
+        ("", r"must hold a mapping of sections .*got None"),
+        ("just text", r"must hold a mapping of sections .*got 'just text'"),
+    ],
+)
+def test_a_file_that_is_no_experiment_is_refused_with_file_and_line(tmp_path, text, message):
+    with pytest.raises(ExperimentError, match=message) as caught:
+        from_file(written(tmp_path / "e.yaml", text))
+    assert str(tmp_path / "e.yaml") in str(caught.value)
+
+
+def test_a_laughing_billion_is_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(ExperimentError, match=r"its aliases expand to more than 100000 values"):
+        from_file(written(tmp_path / "e.yaml", "\n".join(lines)))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(ExperimentError, match=r"cannot read the experiment file .*none.yaml: No such file"):
+        from_file(tmp_path / "none.yaml")
+    with pytest.raises(ExperimentError, match=r"Is a directory"):
+        from_file(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("name: \xe9".encode("latin-1"))
+    with pytest.raises(ExperimentError, match=r"it is no UTF-8 text"):
+        from_file(tmp_path / "latin.yaml")
+
+
+def test_numbers_may_be_written_as_people_write_them(tmp_path):
+    text = "workload: synthetic\nspace: {level: [1e-4, 1E3, .5e1, 2e+2, 0x10, '1e5', 1.5]}\n"
+    assert from_file(written(tmp_path / "e.yaml", text)).space["level"] == [1e-4, 1e3, 5.0, 200.0, 16, "1e5", 1.5]
+
+
+def test_aliases_and_merges_are_fine(tmp_path):
+    text = "workload: synthetic\nspace: {level: &l [1, 2], spread: *l}\nrule: {<<: {warmup: 2}, name: halving}\n"
+    experiment = from_file(written(tmp_path / "e.yaml", text))
+    assert experiment.space["spread"] == [1, 2]
+    assert experiment.rule == {"name": "halving", "warmup": 2}
+
+
+# ---- --set
+
+
+def test_settings_change_values_by_dotted_keys(tmp_path):
+    path = written(tmp_path / "e.yaml", GOOD)
+    settings = ["race.confirm=200", "criterion=mean", "rule.warmup=7", "space.level=[0.5]", "execution.debug=true"]
+    settings += ["tracking=null", "race.block=2"]
+    experiment = from_file(path, settings)
+    assert (experiment.race.confirm, experiment.race.block, experiment.criterion) == (200, 2, "mean")
+    assert experiment.rule == {"name": "halving", "warmup": 7}
+    assert experiment.space == {"level": [0.5], "spread": [0.1, 0.2]}
+    assert experiment.execution == {"name": "local", "debug": True}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("race.confirm", "has not the form key=value"),
+        ("=5", "has not the form key=value"),
+        ("race.confrim=5", "unknown key 'race.confrim'. Did you mean 'race.confirm'"),
+        ("race.confirm=five", "race.confirm: Input should be a valid integer, got 'five'"),
+        ("race.confirm=[1", "--set race.confirm=.*no valid YAML"),
+        ("name.x.y=1", "cannot set 'name.x.y'|name: "),
+        ("tracking.uri=x", "cannot set 'tracking.uri': tracking is no section"),
+        ("space.level.low=1", "cannot set 'space.level.low': space.level is no section"),
+    ],
+)
+def test_a_wrong_setting_is_refused(tmp_path, setting, message):
+    with pytest.raises(ExperimentError, match=message):
+        from_file(written(tmp_path / "e.yaml", GOOD), [setting])
+
+
+def test_parsed_settings_are_yaml():
+    assert parse_settings(["a=1e-3", "b=[x, 2]", "c=", "d=a=b"]) == {"a": 1e-3, "b": ["x", 2], "c": None, "d": "a=b"}
+
+
+def test_an_experiment_makes_another_one_and_stays_as_it_was():
+    experiment = from_data(GOOD)
+    other = experiment.with_values({"race.confirm": 9, "rule": "exhaustive"})
+    assert (other.race.confirm, other.rule, experiment.race.confirm) == (9, "exhaustive", 4)
+    assert experiment.with_values({}) == experiment
+
+
+def test_a_plugin_becomes_a_section_and_back():
+    made = from_data(GOOD).load("criterion")
+    assert section_of(made) == {"name": "quantile", "q": 0.9}

@@ -1,0 +1,100 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from races import Memory, drive, make_race, once
+
+from raysearch.errors import JournalError, RunDirectoryError
+from raysearch.frame import COLUMNS, read_parquet, to_frame, write_parquet
+from raysearch.journal import VERSION
+from raysearch.records import Configuration
+
+LOSSES = np.random.default_rng(0).normal(size=(4, 40))
+
+
+def events_of(losses, **settings):
+    journal = Memory()
+    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
+    race = make_race(losses, journal=journal, seed=7, **settings)
+    drive(race, losses, n_workers=2, fails=settings.pop("fails", lambda key, attempt: False))
+    return race, journal.events
+
+
+def test_one_row_per_ended_instance_with_what_the_journal_knows():
+    race, events = events_of(LOSSES, confirm=3)
+    frame = to_frame(events)
+    assert tuple(frame.columns[: len(COLUMNS)]) == COLUMNS
+    assert len(frame) == race.state.counts["told"]
+    assert not frame.duplicated(["configuration_id", "seed"]).any()
+    for row in frame[frame.phase == "race"].itertuples():
+        assert row.loss == race.state.pool.losses[race.state.pool.rows[row.configuration_id], row.instance]
+        assert json.loads(row.parameters) == {"x": row[frame.columns.get_loc("p.x") + 1]}
+    assert sorted(frame[frame.phase == "confirmation"].instance) == [0, 1, 2]
+
+
+def test_diverged_and_failed_instances_stay_visible():
+    losses = LOSSES.copy()
+    losses[1, 0] = np.nan
+    journal = Memory()
+    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 0}})
+    race = make_race(losses, journal=journal, retries=1)
+    row_of = race.state.pool.rows
+    drive(race, losses, fails=lambda key, attempt: row_of[key.configuration_id] == 2)
+    frame = to_frame(journal.events)
+    assert (frame[frame.status == "DIVERGED"].loss == math.inf).all()
+    failed = frame[frame.status == "FAILED"]
+    assert len(failed) == 2
+    assert set(failed.error) == {"crashed"}
+    assert set(failed.attempt) == {2}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        [{"x": 1}, {"x": 0.5}, {"x": 2}],
+        [{"x": 1}, {"x": "one"}, {"x": True}],
+        [{"x": [1, 2]}, {"x": []}, {"x": [3]}],
+        [{"x": [1, "a"]}, {"x": 3}, {"x": [[]]}],
+        [{"x": {"a": {}}}, {"x": {}}, {"x": {"b": 1}}],
+        [{"x": 10**30}, {"x": 1}, {"x": -1}],
+        [{"x": "ReLU"}, {"y": "only here"}, {"x": "PReLU", "y": "too"}],
+        [{"x": "\u00e9\u4e2d"}, {"x": "a\nb"}, {"x": ""}],
+    ],
+)
+def test_any_parameters_survive_parquet(tmp_path, parameters):
+    pool = [Configuration.of(values) for values in parameters]
+    _, events = events_of(LOSSES[:3], propose=once(pool))
+    frame = to_frame(events)
+    write_parquet(frame, tmp_path / "instances.parquet")
+    back = read_parquet(tmp_path / "instances.parquet")
+    assert list(back.columns) == list(frame.columns)
+    assert back.loss.tolist() == frame.loss.tolist()
+    told = {row.configuration_id: json.loads(row.parameters) for row in back.itertuples()}
+    assert told == {c.id: dict(c.parameters) for c in pool}
+    assert [path.name for path in tmp_path.iterdir()] == ["instances.parquet"]
+
+
+def test_numbers_stay_numbers_and_a_missing_parameter_stays_missing(tmp_path):
+    pool = [Configuration.of(values) for values in ({"x": 1, "y": "a"}, {"x": 0.5}, {"x": 2, "y": "b"})]
+    _, events = events_of(LOSSES[:3], propose=once(pool))
+    write_parquet(to_frame(events), tmp_path / "i.parquet")
+    back = read_parquet(tmp_path / "i.parquet")
+    assert back["p.x"].dtype == np.float64
+    assert back[back["p.x"] == 0.5]["p.y"].isna().all()
+
+
+def test_damaged_events_are_named():
+    for event in (
+        {"event": "tell", "configuration": "none"},
+        {"event": "pool", "configurations": [1]},
+        {"event": "start"},
+    ):
+        with pytest.raises(JournalError, match=r"is damaged"):
+            to_frame([event])
+
+
+def test_a_place_where_nothing_can_be_written_is_a_clear_error(tmp_path):
+    _, events = events_of(LOSSES)
+    with pytest.raises(RunDirectoryError, match=r"cannot write"):
+        write_parquet(to_frame(events), tmp_path / "none" / "instances.parquet")

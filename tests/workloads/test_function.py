@@ -1,0 +1,196 @@
+import math
+import types
+
+import numpy as np
+import pytest
+
+from raysearch import registry
+from raysearch.errors import ExperimentError, WorkloadError
+from raysearch.records import Configuration, Status
+
+CONFIGURATION = Configuration.of({"lr": 0.5})
+
+
+def train(fn, seeds=(1,)):
+    """Return the results of a function, and what it reported on the way."""
+    reports = []
+    workload = registry.load("workloads", "function", fn=fn)
+    results = workload.train(
+        CONFIGURATION, seeds, lambda epoch, loss: reports.append((epoch, loss)), workload.prepare()
+    )
+    return results, reports
+
+
+def test_a_function_returns_its_loss():
+    results, reports = train(lambda config, seed: config["lr"] * seed, seeds=(1, 2, 3))
+    assert [result.loss for result in results] == [0.5, 1.0, 1.5]
+    assert [result.key.seed for result in results] == [1, 2, 3]
+    assert {result.key.configuration_id for result in results} == {CONFIGURATION.id}
+    assert reports == []
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.float32(3), np.int64(3), np.array(3.0)])
+def test_numbers_of_other_libraries_are_numbers(value):
+    ((result,), _) = train(lambda config, seed: value)
+    assert result.loss == 3.0
+    assert type(result.loss) is float
+
+
+def test_a_torch_scalar_is_a_number():
+    import torch
+
+    ((result,), _) = train(lambda config, seed: torch.tensor(0.25, requires_grad=True))
+    assert result.loss == 0.25
+
+
+def test_a_mapping_holds_loss_test_loss_and_other_numbers():
+    answer = {"loss": 0.1, "test_loss": np.float64(0.2), "accuracy": 0.9, "note": "text", "best": None}
+    ((result,), _) = train(lambda config, seed: answer)
+    assert (result.loss, result.test_loss, result.metrics) == (0.1, 0.2, {"accuracy": 0.9})
+
+
+def test_a_generator_yields_the_loss_of_each_epoch_and_the_last_one_counts():
+    def fn(config, seed):
+        for epoch in range(3):
+            yield 1.0 / (epoch + 1)
+
+    ((result,), reports) = train(fn)
+    assert result.curve == (1.0, 0.5, pytest.approx(1 / 3))
+    assert result.loss == result.curve[-1]
+    assert reports == list(enumerate(result.curve, start=1))
+
+
+def test_a_generator_may_yield_mappings():
+    def fn(config, seed):
+        yield {"loss": 2.0}
+        yield {"loss": 1.0, "test_loss": 1.5, "accuracy": 0.7}
+
+    ((result,), _) = train(fn)
+    assert (result.loss, result.curve, result.test_loss, result.metrics) == (1.0, (2.0, 1.0), 1.5, {"accuracy": 0.7})
+
+
+def test_a_report_that_raises_ends_the_generator():
+    class Stopped(BaseException):
+        pass
+
+    closed = []
+
+    def fn(config, seed):
+        try:
+            yield 1.0
+            yield 0.5
+        finally:
+            closed.append(True)
+
+    def report(epoch, loss):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        registry.load("workloads", "function", fn=fn).train(CONFIGURATION, (1,), report, None)
+    assert closed == [True]
+
+
+class OfTune:
+    """A class Trainable as Ray Tune takes it: setup in its constructor, step, cleanup."""
+
+    cleaned = 0
+
+    def __init__(self, config):
+        self.config, self.left = config, 3
+
+    def step(self):
+        self.left -= 1
+        return {"loss": self.config["lr"] * self.left + self.config["seed"], "done": self.left == 0}
+
+    def cleanup(self):
+        type(self).cleaned += 1
+
+
+def test_a_class_with_steps_is_trained_until_it_is_done_and_cleaned_up():
+    before = OfTune.cleaned
+    ((result,), _) = train(OfTune, seeds=(10,))
+    assert result.curve == (11.0, 10.5, 10.0)
+    assert OfTune.cleaned == before + 1
+
+
+def test_a_real_tune_trainable_works():
+    from ray.tune import Trainable
+
+    class Real(Trainable):
+        def setup(self, config):
+            self.value = config["lr"] + config["seed"]
+
+        def step(self):
+            self.value /= 2
+            return {"loss": self.value, "done": self.value < 1}
+
+    ((result,), _) = train(Real, seeds=(3,))
+    assert result.curve == (1.75, 0.875)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_a_result(value):
+    ((result,), _) = train(lambda config, seed: value)
+    assert (result.status, result.loss) == (Status.DIVERGED, math.inf)
+
+
+def test_a_generator_ends_where_it_diverges():
+    def fn(config, seed):
+        yield 1.0
+        yield math.nan
+        raise AssertionError("went on after it had diverged")
+
+    ((result,), _) = train(fn)
+    assert (result.status, result.loss, len(result.curve)) == (Status.DIVERGED, math.inf, 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "fit must give a loss .* it gave None"),
+        ("0.5", "it gave '0.5'"),
+        (True, "it gave True"),
+        (1j, "it gave 1j"),
+        (np.ones(2), "it gave array"),
+        ({"accuracy": 0.5}, "a mapping without a number under 'loss': {'accuracy': 0.5}"),
+        ({"loss": None}, "a mapping without a number under 'loss'"),
+        ({}, "a mapping without a number under 'loss'"),
+    ],
+)
+def test_no_number_is_refused_with_what_was_given(answer, message):
+    def fit(config, seed):
+        return answer
+
+    with pytest.raises(WorkloadError, match=message):
+        train(fit)
+
+
+def test_a_generator_without_a_loss_is_refused():
+    def fit(config, seed):
+        yield from ()
+
+    with pytest.raises(WorkloadError, match=r"fit yielded no loss"):
+        train(fit)
+
+
+def test_what_the_function_raises_passes():
+    def fit(config, seed):
+        raise KeyError("boom")
+
+    with pytest.raises(KeyError, match=r"boom"):
+        train(fit)
+
+
+def test_the_function_cannot_change_the_configuration():
+    def fit(config, seed):
+        config["lr"] = 100
+        return 0.0
+
+    train(fit)
+    assert CONFIGURATION.parameters == {"lr": 0.5}
+
+
+@pytest.mark.parametrize("fn", [5, None, "train", types.SimpleNamespace()])
+def test_what_cannot_be_called_is_refused(fn):
+    with pytest.raises(ExperimentError, match=r"train must be a function of \(config, seed\), got"):
+        registry.load("workloads", "function", fn=fn)
