@@ -21,6 +21,8 @@ app = typer.Typer(
     epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
 )
 console = Console(soft_wrap=False)
+_INTERRUPTED = 130
+"""What Typer makes of Ctrl-C."""
 
 File = Annotated[Path, typer.Argument(help="Experiment file (YAML); `raysearch schema` describes it.")]
 RunDir = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/demo-20260101-120000.")]
@@ -160,9 +162,10 @@ def main() -> None:
     except RaysearchError as error:
         print(f"raysearch: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("raysearch: interrupted; nothing is lost: `raysearch resume RUN_DIR` goes on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED and {"run", "resume"} & set(sys.argv[1:2]):
+            print("raysearch: interrupted; nothing is lost: `raysearch resume RUN_DIR` goes on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":
