@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raysearch.errors import WorkloadError
+from raysearch.errors import ExperimentError, WorkloadError
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
 
@@ -29,7 +29,7 @@ class Function:
     def __post_init__(self) -> None:
         """Refuse what cannot be called."""
         if not callable(self.fn):
-            raise ValueError(f"train must be a function of (config, seed), got {self.fn!r}")
+            raise ExperimentError(f"train must be a function of (config, seed), got {self.fn!r}")
 
     def prepare(self) -> None:
         """Return nothing: a function brings its own data."""
@@ -60,18 +60,17 @@ class Function:
         loss, test_loss = values.pop("loss"), values.pop("test_loss", None)
         key = InstanceKey(configuration.id, seed)
         seconds = time.perf_counter() - start
-        return InstanceResult.of(
-            key, loss, curve=tuple(curve), test_loss=test_loss, metrics=values, seconds=seconds
-        )
+        return InstanceResult.of(key, loss, curve=tuple(curve), test_loss=test_loss, metrics=values, seconds=seconds)
 
     @property
     def _name(self) -> str:
         return str(getattr(self.fn, "__name__", self.fn))
 
     def _call(self, config: dict[str, Any], seed: int) -> Any:
+        call: Callable[..., Any] = self.fn
         if inspect.isclass(self.fn) and hasattr(self.fn, "step"):
-            return _steps(self.fn({**config, "seed": seed}))
-        return self.fn(config, seed)
+            return _steps(call({**config, "seed": seed}))
+        return call(config, seed)
 
     def _numbers(self, answer: Any) -> dict[str, float]:
         """Return `loss`, and whatever other numbers a mapping holds, as plain floats."""
