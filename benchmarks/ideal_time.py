@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import raysearch
-from raysearch.records import Train
-from raysearch.tracking.mlflow import Mlflow
 from raysearch.tracking.silent import Silent
 
 SLOTS, SECONDS = 2, 1.0

@@ -16,7 +16,7 @@ _HOME = {
     "load": "run",
     "plan": "run",
     "run": "run",
-    "search": "run",
+    "search": "in_python",
     "SearchResult": "run",
     "RaysearchError": "errors",
     "resume": "resume",

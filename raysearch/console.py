@@ -60,6 +60,10 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
         console.print(
             f"cannot be told apart from: {', '.join(i for i in verdict.indistinguishable if i != verdict.winner.id)}"
         )
+    if verdict.pareto:
+        console.print(f"no configuration beats these in all of {', '.join(verdict.objectives)}:")
+        for id_, values in verdict.pareto:
+            console.print(f"  {id_}  " + "  ".join(number(value) for value in values), highlight=False)
     if verdict.note:
         console.print(verdict.note)
     spent = f"{verdict.n_instances} instances for {verdict.n_configurations} configurations"

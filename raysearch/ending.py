@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from raysearch import registry
 from raysearch.criteria import Criterion
 from raysearch.experiment import Experiment
 from raysearch.findings import Finding, figure_path, read_findings, to_table
@@ -18,7 +19,7 @@ from raysearch.measuring import steering
 from raysearch.race import Race
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
 from raysearch.run_directory import RunDirectory
-from raysearch.standing import verdict as verdict_of
+from raysearch.standing import verdict
 from raysearch.state import State
 from raysearch.tracking import Tracker
 
@@ -27,7 +28,7 @@ def write(
     race: Race, experiment: Experiment, data: dict[str, Any], directory: RunDirectory, workload: Any, tracker: Tracker
 ) -> Verdict:
     """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
-    verdict = verdict_of(race, criterion_label(experiment.criterion), experiment.race.exhaustive)
+    verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
     frame, findings = to_frame(events), read_findings(events)
     write_parquet(frame, directory.instances)
@@ -42,6 +43,13 @@ def write(
     model = median_model(race.state, data["workload"], workload, directory.path)
     tracker.finished(verdict, artifacts, model)
     return verdict
+
+
+def verdict_of(race: Race, experiment: Experiment) -> Verdict:
+    """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
+    named = getattr(experiment.load("sampler"), "objectives", ())
+    objectives = {name: registry.load("criteria", name) for name in named}
+    return verdict(race, criterion_label(experiment.criterion), experiment.race.exhaustive, objectives)
 
 
 def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:
@@ -97,6 +105,7 @@ def write_report(
         experiment=data,
         criterion=criterion,
         experiment_text=yaml.safe_dump(data, sort_keys=False),
+        pareto=pareto_table(state, verdict),
         loss_label=steering(data["criterion"])[0] or "validation loss",
         measures=measures,
     )
@@ -109,6 +118,23 @@ def confirmed_interval(race: Race) -> tuple[float, float] | None:
     losses = [result.loss for _, result in sorted(race.state.confirmation.items())]
     interval = confidence_interval(losses, race.criterion, np.random.default_rng(0))
     return (interval.low, interval.high) if interval.known else None
+
+
+def pareto_table(state: State, verdict: Verdict | None) -> list[Any]:
+    """Return the report's table of the configurations that no other one beats in all objectives."""
+    if verdict is None or not verdict.pareto:
+        return []
+    import pandas as pd
+
+    rows = [
+        {
+            "configuration": id_,
+            **dict(zip(verdict.objectives, values, strict=True)),
+            **dict(state.configuration(id_).parameters),
+        }
+        for id_, values in verdict.pareto
+    ]
+    return [f"No configuration beats these in all of {', '.join(verdict.objectives)}.", pd.DataFrame(rows)]
 
 
 def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:

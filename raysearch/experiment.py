@@ -13,9 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from raysearch import registry, yaml_text
 from raysearch.errors import ExperimentError, unknown
 from raysearch.space import Constraint, Space, parse
+from raysearch.space_function import FunctionSpace
 
 Section = str | dict[str, Any]
 """A plug-in by name, with or without parameters: `q3` or `{name: quantile, q: 0.9}`."""
+
+DEFINED_BY = "defined_by"
+"""Key of a space that a Python function defines."""
 
 ROOM_OF = {
     "workload": "workloads",
@@ -97,14 +101,24 @@ class Experiment(BaseModel):
         except ExperimentError as error:
             raise type(error)(f"{room}: {error}") from error
 
-    def build_space(self, workload: Any) -> Space:
-        """Return the space with the workload's constraints; raises ExperimentError where one is unknown."""
+    def build_space(self, workload: Any, function: Any = None) -> Space | FunctionSpace:
+        """Return the space, or that of a `function(trial)`, with the workload's constraints.
+
+        Raises ExperimentError where a constraint is unknown, or a function is wanted and missing.
+        """
         known: Sequence[str] = getattr(type(workload), "constraints", ())
         bounds: list[tuple[str, Constraint, float]] = []
         for name, bound in self.constraints.items():
             if name not in known:
                 raise unknown("constraint", name, known)
             bounds.append((name, getattr(workload, name), bound))
+        if function is not None:
+            return FunctionSpace(function, tuple(bounds))
+        if DEFINED_BY in self.space:
+            raise ExperimentError(
+                f"the space is defined by the Python function {self.space[DEFINED_BY]!r}, which no file can name: go "
+                "on from Python with `raysearch.resume(run_dir, space=that_function)`"
+            )
         return parse(self.space, tuple(bounds))
 
 

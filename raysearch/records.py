@@ -153,7 +153,8 @@ class Verdict:
 
     `certified`: True or False where the rule states a confidence, None where it states none. `probability` is then
     P(the winner is within `delta` (relative) of the best). `indistinguishable` are the ids, winner included, that the
-    rule cannot tell apart. `confirmation` and `test_median` come from fresh seeds the race never saw.
+    rule cannot tell apart. `pareto` holds (id, value of each of the `objectives`) of the configurations that no other
+    one beats in all of them. `confirmation` and `test_median` come from fresh seeds the race never saw.
     """
 
     winner: Configuration
@@ -169,6 +170,8 @@ class Verdict:
     delta: float | None = None
     indistinguishable: tuple[str, ...] = ()
     note: str = ""
+    objectives: tuple[str, ...] = ()
+    pareto: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

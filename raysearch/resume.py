@@ -25,13 +25,14 @@ def resume(
     values: Mapping[str, Any] | None = None,
     *,
     workload: Any = None,
+    space: Any = None,
     watchers: Sequence[Tracker] = (),
 ) -> SearchResult:
     """Go on with the search in `run_dir`, broken off or finished; only what was in flight is trained again.
 
     `values` change settings by dotted keys: `race.confirm` for more confirmation, `sampler.n_configurations` for more
-    configurations, parameters of the rule for more instances. `workload` is the object or function that a search was
-    started with from Python.
+    configurations, parameters of the rule for more instances. `workload` and `space` are the object or functions that a
+    search was started with from Python.
 
     Raises:
         JournalError: the journal is damaged, or another driver runs in this directory.
@@ -43,7 +44,7 @@ def resume(
         before = experiment_of(events)
         experiment = before.with_values(values or {})
         _check_changes(before, experiment)
-        parts = build(experiment, _workload(experiment, workload))
+        parts = build(experiment, _workload(experiment, workload), space)
         parts.executor.check()
         data = experiment.model_dump(mode="json")
         with opened(trackers(parts, watchers), data, directory) as tracker:

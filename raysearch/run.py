@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import raysearch
 from raysearch import ending, measuring
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution.conductor import Conductor
-from raysearch.experiment import Experiment, from_data, section_of
+from raysearch.experiment import Experiment
 from raysearch.frame import read_parquet, to_frame
 from raysearch.journal import VERSION, Journal, read
 from raysearch.race import Propose, Race
@@ -68,14 +68,14 @@ class Parts:
     measures: Sequence[measuring.Asked] = ()
 
 
-def build(experiment: Experiment, workload: Any = None) -> Parts:
+def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Parts:
     """Return the parts of an experiment; raises ExperimentError for whatever cannot work, before anything trains.
 
-    `workload` stands in for the section where it is an object that no file can name.
+    `workload` and `space` (a function) stand in for sections that no file can name.
     """
     workload = experiment.load("workload") if workload is None else workload
     criterion = experiment.load("criterion")
-    propose = experiment.load("sampler").bind(experiment.build_space(workload), experiment.seed, criterion)
+    propose = experiment.load("sampler").bind(experiment.build_space(workload, space), experiment.seed, criterion)
     first = propose([])
     if not first:
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())
@@ -101,8 +101,13 @@ def build(experiment: Experiment, workload: Any = None) -> Parts:
 def plan(experiment: Experiment) -> Plan:
     """Return what a search will cost, without training anything."""
     parts = build(experiment)
-    n, race = len(parts.propose([])), experiment.race
-    least, most = parts.rule.plan(n)
+    race = experiment.race
+    wave = len(parts.propose([]))
+    n = max(getattr(experiment.load("sampler"), "n_configurations", wave), wave)
+    # later waves race with the leader so far, whose instances are there already
+    sizes = [min(wave, n - first) for first in range(0, n, wave)]
+    least = sum(parts.rule.plan(size)[0] for size in sizes)
+    most = parts.rule.plan(sizes[0])[1] + sum(parts.rule.plan(size + 1)[1] for size in sizes[1:])
     epochs = getattr(parts.workload, "epochs", None)
     return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs)
 
@@ -112,13 +117,14 @@ def run(
     run_dir: Path | None = None,
     *,
     workload: Any = None,
+    space: Any = None,
     watchers: Sequence[Tracker] = (),
 ) -> SearchResult:
     """Carry a search out and return its result; nothing is lost where it breaks off, see `raysearch resume`.
 
     `watchers` are trackers beside the experiment's own, such as the live view.
     """
-    parts = build(experiment, workload)
+    parts = build(experiment, workload, space)
     parts.executor.check()
     directory = RunDirectory.create(run_dir, experiment.name)
     with Journal(directory.journal) as journal:
@@ -173,62 +179,6 @@ def load(run_dir: str | Path) -> pd.DataFrame:
     return to_frame(read(directory.journal))
 
 
-def search(
-    train: Any,
-    *,
-    space: Mapping[str, Any],
-    criterion: Any = "median",
-    rule: Any = "halving",
-    sampler: Any = "grid",
-    confirm: int = 20,
-    seed: int = 0,
-    name: str | None = None,
-    run_dir: str | Path | None = None,
-    execution: Any = "ray_tune",
-    tracking: Any = "mlflow",
-    progress: bool = True,
-    **race: Any,
-) -> SearchResult:
-    """Find the robust configuration of any model: `train(config, seed) -> loss`.
-
-    Args:
-        train: a function (or generator of per-epoch losses, or Tune class), a workload object, or a workload's name.
-        space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`.
-        criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
-        confirm: fresh-seed instances of the winner.
-        seed: root of every random choice.
-        name: of the search and of its MLflow experiment; the function's own by default.
-        run_dir: where the journal and the results go; `runs/NAME-TIME` by default.
-        progress: show the live view.
-        **race: further settings of the race section: block, retries, ahead, on_failure, exhaustive.
-
-    Raises:
-        ExperimentError: something asked for is unknown or out of range; nothing was trained.
-    """
-    from raysearch.tracking.terminal import Terminal
-    from raysearch.workloads.function import Function
-
-    named = isinstance(train, str | dict)
-    workload = None if named else train if hasattr(train, "prepare") else Function(train)
-    default_name = train if isinstance(train, str) else getattr(train, "__name__", "search").strip("<>")
-    sections = {"criterion": criterion, "rule": rule, "sampler": sampler, "execution": execution, "tracking": tracking}
-    data = {
-        key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()
-    }
-    experiment = from_data(
-        {
-            **data,
-            "name": name or default_name,
-            "seed": seed,
-            "workload": train if named else {"name": "function", "fn": default_name},
-            "space": dict(space),
-            "race": {"confirm": confirm, **race},
-        }
-    )
-    watchers = [Terminal()] if progress else []
-    return run(experiment, None if run_dir is None else Path(run_dir), workload=workload, watchers=watchers)
-
-
 @contextlib.contextmanager
 def opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory) -> Iterator[Tracker]:
     """Open a tracker for as long as the search runs."""
@@ -243,4 +193,4 @@ def _plain(experiment: Experiment) -> dict[str, Any]:
     return experiment.model_dump(mode="json")
 
 
-__all__ = ["Plan", "RaysearchError", "SearchResult", "load", "plan", "run", "search"]
+__all__ = ["Plan", "RaysearchError", "SearchResult", "load", "plan", "run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -64,7 +65,30 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
     return int(survivors[deepest[best]]), float(values[best])
 
 
-def verdict(race: Race, criterion_name: str, n_exhaustive: int) -> Verdict:
+def pareto(
+    state: State, objectives: Mapping[str, Criterion], n_least: int = 2
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """Return (id, value of each objective) of the configurations that no other one beats, best first objective first.
+
+    Each is judged over all its race instances, if it has at least `n_least`; an earlier row stays where two are equal.
+    """
+    losses = state.pool.losses
+    rows = np.flatnonzero(np.count_nonzero(~np.isnan(losses), axis=1) >= n_least)
+    if not objectives or not len(rows):
+        return ()
+    values = np.column_stack([np.asarray(criterion(losses[rows])) for criterion in objectives.values()])
+    front = [
+        i
+        for i, own in enumerate(values)
+        if np.isfinite(own).all() and not ((values <= own).all(axis=1) & (values < own).any(axis=1)).any()
+    ]
+    front.sort(key=lambda i: tuple(values[i]))
+    return tuple((state.pool.configurations[rows[i]].id, tuple(values[i].tolist())) for i in front)
+
+
+def verdict(
+    race: Race, criterion_name: str, n_exhaustive: int, objectives: Mapping[str, Criterion] | None = None
+) -> Verdict:
     """Return how a race ended; raises ValueError while it has no verdict.
 
     `n_exhaustive` is the number of instances that exhaustive search trains for each configuration.
@@ -90,4 +114,6 @@ def verdict(race: Race, criterion_name: str, n_exhaustive: int) -> Verdict:
         delta=end.delta,
         indistinguishable=tuple(ids[row] for row in end.indistinguishable),
         note=end.note,
+        objectives=tuple(objectives or ()),
+        pareto=pareto(state, objectives or {}),
     )

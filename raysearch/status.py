@@ -18,7 +18,7 @@ from raysearch.race import Race
 from raysearch.records import Progress, Verdict
 from raysearch.resume import experiment_of
 from raysearch.run_directory import RunDirectory
-from raysearch.standing import progress, verdict
+from raysearch.standing import progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_status(run_dir: Path) -> RunStatus:
     label = ending.criterion_label(experiment.criterion)
     seconds = float(events[-1]["t"]) - float(events[0]["t"])
     now = replace(progress(race, seconds), criterion=label)
-    return RunStatus(experiment, now, verdict(race, label, experiment.race.exhaustive) if race.done else None)
+    return RunStatus(experiment, now, ending.verdict_of(race, experiment) if race.done else None)
 
 
 def follow(console: Console, run_dir: Path, every_s: float) -> None:
@@ -69,8 +69,8 @@ def follow(console: Console, run_dir: Path, every_s: float) -> None:
 def write_report(run_dir: Path, out: Path | None) -> Path:
     """Write the report of the search in `run_dir`, finished or not, and return its path."""
     race, experiment, events = _race_of(run_dir)
-    label = ending.criterion_label(experiment.criterion)
-    end = verdict(race, label, experiment.race.exhaustive) if race.done else None
+    ending.criterion_label(experiment.criterion)
+    end = ending.verdict_of(race, experiment) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     data = experiment.model_dump(mode="json")
     sections = ending.measured_sections(read_findings(events), RunDirectory.open(run_dir))

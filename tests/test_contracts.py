@@ -147,7 +147,7 @@ class TestSampler:
 
     def waves(self, name, seed):
         """Return the waves a sampler proposes, each judged by the same known loss before the next."""
-        propose = make("samplers", name).bind(self.SPACE, seed)
+        propose = make("samplers", name).bind(self.SPACE, seed, make("criteria", "median"))
         outcomes, waves = [], []
         while len(waves) < 4:
             known = {outcome.configuration.id for outcome in outcomes}
@@ -174,7 +174,7 @@ class TestSampler:
 
     def test_constraints_hold(self, name):
         space = dataclasses.replace(self.SPACE, constraints=(("sum", lambda p: p["a"] + p["b"], 7.0),))
-        for configuration in make("samplers", name).bind(space, 3)([]):
+        for configuration in make("samplers", name).bind(space, 3, make("criteria", "median"))([]):
             assert configuration.parameters["a"] + configuration.parameters["b"] <= 7
 
 

@@ -17,7 +17,7 @@ FLOORS = (
     {"errors", "records"},
     {"criteria", "losses", "registry", "yaml_text", "run_directory"},
     {"rules", "measures", "recipe", "space", "summary", "pool"},
-    {"events", "training_aids"},
+    {"events", "training_aids", "space_function"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},
     {"race"},
@@ -26,7 +26,7 @@ FLOORS = (
     {"experiment", "measuring"},
     {"ending", "schema"},
     {"run"},
-    {"resume", "console"},
+    {"resume", "console", "in_python"},
     {"sync", "status"},
     {"cli"},
 )
@@ -44,7 +44,7 @@ WALLS = {
 }
 # what must run anywhere, fast: numpy and scipy beside the standard library, nothing else
 PURE = {"errors", "records", "criteria", "rules", "registry", "pool", "events", "journal", "state", "race", "standing"}
-PURE |= {"space", "summary", "samplers", "run_directory", "recipe"}
+PURE |= {"space", "space_function", "summary", "samplers", "run_directory", "recipe"}
 LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
 
 

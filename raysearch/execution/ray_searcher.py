@@ -22,6 +22,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     def __init__(self, conductor: Conductor, metric: str | None = None) -> None:
         super().__init__(metric=metric, mode="min" if metric else None)
         self.conductor = conductor
+        self._metric: str | None = metric
         self.blocks: dict[str, Train] = {}
         """Blocks that run or wait for a machine, by trial id."""
         self.errors: dict[str, str] = {}

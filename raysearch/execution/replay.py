@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from raysearch.workloads import Workload
 
 Answer = Callable[[State, InstanceKey], InstanceResult]
 """The recorded result of an instance; its `seconds` are what the simulated clock counts."""
+
+
+_ANSWERED = ("loss", "test_loss", "seconds", "curve")
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,11 @@ class Replay:
 
 def recorded(path: Path) -> Answer:
     """Return the answers that a table of instances holds, by configuration, phase and number of the instance."""
-    rows = {
-        (row.configuration_id, row.phase, row.instance): row
-        for row in read_parquet(path).itertuples(index=False)
-        if not math.isnan(row.loss)
+    table = read_parquet(path)
+    rows: dict[tuple[str, str, int], dict[Any, Any]] = {
+        (row["configuration_id"], row["phase"], row["instance"]): row
+        for row in table[["configuration_id", "phase", "instance", *_ANSWERED]].to_dict("records")
+        if not math.isnan(row["loss"])
     }
 
     def answer(state: State, key: InstanceKey) -> InstanceResult:
@@ -85,8 +90,10 @@ def recorded(path: Path) -> Answer:
                 f"{path} holds no {phase.value} instance {index} of configuration {key.configuration_id}; it was "
                 "recorded from another space or by a rule that asked for fewer instances"
             )
-        test_loss = None if math.isnan(row.test_loss) else row.test_loss
-        return InstanceResult.of(key, row.loss, seconds=row.seconds, test_loss=test_loss, curve=tuple(row.curve))
+        test_loss = None if math.isnan(row["test_loss"]) else row["test_loss"]
+        return InstanceResult.of(
+            key, row["loss"], seconds=row["seconds"], test_loss=test_loss, curve=tuple(row["curve"])
+        )
 
     return answer
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from raysearch.criteria import Criterion
 from raysearch.records import Configuration, Outcome
 from raysearch.space import Space
+from raysearch.space_function import FunctionSpace
 
 Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
 
@@ -19,7 +20,7 @@ Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
 class Sampler(Protocol):
     """Fills the pool of a race."""
 
-    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+    def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the function that proposes the next wave; an empty one, or known ones only, ends the search.
 
         Samplers that learn score the outcomes by `criterion`.

@@ -8,6 +8,7 @@ from raysearch.criteria import Criterion
 from raysearch.records import Configuration
 from raysearch.samplers import Propose
 from raysearch.space import Space
+from raysearch.space_function import FunctionSpace
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Grid:
     Raises ExperimentError for a continuous range, whose values no grid can list.
     """
 
-    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+    def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal; `seed` plays no part."""
         configurations: list[Configuration] = list(space.enumerate())
 

@@ -12,6 +12,7 @@ from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
 from raysearch.space import Space
+from raysearch.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 1000
 
@@ -32,7 +33,7 @@ class Random:
         if self.n_configurations < 1:
             raise ValueError(f"n_configurations must be at least 1, got {self.n_configurations}")
 
-    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+    def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal: all configurations at once, those after the known ones on a later call."""
         drawn = self._draw(space, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))))
 
@@ -42,7 +43,7 @@ class Random:
 
         return propose
 
-    def _draw(self, space: Space, generator: np.random.Generator) -> list[Configuration]:
+    def _draw(self, space: Space | FunctionSpace, generator: np.random.Generator) -> list[Configuration]:
         drawn: dict[str, Configuration] = {}
         for _ in range(_TRIES_PER_CONFIGURATION * self.n_configurations):
             parameters = space.sample(generator)

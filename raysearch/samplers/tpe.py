@@ -19,6 +19,7 @@ from raysearch.errors import ExperimentError, unknown
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
 from raysearch.space import Choice, Parameter, Space
+from raysearch.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 100
 
@@ -59,7 +60,7 @@ class Tpe:
         for name in self.objectives:
             registry.plugin("criteria", name)
 
-    def bind(self, space: Space, seed: int, criterion: Criterion | None = None) -> Propose:
+    def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal; raises ValueError without a criterion."""
         if criterion is None:
             raise ValueError("tpe needs the criterion that it is to be guided by")
@@ -72,7 +73,7 @@ class Tpe:
         return propose
 
     def _study(
-        self, space: Space, seed: int, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
+        self, space: Space | FunctionSpace, seed: int, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
     ) -> optuna.Study:
         """Return a study that has been told every outcome so far."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -88,7 +89,9 @@ class Tpe:
             study.add_trial(_told(space, criteria, outcome))
         return study
 
-    def _ask(self, space: Space, study: optuna.Study, outcomes: Sequence[Outcome], n: int) -> list[Configuration]:
+    def _ask(
+        self, space: Space | FunctionSpace, study: optuna.Study, outcomes: Sequence[Outcome], n: int
+    ) -> list[Configuration]:
         known = {outcome.configuration.id for outcome in outcomes}
         new: dict[str, Configuration] = {}
         for _ in range(_TRIES_PER_CONFIGURATION * n):
@@ -111,11 +114,10 @@ class Tpe:
 _UNFIT = ("BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler", "BruteForceSampler")
 
 
-def _told(space: Space, criteria: Sequence[Criterion], outcome: Outcome) -> optuna.trial.FrozenTrial:
+def _told(space: Space | FunctionSpace, criteria: Sequence[Criterion], outcome: Outcome) -> optuna.trial.FrozenTrial:
     """Return an outcome as Optuna's trial."""
-    parameters = outcome.configuration.parameters
-    distributions = {name: _distribution(space.parameters[name]) for name in parameters if name in space.parameters}
-    encoded = {name: _encoded(space.parameters[name], parameters[name]) for name in distributions}
+    parameters = dict(outcome.configuration.parameters)
+    encoded, distributions = _as_optuna_keeps_them(space, parameters)
     losses = np.asarray(outcome.losses, dtype=np.float64)
     if not len(losses):
         return optuna.trial.create_trial(state=TrialState.FAIL, params=encoded, distributions=distributions)
@@ -128,13 +130,29 @@ def _told(space: Space, criteria: Sequence[Criterion], outcome: Outcome) -> optu
     return optuna.trial.create_trial(values=values, params=encoded, distributions=distributions)
 
 
+def _as_optuna_keeps_them(
+    space: Space | FunctionSpace, parameters: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """Return the parameters of a configuration, and the distributions they come from, in Optuna's form."""
+    if isinstance(space, FunctionSpace):
+        trial = optuna.trial.FixedTrial(parameters)
+        space.function(trial)
+        return dict(trial.params), dict(trial.distributions)
+    known = {name: space.parameters[name] for name in parameters if name in space.parameters}
+    encoded = {name: _encoded(parameter, parameters[name]) for name, parameter in known.items()}
+    return encoded, {name: _distribution(parameter) for name, parameter in known.items()}
+
+
 def _finite(value: Any) -> float:
     """Return a criterion as Optuna takes it: a diverged one is worse than any loss, and no infinity."""
     return float(np.nan_to_num(float(value), nan=1e300, posinf=1e300))
 
 
-def _suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+def _suggest(space: Space | FunctionSpace, trial: optuna.Trial) -> dict[str, Any]:
     """Return the parameters of a trial, asking only for those whose conditions hold."""
+    if isinstance(space, FunctionSpace):
+        space.function(trial)
+        return dict(trial.params)
     chosen: dict[str, Any] = {}
     for name, parameter in space.parameters.items():
         if not all(other in chosen and chosen[other] in allowed for other, allowed in parameter.when.items()):

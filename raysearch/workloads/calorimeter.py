@@ -15,7 +15,7 @@ from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
-from raysearch.workloads._calorimeter.architecture import Architecture
+from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import DATASETS, simulate
 from raysearch.workloads._sources import check_vary, sources
 
@@ -82,7 +82,7 @@ class Calorimeter:
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Raise ExperimentError if these parameters cannot be trained."""
-        check_names(parameters, (item.name for item in fields(Architecture)), "calorimeter")
+        check_names(parameters, [*(item.name for item in fields(Architecture)), *LAYER_NAMES], "calorimeter")
         Architecture.of(parameters)
         Recipe.of(parameters)
 

@@ -18,6 +18,10 @@ ACTIVATIONS = ("ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "
 _PER_CHANNEL = "PReLU"
 
 
+LAYER_NAMES = ("n_fc", "fc1", "fc2", "fc3", "fc4")
+"""Parameters that may stand for `fc`."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One or two convolutions without bias, each with a pooling, then fully connected layers down to one output.
@@ -28,7 +32,8 @@ class Architecture:
         kernel: side of both convolutions' windows, in cells.
         pool1: side of the first max-pooling, or [side, stride]; 1 leaves it out.
         pool2: the same after the second convolution.
-        fc: units of the hidden fully connected layers, at least one layer.
+        fc: units of the hidden fully connected layers, at least one layer; a space may give `n_fc`, their number, and
+            `fc1`, `fc2` ... instead, each conditional on `n_fc`.
         feature: whether the hand-made feature joins the input of the last hidden layer.
         activation: a name in torch.nn; PReLU learns one slope per channel or unit.
         dropout: share dropped before the last hidden layer, in [0, 1).
@@ -51,6 +56,8 @@ class Architecture:
         Raises ExperimentError for a missing or impossible value.
         """
         values = {field.name: parameters[field.name] for field in fields(cls) if field.name in parameters}
+        if "n_fc" in parameters:
+            values["fc"] = _layers(parameters)
         for name in ("conv1", "fc"):
             if name not in values:
                 raise ExperimentError(f"calorimeter: the parameter {name!r} is missing from the space")
@@ -105,3 +112,12 @@ class Architecture:
         if self.activation == _PER_CHANNEL:
             n += self.conv1 + self.conv2 + sum(self.fc)
         return n
+
+
+def _layers(parameters: Mapping[str, Any]) -> list[Any]:
+    """Return the hidden layers of a space that searches their number; raises ExperimentError where one is missing."""
+    names = [f"fc{number}" for number in range(1, int(parameters["n_fc"]) + 1)]
+    for name in names:
+        if name not in parameters:
+            raise ExperimentError(f"calorimeter: n_fc = {parameters['n_fc']} needs the parameter {name!r} in the space")
+    return [parameters[name] for name in names]

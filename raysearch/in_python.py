@@ -1,0 +1,75 @@
+"""Searches from a script or a notebook, over any model of the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from raysearch.experiment import DEFINED_BY, from_data, section_of
+from raysearch.run import SearchResult, run
+
+
+def search(
+    train: Any,
+    *,
+    space: Mapping[str, Any] | Callable[[Any], Any],
+    criterion: Any = "median",
+    rule: Any = "halving",
+    sampler: Any = "grid",
+    confirm: int = 20,
+    seed: int = 0,
+    name: str | None = None,
+    run_dir: str | Path | None = None,
+    execution: Any = "ray_tune",
+    tracking: Any = "mlflow",
+    progress: bool = True,
+    **race: Any,
+) -> SearchResult:
+    """Find the robust configuration of any model: `train(config, seed) -> loss`.
+
+    Args:
+        train: a function (or generator of per-epoch losses, or Tune class), a workload object, or a workload's name.
+        space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
+            or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe).
+        criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
+        confirm: fresh-seed instances of the winner.
+        seed: root of every random choice.
+        name: of the search and of its MLflow experiment; the function's own by default.
+        run_dir: where the journal and the results go; `runs/NAME-TIME` by default.
+        progress: show the live view.
+        **race: further settings of the race section: block, retries, ahead, on_failure, exhaustive.
+
+    Raises:
+        ExperimentError: something asked for is unknown or out of range; nothing was trained.
+    """
+    from raysearch.tracking.terminal import Terminal
+    from raysearch.workloads.function import Function
+
+    named = isinstance(train, str | dict)
+    workload = None if named else train if hasattr(train, "prepare") else Function(train)
+    called = train if isinstance(train, str) else getattr(train, "__name__", "search")
+    default_name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
+    sections = {"criterion": criterion, "rule": rule, "sampler": sampler, "execution": execution, "tracking": tracking}
+    data = {
+        key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()
+    }
+    experiment = from_data(
+        {
+            **data,
+            "name": name or default_name,
+            "seed": seed,
+            "workload": train if named else {"name": "function", "fn": default_name},
+            "space": {DEFINED_BY: getattr(space, "__name__", "space")} if callable(space) else dict(space),
+            "race": {"confirm": confirm, **race},
+        }
+    )
+    watchers = [Terminal()] if progress else []
+    return run(
+        experiment,
+        None if run_dir is None else Path(run_dir),
+        workload=workload,
+        space=space if callable(space) else None,
+        watchers=watchers,
+    )
