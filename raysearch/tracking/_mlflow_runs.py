@@ -11,7 +11,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from raysearch.tracking import _mlflow_views as views
 from raysearch.tracking._mlflow_place import Place
 
 Key = tuple[str, int | None]
@@ -146,11 +145,6 @@ class Runs:
         """Return the tags of a run as the store has them."""
         found: Mapping[str, str] = self.client.get_run(self._ids[key]).data.tags
         return found
-
-    def show_expanded(self, key: Key) -> None:
-        """Let the views show the run of `key` with its children."""
-        for tag, value in views.tags({self._ids[key]: True}).items():
-            self.client.set_experiment_tag(self.place.experiment_id, tag, value)
 
     def attach(self, key: Key, path: Path, name: str) -> None:
         """Upload the file at `path` as the artifact `name`."""

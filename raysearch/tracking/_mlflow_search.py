@@ -133,7 +133,6 @@ class Search:
         final |= {name: float(getattr(verdict, name)) for name in counts} | _summary_values(verdict.race, "race_")
         tags = {"status": "finished", "winner": verdict.winner.id, "mlflow.note.content": text.search_note(verdict)}
         self.runs.log_changed(SEARCH, final, tags, at_ms)
-        self.runs.show_expanded(winner)
         record = dataclasses.asdict(verdict)
         self.runs.write(SEARCH, "verdict.json", json.dumps(record, indent=2, default=str))
 

@@ -11,7 +11,7 @@ from raysearch.records import Configuration, InstanceKey, Phase, Summary, Verdic
 
 LONGEST_VALUE = 6000
 """MLflow's limit on a parameter's value."""
-LONGEST_NAME = 72
+LONGEST_NAME = 80
 
 
 def value_text(value: Any) -> str:
@@ -38,20 +38,20 @@ def _flat(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str
 
 
 def configuration_name(configuration: Configuration) -> str:
-    """Return a readable run name: as many parameters as fit, then the first digits of the id."""
-    words: list[str] = []
+    """Return a readable run name: the first digits of the id, then as many parameters as fit."""
+    words = [configuration.id[:6]]
     for key, value in flat(configuration.parameters).items():
-        word = f"{key.rsplit('.', 1)[-1]}={value}"
+        word = f"{key.rsplit('.', 1)[-1]}={value.replace(' ', '')}"
         if len(" ".join([*words, word])) > LONGEST_NAME:
             words.append("…")
             break
         words.append(word)
-    return " ".join([*words, f"· {configuration.id[:6]}"])
+    return " ".join(words)
 
 
 def instance_name(key: InstanceKey, phase: Phase) -> str:
     """Return the run name of an instance; the configuration's digits tell instances apart in a chart's legend."""
-    kind = "confirmation seed" if phase is Phase.CONFIRMATION else "seed"
+    kind = "confirm" if phase is Phase.CONFIRMATION else "seed"
     return f"{kind} {key.seed} · {key.configuration_id[:6]}"
 
 

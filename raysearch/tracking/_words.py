@@ -11,12 +11,13 @@ from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, P
 
 def title(search: Mapping[str, Any]) -> str:
     """Return the name, criterion and rule of a search on one line."""
-    parts = [str(search.get("name") or "search")]
-    for key in ("criterion", "rule"):
-        section = search.get(key)
-        name = section.get("name") if isinstance(section, Mapping) else section
-        parts += [str(name)] if name else []
-    return "raysearch  " + " · ".join(parts)
+    parts = (str(search.get("name") or "search"), plugin(search.get("criterion")), plugin(search.get("rule")))
+    return "raysearch  " + " · ".join(part for part in parts if part)
+
+
+def plugin(section: Any) -> str:
+    """Return the name in a section of an experiment, `q3` as well as `{name: quantile, q: 0.9}`; "" for none."""
+    return str((section.get("name") if isinstance(section, Mapping) else section) or "")
 
 
 def named(configuration: Configuration) -> str:

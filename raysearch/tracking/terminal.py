@@ -66,8 +66,9 @@ def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> R
 class _Screen:
     """What a terminal holds while a search is open."""
 
-    def __init__(self, console: Console, title: str, every_s: float) -> None:
-        self.console, self.title, self.every_s = console, title, every_s
+    def __init__(self, console: Console, search: Mapping[str, Any], every_s: float) -> None:
+        self.console, self.title, self.every_s = console, words.title(search), every_s
+        self.criterion = words.plugin(search.get("criterion"))
         self.progress: Progress | None = None
         self.events: deque[str] = deque(maxlen=N_EVENTS)
         self.wave: list[Eliminate] = []
@@ -79,7 +80,7 @@ class _Screen:
             self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4)
             self._live.start()
         else:
-            self.say(title)
+            self.say(self.title)
 
     def say(self, text: str) -> None:
         """Add an event: above the live view's fold, or as a line of its own."""
@@ -94,6 +95,7 @@ class _Screen:
     def show(self, progress: Progress) -> None:
         """Take in a moment; in a terminal the view's own thread draws it, elsewhere a line follows now and then."""
         self.end_wave(progress.n_survivors)
+        progress = dataclasses.replace(progress, criterion=progress.criterion or self.criterion)
         if progress.phase is not self.phase:
             self.phase = progress.phase
             self.say(f"confirmation of {words.incumbent(progress)} on fresh seeds")
@@ -141,7 +143,7 @@ class Terminal:
 
     def open(self, search: dict[str, Any], run_dir: Path, file: IO[str] | None = None) -> None:
         """Begin the view on `file`, standard output by default."""
-        self._open[:] = [_Screen(Console(file=file or sys.stdout), words.title(search), self.every_s)]
+        self._open[:] = [_Screen(Console(file=file or sys.stdout), search, self.every_s)]
 
     def started(self, train: Train) -> None:
         """Shown by `progress`."""
