@@ -13,6 +13,10 @@ RULES = registry.names("rules")
 ARGUMENTS = {"sequential_halving": {"budget": 100}}
 
 
+# decides on whatever has finished: with other orders of results it meets other matrices on its way
+ASYNCHRONOUS = {"top_two"}
+
+
 def make(room, name):
     return registry.load(room, name, **ARGUMENTS.get(name, {}))
 
@@ -58,6 +62,8 @@ class TestRule:
         generator = np.random.default_rng(5)
         orders = (lambda running: 0, lambda running: -1, lambda running: int(generator.integers(len(running))))
         ends = [play(rule, criterion, TABLES[table], choose) for choose in orders]
+        if name in ASYNCHRONOUS:
+            return  # that the same matrix gives the same decision, `play` has checked at every step
         assert len({n for _, n in ends}) == 1
         assert len({decisions[-1].verdict for decisions, _ in ends}) == 1
         assert len({decisions[-1].eliminated for decisions, _ in ends}) == 1

@@ -1,0 +1,55 @@
+"""What rules with synchronous rounds share: who still owes instances, and the cut that ends a round."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+from raysearch.rules import Decision, Elimination
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+def open_round(
+    losses: Array, pending: Rows, criterion: Criterion, survivors: Rows, n_instances: int, n_next: int
+) -> Decision | None:
+    """Return what to train until all `survivors` have their first `n_instances`, or None if they have.
+
+    `ahead` are, of the `n_next` rows that look best so far, those with nothing running ahead of their round yet.
+    """
+    round_ = losses[survivors, :n_instances]
+    missing = n_instances - np.count_nonzero(~np.isnan(round_), axis=1)
+    if not missing.any():
+        return None
+    started = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) + pending[survivors]
+    wanted = n_instances - started
+    values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
+    likely = np.argsort(values, kind="stable")[:n_next]  # NaN, nothing finished yet, sorts last
+    likely = likely[(wanted[likely] == 0) & ~np.isnan(values[likely])]
+    return Decision(
+        train=in_steps(survivors, wanted), n_awaited=int(missing.sum()), ahead=tuple(survivors[likely].tolist())
+    )
+
+
+def in_steps(rows: Rows, wanted: Rows) -> tuple[int, ...]:
+    """Return each row as often as it wants instances, one per step, so that a broken-off round is balanced."""
+    train: list[int] = []
+    for step in range(int(wanted.max(initial=0)), 0, -1):
+        train.extend(rows[wanted >= step].tolist())
+    return tuple(train)
+
+
+def cut(survivors: Rows, values: Array, keep: int, n_instances: int, round_: int) -> tuple[Rows, Elimination]:
+    """Return the best `keep` of `survivors` by `values` (ties: the earlier row) and the elimination of the others."""
+    order = np.argsort(values, kind="stable")
+    out = np.sort(order[keep:])
+    gone = Elimination(
+        round=round_,
+        cutoff=float(values[order[keep - 1]]),
+        n_instances=n_instances,
+        configurations=tuple(survivors[out].tolist()),
+        values=tuple(values[out].tolist()),
+    )
+    return np.sort(survivors[order[:keep]]), gone

@@ -1,0 +1,73 @@
+"""What a criterion of few instances is worth: its small-sample bias and standard error under a normal."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+
+Array = NDArray[np.float64]
+N_DRAWS = 4000
+"""Draws behind each entry; they come in pairs z, -z, so that the mean's bias is exactly 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class SmallSamples:
+    """Of a criterion of n standard normal instances, n = 0 ... cap: `bias` to add, `error` its standard error.
+
+    The bias is against `cap` instances, so that criteria with no limit (max, min) have one too. `n_least` is the first
+    n with a finite criterion. `breakdown` is the share of diverged instances that makes the criterion infinite.
+    """
+
+    bias: Array
+    error: Array
+    n_least: int
+    breakdown: float
+
+
+def small_samples(criterion: Criterion, cap: int) -> SmallSamples:
+    """Return the table of `criterion` up to `cap` instances; made once for every hashable criterion."""
+    if isinstance(criterion, Hashable):
+        return _kept(criterion, cap)
+    return _tabulate(criterion, cap)
+
+
+def _tabulate(criterion: Criterion, cap: int) -> SmallSamples:
+    half = np.random.default_rng(20250617).standard_normal((N_DRAWS // 2, cap))
+    draws = np.concatenate([half, -half])
+    sizes = sorted({*range(1, min(cap, 12) + 1), *np.geomspace(12, max(cap, 12), 12).astype(int).tolist()} | {cap})
+    sizes = [n for n in sizes if n <= cap]
+    values = [np.asarray(criterion(draws[:, :n]), dtype=np.float64) for n in sizes]
+    usable = [i for i, value in enumerate(values) if np.isfinite(value).all()]
+    if not usable:
+        raise ValueError(f"criterion {criterion} is not finite for {cap} instances: a rule cannot steer by it")
+    n = np.array([sizes[i] for i in usable])
+    middle = np.array([values[i].mean() for i in usable])
+    spread = np.array([values[i].std() for i in usable]) * np.sqrt(n)  # nearly constant in n: safe to interpolate
+    grid = np.arange(cap + 1)
+    error = np.interp(grid, n, spread) / np.sqrt(np.maximum(grid, 1))
+    bias = middle[-1] - np.interp(grid, n, middle)
+    return SmallSamples(bias, error, int(n[0]), _breakdown(criterion))
+
+
+@lru_cache(maxsize=32)
+def _kept(criterion: Any, cap: int) -> SmallSamples:
+    return _tabulate(criterion, cap)
+
+
+def _breakdown(criterion: Criterion, n: int = 401) -> float:
+    """Return the least share of infinite losses among `n` that makes the criterion infinite (0: a single one does)."""
+    losses = np.linspace(0.0, 1.0, n)
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        sick = losses.copy()
+        sick[:middle] = np.inf
+        low, high = (middle, high) if np.isfinite(criterion(sick)) else (low, middle)
+    return low / (n - 1)

@@ -1,0 +1,232 @@
+"""Rule `top_two`: race the leader against its most dangerous rival until the leader is certified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.rules._contenders import Contenders
+from raysearch.rules._rounds import cut, in_steps, open_round
+from raysearch.rules._small_samples import small_samples
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+N_SECOND = 8
+"""So many configurations at least train a second instance: the pooled scale comes from them."""
+
+
+@dataclass(frozen=True)
+class TopTwo:
+    """Stops by itself once P(the leader is within `delta` of the best) reaches `confidence`, or says it could not.
+
+    1. Every configuration trains `warmup` instances (two where one gives no criterion, as for std).
+    2. While more than `keep` survive, the best quarter by the criterion, `keep` at least, trains one instance more.
+    3. The best quarter has two instances at least. Then, without rounds, on whatever has finished: scales s_c are the
+       standard deviations within configurations, shrunk with `prior_dof` degrees of freedom to the best quarter's;
+       theta_c is the criterion less its small-sample bias; its error is K[n_c] s_c, where bias and K are those of the
+       criterion of n_c normal instances. Leader b = argmin theta. Rival j = the one with the greatest probability
+       (Student-t) of being more than delta |theta_b| better, by finished and running instances. Train b if its error
+       is the greater, if all others are separated and it has fewer than `certify` instances, or if its own bad mode is
+       the greater doubt; else j.
+    4. P = product over rivals of 1 - P(more than delta better) x P(the leader's bad mode is rarer than what the
+       criterion can bear). Certified when P >= confidence and n_b >= certify. Not certified when `budget` (all
+       instances of these configurations; None = no limit) is spent, or when configurations that trained `cap`
+       instances cannot be told apart to within delta.
+
+    Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
+    Beta-distributed, and what a criterion can bear is found by trial (1/4 for Q3, 1/2 for Median, none for Mean).
+    A rival with one unlucky instance of two is excused with that probability, so it is tried again, not forgotten.
+    Ties are broken by the order of the configurations. Raises ValueError for values out of range, and in `decide` and
+    `plan` if `budget` is below the number of configurations.
+    Source: ours; leader against challenger as in Russo 2016 and Shang et al. 2020, scale shrinkage as in Smyth 2004.
+    """
+
+    delta: float = 0.01
+    confidence: float = 0.95
+    warmup: int = 1
+    keep: int = 256
+    certify: int = 20
+    cap: int = 100
+    prior_dof: float = 6.0
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.delta >= 0:
+            raise ValueError(f"delta must be at least 0, got {self.delta}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie in (0, 1), got {self.confidence}")
+        if not self.prior_dof > 0:
+            raise ValueError(f"prior_dof must be above 0, got {self.prior_dof}")
+        for name, least in (("warmup", 1), ("keep", 1), ("certify", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.cap < max(self.certify, self.warmup, 2):
+            raise ValueError(f"cap must be at least certify, warmup and 2, got {self.cap}")
+        if self.budget is not None and self.budget < 1:
+            raise ValueError(f"budget must be at least 1 instance or None, got {self.budget}")
+
+    def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
+        """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
+        self._check_budget(len(losses))
+        if not losses.shape[1]:  # so that every criterion finds a column
+            losses = np.full((len(losses), 1), np.nan)
+        survivors, cuts, waiting = self._screen(losses, pending, criterion)
+        round_ = len(cuts) + 1
+        n_base = self._first(criterion) + len(cuts)
+        decision = waiting or self._race(survivors, losses[survivors], pending[survivors], criterion, n_base)
+        decision = replace(decision, eliminated=tuple(cuts), round=round_)
+        if self.budget is None or decision.verdict is not None:
+            return decision
+        return self._within_budget(decision, losses, pending, criterion, survivors)
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        """Return the least and the greatest number of instances, for a criterion that one instance gives."""
+        self._check_budget(n_configurations)
+        if n_configurations == 1:
+            return self.warmup, self.warmup
+        survivors, total, each = n_configurations, n_configurations * self.warmup, self.warmup
+        while survivors > self.keep:
+            survivors = max(min(self.keep, survivors), survivors // 4)
+            total, each = total + survivors, each + 1
+        second = min(max(survivors // 4, N_SECOND), survivors) if each == 1 else 0
+        least = total + second + max(self.certify - max(each, 2), 0)
+        most = total + survivors * (self.cap - each)
+        return (least, most) if self.budget is None else (min(least, self.budget), min(most, self.budget))
+
+    def _check_budget(self, n_configurations: int) -> None:
+        if self.budget is not None and self.budget < n_configurations:
+            raise ValueError(
+                f"a budget of {self.budget} instances cannot train {n_configurations} configurations once: "
+                f"raise the budget to at least {n_configurations}, or race fewer configurations"
+            )
+
+    def _first(self, criterion: Criterion) -> int:
+        return max(self.warmup, small_samples(criterion, self.cap).n_least)
+
+    def _screen(
+        self, losses: Array, pending: Rows, criterion: Criterion
+    ) -> tuple[Rows, list[Elimination], Decision | None]:
+        """Return the survivors of the synchronous rounds, the cuts, and what an open round waits for."""
+        survivors = np.arange(len(losses))
+        cuts: list[Elimination] = []
+        n_instances = self._first(criterion)
+        while len(survivors) > self.keep:
+            n_keep = max(self.keep, len(survivors) // 4)
+            waiting = open_round(losses, pending, criterion, survivors, n_instances, n_keep)
+            if waiting is not None:
+                return survivors, cuts, waiting
+            values = np.asarray(criterion(losses[survivors, :n_instances]))
+            survivors, gone = cut(survivors, values, n_keep, n_instances, len(cuts) + 1)
+            cuts.append(gone)
+            n_instances += 1
+        return survivors, cuts, None
+
+    def _race(self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, n_base: int) -> Decision:
+        """Decide among the survivors `rows`; `losses` and `pending` are theirs, `n_base` is what each must have."""
+        n = np.count_nonzero(~np.isnan(losses), axis=1)
+        owed = self._owed(losses, n + pending, criterion, n_base)
+        if owed.any():
+            return Decision(in_steps(rows, owed), n_awaited=0)
+        complete = not np.isnan(losses[:, :n_base]).any() and losses.shape[1] >= n_base
+        if len(rows) == 1 and complete:
+            return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), 1.0, self.delta, True))
+        beliefs = Contenders.of(losses, criterion, self.cap, self.prior_dof) if n.any() else None
+        if beliefs is None:
+            return Decision()
+        verdict = self._verdict(rows, beliefs)
+        if (
+            verdict is not None
+        ):  # it stands once everyone's first instances have finished; nothing else is worth training
+            return Decision(verdict=verdict) if complete else Decision()
+        train = self._next(beliefs, n + pending, 1 + int(pending.sum()) // 8)
+        if complete and not train and not pending.any():
+            return Decision(verdict=self._report(rows, beliefs, certified=False, note="every contender is at the cap"))
+        return Decision(tuple(rows[train].tolist()), n_awaited=0 if train else 1)
+
+    def _owed(self, losses: Array, started: Rows, criterion: Criterion, n_base: int) -> Rows:
+        """Return how many instances each row needs before anything else: `n_base`, and two for the best quarter."""
+        owed = np.maximum(n_base - started, 0)
+        if n_base > 1 or owed.any() or len(losses) == 1:
+            return owed
+        first = np.asarray(criterion(losses[:, :1]))
+        finished = np.count_nonzero(~np.isnan(first))
+        best = np.argsort(first, kind="stable")[: min(max(finished // 4, N_SECOND), finished)]
+        owed[best] = np.maximum(2 - started[best], 0)
+        return owed
+
+    def _verdict(self, rows: Rows, beliefs: Contenders) -> RuleVerdict | None:
+        """Return the verdict if the leader is certified, or if no further instance can change that it is not."""
+        b, n = beliefs.leader, beliefs.n
+        if not np.isfinite(beliefs.theta[b]):
+            hopeless = not (beliefs.excuse(n) > 1 - self.confidence).any()
+            return self._report(rows, beliefs, certified=False, note="every contender diverged") if hopeless else None
+        worse = 1 - beliefs.rival(n, self.delta)
+        excuse = float(beliefs.excuse(n)[b])
+        if n[b] >= self.certify and excuse * np.prod(worse) >= self.confidence:
+            return self._report(rows, beliefs, certified=True)
+        if n[b] >= self.cap and excuse * np.prod(worse[n >= self.cap]) < self.confidence:
+            note = f"{self.cap} instances (the cap) do not tell the best apart"
+            return self._report(rows, beliefs, certified=False, note=note)
+        return None
+
+    def _report(self, rows: Rows, beliefs: Contenders, *, certified: bool, note: str = "") -> RuleVerdict:
+        b, n = beliefs.leader, beliefs.n
+        if np.isfinite(beliefs.theta[b]):
+            probability = float(np.prod(1 - beliefs.rival(n, self.delta)) * beliefs.excuse(n)[b])
+            alike = beliefs.rival(n, 0.0) > 1 - self.confidence
+            alike[b] = True
+        else:
+            probability, alike = 0.0, np.isinf(beliefs.theta)
+        same = tuple(rows[np.flatnonzero(alike)].tolist())
+        return RuleVerdict(int(rows[b]), same, probability, self.delta, certified, note)
+
+    def _next(self, beliefs: Contenders, started: Rows, n_wanted: int) -> list[int]:
+        """Return up to `n_wanted` contenders to train, most urgent first; `started` counts finished and running."""
+        started = started.copy()
+        train: list[int] = []
+        while len(train) < n_wanted and (pick := self._pick(beliefs, started)) is not None:
+            started[pick] += 1
+            train.append(pick)
+        return train
+
+    def _pick(self, beliefs: Contenders, started: Rows) -> int | None:
+        b, is_open = beliefs.leader, started < self.cap
+        excuse = beliefs.excuse(started)
+        if not np.isfinite(beliefs.theta[b]):  # all look diverged: whoever may still be excused
+            hope = np.where(is_open, excuse / (started + 1), 0.0)
+            pick = int(np.argmax(hope))
+            return pick if excuse[pick] > 1 - self.confidence and is_open[pick] else None
+        danger = beliefs.rival(started, self.delta)
+        separated = np.prod(1 - danger) >= self.confidence
+        danger = np.where(is_open, danger, -1.0)
+        danger[b] = -1.0
+        j = int(np.argmax(danger))
+        error = beliefs.error(started)
+        lead_first = error[b] >= error[j] or 1 - excuse[b] > danger[j] or (separated and started[b] < self.certify)
+        if is_open[b] and (lead_first or danger[j] < 0):
+            return b
+        return j if danger[j] >= 0 else None
+
+    def _within_budget(
+        self, decision: Decision, losses: Array, pending: Rows, criterion: Criterion, survivors: Rows
+    ) -> Decision:
+        """Return `decision` with no more instances than the budget allows, or the verdict if it is spent."""
+        assert self.budget is not None
+        left = self.budget - int(np.count_nonzero(~np.isnan(losses)) + pending.sum())
+        if left > 0 or pending.any():
+            train = decision.train[: max(left, 0)]
+            ahead = decision.ahead[: max(left - len(train), 0)]
+            return replace(decision, train=train, ahead=ahead, n_awaited=decision.n_awaited if train else 1)
+        beliefs = Contenders.of(losses[survivors], criterion, self.cap, self.prior_dof)
+        note = f"the budget of {self.budget} instances is spent"
+        if beliefs is not None:
+            return replace(decision, train=(), verdict=self._report(survivors, beliefs, certified=False, note=note))
+        values = np.asarray(criterion(losses[survivors]))
+        leader = int(survivors[np.argsort(values, kind="stable")[0]])
+        verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, note)
+        return replace(decision, train=(), verdict=verdict)
