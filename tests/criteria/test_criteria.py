@@ -13,6 +13,7 @@ REFERENCES = {
     "mean": np.mean,
     "median": np.median,
     "q3": lambda x: np.quantile(x, 0.75),
+    "iqr": lambda x: np.subtract(*np.quantile(x, [0.75, 0.25])),
     "q3_plus_iqr": lambda x: np.quantile(x, 0.75) + stats.iqr(x),
     "max": np.max,
     "min": np.min,
