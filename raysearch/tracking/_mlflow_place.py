@@ -83,7 +83,8 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise TrackingError(_why(uri, error)) from error
+        # a chained traceback would print the password in the address
+        raise TrackingError(_why(uri, error)) from (error if uri == without_credentials(uri) else None)
 
 
 def _earlier(run_dir: Path) -> str | None:

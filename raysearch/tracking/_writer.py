@@ -17,6 +17,7 @@ log = logging.getLogger("raysearch.tracking")
 ATTEMPTS_WHILE_ALIVE = 3
 """A call that fails so often on a server that answers is lost; while the server is silent calls wait instead."""
 LONGEST_PAUSE_S = 30.0
+CAUSE = re.compile(r"\[Errno -?\d+\] [\w ]+|Failed to resolve '[^']*'|[Rr]ead timed out|[Cc]onnect\w* to \S+ timed out")
 
 
 class Writer:
@@ -121,6 +122,8 @@ class Writer:
 
 
 def in_short(error: Exception) -> str:
-    """Return the first line of an error, without the user and password that an address in it may carry."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    """Return what matters of an error in one line, without the user and password that an address in it may carry."""
+    text = str(error) or type(error).__name__
+    cause = CAUSE.search(text)  # what network libraries wrap in five lines of their own
+    line = cause.group() if cause else text.splitlines()[0]
     return re.sub(r"//[^/@\s]*@", "//", line)[:300]

@@ -108,3 +108,8 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
     error = ConnectionError("GET http://me:secret@host:5000/api failed\nmore")
     assert in_short(error) == "GET http://host:5000/api failed"
     assert in_short(ValueError()) == "ValueError"
+
+
+def test_a_network_error_is_told_by_its_cause() -> None:
+    wrapped = "API request to http://a failed: Max retries (Caused by X('b', port=1): [Errno 111] Connection refused'))"
+    assert in_short(ConnectionError(wrapped)) == "[Errno 111] Connection refused"
