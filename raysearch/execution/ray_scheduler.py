@@ -7,11 +7,14 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from raysearch.execution.ray_controller import Watchdog, forget_ended
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.records import InstanceResult, Train
 
 RESULTS = "raysearch_results"
 """Key under which raysearch's own trainable reports its list of InstanceResult when a block has ended."""
+SCREENED = "raysearch_screened"
+"""Key under which it reports (curve, cutoff, seconds, node) of a first instance that ended at a rung."""
 FAILURE = "raysearch_failure"
 """Key under which it reports the traceback of a block that raised."""
 
@@ -20,13 +23,22 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     """Carries out the meta-algorithm on Tune's trials; shares one race with the RaceSearcher.
 
     In a user's own Tuner a trial's last reported `metric` is its loss, and what it reported before is its curve.
+
+    Args:
+        searcher: the other half.
+        timeout_s: time limit for one instance in seconds; a worker that is silent for longer is ended. None sets none.
+        forget: let Tune forget trials that have ended, so that it does not grow; its ResultGrid is then empty.
     """
 
-    def __init__(self, searcher: RaceSearcher) -> None:
+    def __init__(self, searcher: RaceSearcher, *, timeout_s: float | None = None, forget: bool = False) -> None:
         self.searcher, self.conductor = searcher, searcher.conductor
         self._running: dict[str, Trial] = {}
         self._curves: dict[str, list[float]] = {}
         self._stopping: set[str] = set()
+        self._keeps_workers = False
+        self._watchdog = Watchdog(timeout_s)
+        self._forget = forget
+        self._ended: list[Trial] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
@@ -39,9 +51,14 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember a trial, to be stopped if its configuration is eliminated."""
         self._running[trial.trial_id] = trial
+        if not self._keeps_workers:
+            # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
+            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
+            self._keeps_workers = True
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
+        self._watchdog.hear(trial)
         block = self.searcher.blocks.get(trial.trial_id)
         if block is None or self._superfluous(block):
             self._stopping.add(trial.trial_id)
@@ -52,7 +69,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Tell the race what a trial brought, then stop the trials that are superfluous now."""
-        self._running.pop(trial.trial_id, None)
+        self._let_go(trial)
         curve = self._curves.pop(trial.trial_id, [])
         if trial.trial_id in self._stopping:  # the searcher hears it next and notes the stop
             self._stopping.discard(trial.trial_id)
@@ -60,25 +77,40 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         block = self.searcher.blocks.pop(trial.trial_id, None)
         if block is None:
             return
-        for key in RESULTS, FAILURE:  # Tune keeps the last result for ever, weights included, if it is not taken out
+        for key in RESULTS, SCREENED, FAILURE:  # Tune keeps the last result for ever, weights included, if it is not taken out
             trial.last_result.pop(key, None)
         n_decisions = self.conductor.n_decisions
-        self._tell(block, result, curve)
+        with self.searcher.noting_failure():
+            self._tell(block, result, curve)
         if self.conductor.n_decisions > n_decisions:
             self._stop_superfluous(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Keep the error's text for the searcher, which alone hears whether Tune gives the trial up."""
-        self._running.pop(trial.trial_id, None)
+        self._let_go(trial)
         self._curves.pop(trial.trial_id, None)
-        self.searcher.errors[trial.trial_id] = str(trial.get_error() or "the worker died without a word")
+        why = self._watchdog.ended.pop(trial.trial_id, None)
+        self.searcher.errors[trial.trial_id] = why or str(trial.get_error() or "the worker died without a word")
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Forget a trial that never ran."""
-        self._running.pop(trial.trial_id, None)
+        self._let_go(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Leave the start of pending trials to the controller, which keeps them in the order of the race."""
+        """Return the trial that a free worker shall take over; all else is left to the controller.
+
+        Left alone, the controller gives a free worker to any pending trial and ends the worker that starts for it. Where
+        instances are shorter than a worker's start, slots whose first worker comes late would never be used. As this is
+        called at every step of the controller, it is also where the workers are looked after.
+        """
+        self._look_after(tune_controller)
+        if not tune_controller._actor_cache.num_cached_objects:
+            return None
+        starting = tune_controller._actor_manager.is_actor_started
+        for trial in tune_controller._pending_trials_list:
+            actor = tune_controller._trial_to_actor.get(trial)
+            if trial in tune_controller._pending_trials and (actor is None or not starting(actor)):
+                return trial
         return None
 
     def debug_string(self) -> str:
@@ -86,10 +118,25 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         progress = self.conductor.progress()
         return f"raysearch: round {progress.round}, {progress.n_survivors} configurations left"
 
+    def _look_after(self, tune_controller: Any) -> None:
+        if self.conductor.failure is not None:
+            tune_controller.request_stop_experiment()
+        self._watchdog.look(tune_controller, {id_: len(block.seeds) for id_, block in self.searcher.blocks.items()})
+        if self._ended:
+            forget_ended(tune_controller, self._ended)
+
+    def _let_go(self, trial: Trial) -> None:
+        self._running.pop(trial.trial_id, None)
+        self._watchdog.forget(trial)
+        if self._forget:
+            self._ended.append(trial)
+
     def _tell(self, block: Train, result: dict[str, Any], curve: list[float]) -> None:
         if FAILURE in result:
             for key in block.keys:
                 self.conductor.fail(key, result[FAILURE], result.get("hostname", ""))
+        elif SCREENED in result:
+            self.conductor.screen_out(block.keys[0], *result[SCREENED])
         elif RESULTS in result:
             for instance in result[RESULTS]:
                 self.conductor.tell(instance)

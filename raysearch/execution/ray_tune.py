@@ -21,6 +21,7 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the Tuner as if the race were over
 }
 
 
@@ -98,7 +99,7 @@ class RayTune:
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=RaceScheduler(searcher),
+                    scheduler=RaceScheduler(searcher, timeout_s=self.timeout_s, forget=True),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -145,7 +146,7 @@ class RayTune:
 @contextmanager
 def lean_settings(n_slots: int) -> Iterator[None]:
     """Set Tune's environment for many short trials, and put back what was there."""
-    wanted = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(2 + n_slots // 4)}
+    wanted = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(n_slots + 2)}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     logger = logging.getLogger("ray.tune")
