@@ -190,6 +190,7 @@ class State:
             self.rounds.clear()
             self.n_rounds_before = 0
             self.verdict = None
+        self.round = round_ + 1
 
     def _end(self, key: InstanceKey) -> None:
         phase = self.running.pop(key, None)

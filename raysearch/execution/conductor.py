@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from raysearch.criteria import Criterion
-from raysearch.errors import WorkloadError
+from raysearch.errors import RaysearchError, WorkloadError
 from raysearch.race import Race
 from raysearch.records import Eliminate, InstanceKey, InstanceResult, Progress, Signal, Status, Train
 from raysearch.standing import progress
@@ -31,7 +31,8 @@ class Conductor:
 
     def __init__(self, race: Race, tracker: Tracker, *, raise_on_failure: bool = False) -> None:
         self.race, self.tracker, self.raise_on_failure = race, tracker, raise_on_failure
-        self.failure: WorkloadError | None = None
+        self.failure: RaysearchError | None = None
+        """Why the search cannot go on: executors raise it."""
         self.n_slots = 0
         self._n_eliminations = len(race.state.eliminations)
         self._n_cuts = len(race.state.cuts)

@@ -99,9 +99,9 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the trial that a free worker shall take over; all else is left to the controller.
 
-        Left alone, the controller gives a free worker to any pending trial and ends the worker that starts for it. Where
-        instances are shorter than a worker's start, slots whose first worker comes late would never be used. As this is
-        called at every step of the controller, it is also where the workers are looked after.
+        Left alone, the controller gives a free worker to any pending trial and ends the worker that starts for it.
+        Where instances are shorter than a worker's start, slots whose first worker comes late would never be used. As
+        this is called at every step of the controller, it is also where the workers are looked after.
         """
         self._look_after(tune_controller)
         if not tune_controller._actor_cache.num_cached_objects:

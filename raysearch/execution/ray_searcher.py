@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from raysearch.errors import RaysearchError
 from raysearch.execution.conductor import Conductor
 from raysearch.records import DONE, WAIT, Train
 
@@ -40,9 +43,10 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of the next trial, None while the race waits, or FINISHED."""
-        if self.conductor.failure is not None:
-            return str(Searcher.FINISHED)
-        answer = self.conductor.ask(1)
+        answer: object = DONE
+        if self.conductor.failure is None:
+            with self.noting_failure():
+                answer = self.conductor.ask(1)
         if answer is DONE:
             return str(Searcher.FINISHED)
         if answer is WAIT or not isinstance(answer, list):
@@ -57,11 +61,21 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         block = self.blocks.pop(trial_id, None)
         if block is None:
             return
-        for key in block.keys:
-            if error:
-                self.conductor.fail(key, self.errors.pop(trial_id, "the worker died without a word"))
-            else:
-                self.conductor.stop(key)
+        why = self.errors.pop(trial_id, "the worker died without a word")
+        with self.noting_failure():
+            for key in block.keys:
+                if error:
+                    self.conductor.fail(key, why)
+                else:
+                    self.conductor.stop(key)
+
+    @contextlib.contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Keep an error that ends the search, such as a full disk: Tune would wrap it, or go on without an instance."""
+        try:
+            yield
+        except RaysearchError as error:
+            self.conductor.failure = self.conductor.failure or error
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the only thing a race is restored from."""
