@@ -66,7 +66,8 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
             console.print(f"  {id_}  " + "  ".join(number(value) for value in values), highlight=False)
     if verdict.note:
         console.print(verdict.note)
-    spent = f"{verdict.n_instances} instances for {verdict.n_configurations} configurations"
+    epochs = f" ({verdict.n_epochs} epochs)" if verdict.n_epochs else ""
+    spent = f"{verdict.n_instances} instances{epochs} for {verdict.n_configurations} configurations"
     console.print(f"Spent {spent}; exhaustive search: {verdict.n_exhaustive}.")
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from raysearch import registry, yaml_text
 from raysearch.errors import ExperimentError, unknown
+from raysearch.screening import Screening
 from raysearch.space import Constraint, Space, parse
 from raysearch.space_function import FunctionSpace
 
@@ -48,9 +49,24 @@ class RaceSettings(BaseModel):
     on_failure: Literal["count", "raise"] = Field(
         default="count", description="An instance that fails for good counts as +inf, or ends the search."
     )
+    screen: Screening | None = Field(
+        default=None,
+        description="End a configuration's first instance, and with it the configuration, at an epoch where it is bad.",
+    )
     exhaustive: int = Field(
         default=50, ge=1, description="Instances per configuration of the exhaustive search compared with."
     )
+
+    @field_validator("screen", mode="before")
+    @classmethod
+    def _made(cls, section: Any) -> Any:
+        if not isinstance(section, dict):
+            return section
+        known = [field.name for field in dataclasses.fields(Screening)]
+        for key in section:
+            if key not in known:
+                raise unknown("key of race.screen", key, known)
+        return Screening(**section)
 
 
 class Experiment(BaseModel):

@@ -41,7 +41,7 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
                 seeds = Seeds(int(event["experiment"]["seed"]))
             elif event["event"] == "pool":
                 parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
-            elif event["event"] in ("tell", "stop"):
+            elif event["event"] in ("tell", "stop", "screen"):
                 rows.append(_row(event, seeds, parameters[event["configuration"]]))
             elif event["event"] == "measure" and event["seed"] is not None:
                 numbers = {f"{event['measure']}.{name}": value for name, value in event["numbers"].items()}
@@ -101,9 +101,15 @@ def _row(event: Event, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, An
         "phase": phase.value,
         **{f"p.{name}": value for name, value in parameters.items()},
     }
-    if event["event"] == "stop":
-        nothing = {"test_loss": float("nan"), "epochs": 0, "seconds": 0.0, "node": "", "attempt": 1, "error": ""}
-        return {**row, **nothing, "status": Status.STOPPED.value, "loss": float("nan"), "curve": [], "metrics": "{}"}
+    if event["event"] in ("stop", "screen"):
+        curve = [float(loss) for loss in event.get("curve", ())]
+        reached = {
+            "epochs": len(curve),
+            "seconds": float(event.get("seconds", 0.0)),
+            "node": str(event.get("node", "")),
+        }
+        nothing = {"test_loss": float("nan"), "attempt": 1, "error": "", "metrics": "{}"}
+        return {**row, **nothing, **reached, "status": Status.STOPPED.value, "loss": float("nan"), "curve": curve}
     result = decode_result(event)
     return {
         **row,

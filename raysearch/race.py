@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from raysearch.criteria import Criterion
-from raysearch.events import Event, encode_cut, encode_result, encode_verdict
+from raysearch.events import Event, encode_cut, encode_number, encode_result, encode_verdict
 from raysearch.records import (
     DONE,
     WAIT,
@@ -27,6 +27,7 @@ from raysearch.records import (
     Train,
 )
 from raysearch.rules import Decision, Rule, RuleVerdict
+from raysearch.screening import Screening
 from raysearch.state import State
 
 
@@ -53,6 +54,7 @@ class Race:
         block: seeds of one configuration that may share a trial.
         retries: how often a failed instance is tried again before it counts as +inf.
         ahead: start likely next instances on idle machines while a decision is open; they may turn out superfluous.
+        screening: when a configuration's first instance is so bad that the configuration is out; None trains all.
         journal: where events go before they count; None keeps the race in memory only.
     """
 
@@ -67,13 +69,16 @@ class Race:
         block: int = 1,
         retries: int = 2,
         ahead: bool = False,
+        screening: Screening | None = None,
         journal: Writer | None = None,
     ) -> None:
         self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
         self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
-        self.state = State(seed)
+        self.screening, self.state = screening, State(seed)
         self._queue: deque[int] = deque()
         self._queued: Counter[int] = Counter()
+        self._taken: Counter[int] = Counter()
+        """Turns in the queue that a block of their row took along."""
         self._likely: deque[int] = deque()
         self._n_awaited = 0
         self._unseen = True
@@ -127,6 +132,19 @@ class Race:
         self._commit({"event": "stop", **_names(key)})
         return True
 
+    def screen_out(self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str) -> None:
+        """Note that a first instance ended at a rung, its last loss above `cutoff`: its configuration is out."""
+        if not self.state.awaited(key):
+            return
+        if len(self.state.members) <= 1:  # somebody must win: it is trained again, to its end
+            self._commit({"event": "lost", **_names(key)})
+            return
+        losses = [encode_number(loss) for loss in curve]
+        event = {"event": "screen", **_names(key), "cutoff": cutoff, "curve": losses}
+        self._commit({**event, "seconds": round(seconds, 6), "node": node})
+        self._n_awaited = 0
+        self._decide()
+
     def requeue_running(self) -> list[InstanceKey]:
         """Ask again, first of all, for every instance in flight: what a new driver does after the old one died."""
         lost = sorted(self.state.running)
@@ -151,15 +169,15 @@ class Race:
             if not state.superfluous(key):
                 return Train(state.configuration(key.configuration_id), (key.seed,), state.phase(key))
             self._commit({"event": "stop", **_names(key)})
+        self._drop_idle_turns()
         if not self._queue:
             self._decide()
         if self._queue:
-            row = self._queue[0]
-            take = min(self.block, self._queued[row])
+            row = self._queue.popleft()
+            take = min(self._block_of(row), self._queued[row])
             self._queued[row] -= take
-            # a block takes later turns of its row along; they must not make the queue look full
-            while self._queue and not self._queued[self._queue[0]]:
-                self._queue.popleft()
+            self._taken[row] += take - 1
+            self._drop_idle_turns()
             return self._train(row, Phase.RACE, state.pool.next_columns(row, take))
         if state.final and state.verdict is not None:
             left = self.confirm - state.n_confirmation_asked
@@ -175,7 +193,18 @@ class Race:
 
     def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> Train:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
-        return Train(self.state.pool.configurations[row], seeds, phase)
+        screened = self.screening is not None and phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
+        cutoffs = self.screening.cutoffs(self.state.screening_curves) if self.screening and screened else {}
+        return Train(self.state.pool.configurations[row], seeds, phase, cutoffs)
+
+    def _drop_idle_turns(self) -> None:
+        """Take turns off the queue's front that an earlier block took along, or whose row is out by now."""
+        while self._queue and (self._taken[self._queue[0]] or not self.state.pool.alive[self._queue[0]]):
+            self._taken[self._queue.popleft()] -= 1
+
+    def _block_of(self, row: int) -> int:
+        """Return how many seeds of a row may share a trial; a screening instance is alone in its own."""
+        return 1 if self.screening is not None and not self.state.pool.asked[row] else self.block
 
     def _decide(self) -> None:
         """Let the rule look again, if its queue is empty and what it awaited has come."""
@@ -210,7 +239,7 @@ class Race:
                 encode_verdict(self.state.wave, _in_pool(decision.verdict, members), self.state.pool.configurations)
             )
         train = members[list(decision.train)].tolist()
-        self._queue, self._queued = deque(train), Counter(train)
+        self._queue, self._queued, self._taken = deque(train), Counter(train), Counter()
         self._likely = deque(members[list(decision.ahead)].tolist())
         self._n_awaited = 0 if self.ahead else decision.n_awaited
 

@@ -73,6 +73,8 @@ class Train:
     configuration: Configuration
     seeds: tuple[int, ...]
     phase: Phase = Phase.RACE
+    cutoffs: Mapping[int, float] = field(default_factory=dict, compare=False, hash=False)
+    """By epoch, the loss above which a screening instance ends; empty for all others."""
 
     @property
     def keys(self) -> tuple[InstanceKey, ...]:
@@ -170,6 +172,8 @@ class Verdict:
     delta: float | None = None
     indistinguishable: tuple[str, ...] = ()
     note: str = ""
+    n_epochs: int = 0
+    """Epochs trained in all, those of screened-out instances included; 0 where the workload reports none."""
     objectives: tuple[str, ...] = ()
     pareto: tuple[tuple[str, tuple[float, ...]], ...] = ()
 

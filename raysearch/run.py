@@ -157,6 +157,7 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
         block=race.block,
         retries=race.retries,
         ahead=race.ahead,
+        screening=race.screen,
         journal=journal,
     )
 

@@ -114,6 +114,7 @@ def verdict(
         delta=end.delta,
         indistinguishable=tuple(ids[row] for row in end.indistinguishable),
         note=end.note,
+        n_epochs=state.counts["epochs"],
         objectives=tuple(objectives or ()),
         pareto=pareto(state, objectives or {}),
     )

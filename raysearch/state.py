@@ -42,6 +42,8 @@ class State:
         self.eliminations: list[Eliminate] = []
         self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
         """(round, instances each, rows that were in it) of the cuts so far; rounds count on from wave to wave."""
+        self.screening_curves: list[tuple[float, ...]] = []
+        """Validation losses by epoch of the configurations' first instances, whole or screened out."""
         self.n_rounds_before = 0
         """Number of the last round of the earlier waves."""
         self.verdict: RuleVerdict | None = None
@@ -142,6 +144,9 @@ class State:
             self._confirmations.setdefault(row, {})[index] = result
         else:
             self.pool.record(row, index, result.loss)
+            if index == 0 and result.curve:
+                self.screening_curves.append(result.curve)
+        self.counts["epochs"] += result.epochs
         self.counts["told"] += 1
         self.counts[result.status.value] += 1
         self._end(result.key)
@@ -165,6 +170,18 @@ class State:
         self.counts[Status.STOPPED.value] += 1
         self._end(key)
 
+    def _on_screen(self, event: Event) -> None:
+        key, curve = decode_key(event), tuple(float(loss) for loss in event["curve"])
+        row = self.pool.rows[key.configuration_id]
+        self.screening_curves.append(curve)
+        self.counts["epochs"] += len(curve)
+        self.counts["screened"] += 1
+        self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
+        self.pool.alive[row] = False
+        self.members = self.members[self.members != row]
+        self.eliminations.append(Eliminate(key.configuration_id, 0, curve[-1], float(event["cutoff"]), 0))
+        self._end(key)
+
     def _on_eliminate(self, event: Event) -> None:
         cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
         round_ = self.n_rounds_before + int(event["round"])
@@ -173,6 +190,7 @@ class State:
             self.pool.alive[self.pool.rows[id_]] = False
             self.eliminations.append(Eliminate(id_, round_, float(value), cutoff, n_instances))
         self.cuts.append((int(event["wave"]), int(event["round"])))
+        self.round = round_ + 1
 
     def _on_verdict(self, event: Event) -> None:
         self.verdict = decode_verdict(event, self.pool.rows)
@@ -190,7 +208,6 @@ class State:
             self.rounds.clear()
             self.n_rounds_before = 0
             self.verdict = None
-        self.round = round_ + 1
 
     def _end(self, key: InstanceKey) -> None:
         phase = self.running.pop(key, None)

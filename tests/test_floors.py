@@ -16,7 +16,7 @@ PACKAGE = ROOT / "raysearch"
 FLOORS = (
     {"errors", "records"},
     {"criteria", "losses", "registry", "yaml_text", "run_directory"},
-    {"rules", "measures", "recipe", "space", "summary", "pool"},
+    {"rules", "measures", "recipe", "space", "summary", "pool", "screening"},
     {"events", "training_aids", "space_function"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},
@@ -44,7 +44,7 @@ WALLS = {
 }
 # what must run anywhere, fast: numpy and scipy beside the standard library, nothing else
 PURE = {"errors", "records", "criteria", "rules", "registry", "pool", "events", "journal", "state", "race", "standing"}
-PURE |= {"space", "space_function", "summary", "samplers", "run_directory", "recipe"}
+PURE |= {"screening", "space", "space_function", "summary", "samplers", "run_directory", "recipe"}
 LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -61,6 +62,11 @@ class Conductor:
             self._told(result)
             self.failure = self.failure or self._reason_to_end(result)
 
+    def screen_out(self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str) -> None:
+        """Note that a first instance ended at a rung, and its configuration with it."""
+        self.race.screen_out(key, curve, cutoff, seconds, node)
+        self._pass_on_news()
+
     def stop(self, key: InstanceKey) -> None:
         """Note that a superfluous instance was ended early."""
         self.race.stop(key)
@@ -73,7 +79,7 @@ class Conductor:
     def n_decisions(self) -> int:
         """Number of cuts and verdicts so far; only when it grows can running instances become superfluous."""
         state = self.race.state
-        return len(state.cuts) + (state.verdict is not None) + state.wave
+        return len(state.eliminations) + len(state.cuts) + (state.verdict is not None) + state.wave
 
     def progress(self) -> Progress:
         """Return this moment of the race, with the times of this driver."""
@@ -99,7 +105,7 @@ class Conductor:
 
     def _pass_on_news(self) -> None:
         state = self.race.state
-        if len(state.cuts) == self._n_cuts:
+        if len(state.eliminations) == self._n_eliminations and len(state.cuts) == self._n_cuts:
             return
         new = state.eliminations[self._n_eliminations :]
         self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
@@ -114,6 +120,6 @@ def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: 
         if not np.isnan(losses).all():
             tracker.scored(configuration, elimination.round, summarize(losses, criterion))
         tracker.eliminated(configuration, elimination)
-    for row in state.pool.survivors if cut else ():
+    for row in state.pool.survivors if cut and cut[-1].n_instances else ():
         losses = state.pool.losses[row, : cut[-1].n_instances]
         tracker.scored(state.pool.configurations[row], cut[-1].round, summarize(losses, criterion))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 import traceback
 from dataclasses import dataclass, replace
 from typing import Any
 
 from raysearch.execution.conductor import Conductor
 from raysearch.records import DONE, Signal, Train
+from raysearch.screening import ScreenedOut, Watch
 from raysearch.workloads import Workload
 
 
@@ -37,8 +39,13 @@ class Local:
                 raise conductor.failure
 
     def _train(self, train: Train, conductor: Conductor, workload: Workload, data: Any) -> None:
+        start = time.monotonic()
         try:
-            results = workload.train(train.configuration, train.seeds, lambda epoch, loss: None, data)
+            results = workload.train(train.configuration, train.seeds, Watch(train.cutoffs), data)
+        except ScreenedOut as out:
+            seconds = time.monotonic() - start
+            conductor.screen_out(train.keys[0], out.curve, out.cutoff, seconds, socket.gethostname())
+            return
         except Exception:
             if self.debug:
                 raise

@@ -77,7 +77,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         block = self.searcher.blocks.pop(trial.trial_id, None)
         if block is None:
             return
-        for key in RESULTS, SCREENED, FAILURE:  # Tune keeps the last result for ever, weights included, if it is not taken out
+        for key in RESULTS, SCREENED, FAILURE:  # Tune would keep the last result for ever, weights included
             trial.last_result.pop(key, None)
         n_decisions = self.conductor.n_decisions
         with self.searcher.noting_failure():

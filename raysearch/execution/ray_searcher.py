@@ -53,7 +53,9 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
             return None
         block = answer[0]
         self.blocks[trial_id] = block
-        named = {"id": block.configuration.id, "seeds": list(block.seeds), "phase": block.phase.value}
+        named: dict[str, Any] = {"id": block.configuration.id, "seeds": list(block.seeds), "phase": block.phase.value}
+        if block.cutoffs:
+            named["cutoffs"] = list(block.cutoffs.items())
         return {**block.configuration.parameters, "seed": block.seeds[0], BLOCK: named}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from raysearch.execution.ray_scheduler import FAILURE, RESULTS
+from raysearch.execution.ray_scheduler import FAILURE, RESULTS, SCREENED
 from raysearch.execution.ray_searcher import BLOCK
 from raysearch.records import Configuration
+from raysearch.screening import ScreenedOut, Watch
 from raysearch.workloads import Workload
 
 _GRACE_S = 2.0
@@ -36,19 +37,24 @@ class _Training(threading.Thread):
         self.workload, self.data = workload, data
         self.stopped, self.ended = threading.Event(), threading.Event()
         self.outcome: dict[str, Any] = {}
+        self.report = Watch(dict(block.get("cutoffs", ())), before=self._stop_if_told)
 
     def run(self) -> None:
+        start = time.monotonic()
         try:
             results = self.workload.train(self.configuration, self.seeds, self.report, self.data)
             node = socket.gethostname()
             self.outcome = {RESULTS: [r if r.node else dataclasses.replace(r, node=node) for r in results]}
         except InstanceStopped:
             self.outcome = {}
+        except ScreenedOut as out:
+            seconds = time.monotonic() - start
+            self.outcome = {SCREENED: (out.curve, out.cutoff, seconds, socket.gethostname())}
         except BaseException:
             self.outcome = {FAILURE: traceback.format_exc()}
         self.ended.set()
 
-    def report(self, epoch: int, loss: float) -> None:
+    def _stop_if_told(self, epoch: int, loss: float) -> None:
         if self.stopped.is_set():
             raise InstanceStopped
 
