@@ -1,0 +1,219 @@
+"""Damaged journals and experiment files: success or a clear error of raysearch's own, never anything else."""
+
+import contextlib
+import copy
+import json
+import logging
+import shutil
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import raysearch
+from raysearch import ending, status
+from raysearch.errors import RaysearchError
+from raysearch.experiment import from_data, from_file
+from raysearch.resume import resume
+from raysearch.run import build, run
+
+SEARCH = {
+    "name": "tiny",
+    "seed": 3,
+    "workload": {"name": "synthetic", "epochs": 2},
+    "space": {
+        "level": [0.1, 0.2, 0.3],
+        "spread": {"low": 0.01, "high": 0.03, "step": 0.02},
+        "bad": {"choice": [0.1], "when": {"level": [0.1]}},
+    },
+    "constraints": {},
+    "sampler": {"name": "random", "n_configurations": 4},
+    "criterion": {"name": "quantile", "q": 0.8},
+    "rule": {"name": "halving", "warmup": 2},
+    "race": {"confirm": 2, "retries": 1},
+    "execution": "local",
+    "tracking": None,
+}
+
+odd = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**30, -(10**400), 2**31, 2**63, 1e308, -0.0]),
+    st.sampled_from(["inf", "nan", "", "a/b", "../../x", "\ud800", "q3", "é" * 200]),
+    st.lists(st.integers(-1, 1), max_size=2),
+    st.dictionaries(st.sampled_from(["name", "low", "x"]), st.integers(0, 2), max_size=2),
+)
+moves = st.lists(st.integers(0, 10**6), min_size=1, max_size=12)
+
+
+def damaged_value(value, path, odd_value):
+    """Return a copy of plain data with one value in it, found along `path`, replaced, removed or doubled."""
+    whole = copy.deepcopy(value)
+    here = whole
+    for step in path:
+        keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+        if not keys:
+            return whole
+        key = keys[step % len(keys)]
+        if isinstance(here[key], dict | list) and here[key] and step % 5:
+            here = here[key]
+            continue
+        match step % 4:
+            case 0 if isinstance(here, dict):
+                del here[key]
+            case 1 if isinstance(here, dict) and isinstance(odd_value, str):
+                here[odd_value] = here.pop(key)
+            case _:
+                here[key] = odd_value
+        return whole
+    return whole
+
+
+def damaged_bytes(data, places):
+    """Return bytes cut, flipped or doubled at some places."""
+    data = bytearray(data)
+    for place in places:
+        at = place % max(len(data), 1)
+        match place % 3:
+            case 0:
+                del data[at : at + place % 7 + 1]
+            case 1:
+                data[at:at] = data[at : at + place % 11]
+            case _:
+                data[at : at + 1] = bytes([place % 256])
+    return bytes(data)
+
+
+@contextlib.contextmanager
+def only_clear_errors():
+    """Let errors that raysearch raises on purpose pass, and no others."""
+    with contextlib.suppress(RaysearchError):
+        yield
+
+
+# ---- experiment files
+
+
+@settings(max_examples=250)
+@given(moves, odd)
+def test_an_experiment_with_one_odd_value(path, odd_value):
+    with only_clear_errors():
+        build(from_data(damaged_value(SEARCH, path, odd_value)))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "e.yaml"
+
+
+@settings(max_examples=250)
+@given(places=moves)
+def test_an_experiment_file_with_damaged_bytes(file, places):
+    file.write_bytes(damaged_bytes(yaml.safe_dump(SEARCH, sort_keys=False).encode(), places))
+    with only_clear_errors():
+        build(from_file(file))
+
+
+@settings(max_examples=150)
+@given(text=st.text(st.sampled_from("ab:1.e-+ \n\t{}[],'\"|>*&!?#%@`\\\x00é~<="), max_size=30))
+@example(text="!!int ''")
+@example(text="!!bool maybe")
+@example(text="!!timestamp x")
+@example(text="!!float x")
+@example(text="!!binary x")
+@example(text="? {a: 1}\n: 2")
+@example(text="{[1]: 2}")
+@example(text="&a [*a]")
+@example(text="<<: 1")
+@example(text="2020-99-99")
+def test_any_text_as_an_experiment_file_and_as_a_setting(file, text):
+    file.write_text(text, encoding="utf-8")
+    with only_clear_errors():
+        from_file(file)
+    file.write_text(yaml.safe_dump(SEARCH), encoding="utf-8")
+    with only_clear_errors():
+        from_file(file, [text, f"seed={text}", f"space.level={text}", f"{text}=1"])
+
+
+# ---- journals
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The run directory of a whole search, one instance of which had to be tried again."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    flaky = {**SEARCH["workload"], "fail": 0.2, "fail_once_in": str(folder / "marks")}
+    run(from_data({**SEARCH, "workload": flaky}), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "instances.parquet").unlink()
+    return tmp_path / "run"
+
+
+def look_at(run_dir):
+    """Do everything that reads a journal without training."""
+    with only_clear_errors():
+        status.read_status(run_dir).print(Console(quiet=True))
+    with only_clear_errors():
+        raysearch.load(run_dir)
+    with only_clear_errors():
+        race, _, _ = status._race_of(run_dir)
+        ending.rounds(race.state, race.criterion)
+
+
+# the function-scoped directory is overwritten by every example
+per_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@settings(per_example, max_examples=200)
+@given(number=st.integers(0, 10**6), path=moves, odd_value=odd)
+def test_a_journal_with_one_odd_value(copied, finished, number, path, odd_value):
+    lines = (finished / "journal.jsonl").read_text().splitlines()
+    at = number % len(lines)
+    lines[at] = json.dumps(damaged_value(json.loads(lines[at]), path, odd_value))
+    (copied / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    look_at(copied)
+
+
+@settings(per_example, max_examples=100)
+@given(places=moves)
+def test_a_journal_with_damaged_bytes(copied, finished, places):
+    (copied / "journal.jsonl").write_bytes(damaged_bytes((finished / "journal.jsonl").read_bytes(), places))
+    look_at(copied)
+
+
+@settings(per_example, max_examples=100)
+@given(order=moves)
+def test_a_journal_with_lines_missing_doubled_or_out_of_order(copied, finished, order):
+    lines = (finished / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for step in order:
+        line = lines.pop(step % len(lines))
+        lines[step // 7 % (len(lines) + 1) : 0] = [line] * (step % 3)
+    (copied / "journal.jsonl").write_bytes(b"".join(lines))
+    look_at(copied)
+
+
+@settings(per_example, max_examples=25)
+@given(number=st.integers(0, 10**6), path=moves, odd_value=odd, cut=st.integers(0, 10**6))
+def test_a_damaged_journal_is_resumed_or_refused(copied, finished, number, path, odd_value, cut):
+    lines = (finished / "journal.jsonl").read_text().splitlines()
+    lines = lines[: cut % len(lines) + 1]
+    at = number % len(lines)
+    lines[at] = json.dumps(damaged_value(json.loads(lines[at]), path, odd_value))
+    (copied / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    with only_clear_errors():
+        resume(copied)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    logging.disable(logging.WARNING)  # torn lines, as they should be
+    yield
+    logging.disable(logging.NOTSET)
