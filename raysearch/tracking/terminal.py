@@ -119,7 +119,7 @@ class _Screen:
 
     def _view(self) -> RenderableType:
         if self.progress is None:
-            return render(Progress(0, 0, 0, 0, 0, 0), self.title, ["waiting for the first instances …"])
+            return Group(Text(self.title, style="bold"), Text("starting the workers …", style="dim"))
         since = 0.0 if self.finished else time.monotonic() - self._received
         left = None if self.finished else self.progress.remaining_s
         now = dataclasses.replace(
