@@ -23,6 +23,8 @@ from raysearch.tracking import _mlflow_views as views
 from raysearch.tracking._writer import in_short
 
 PLACE_FILE = "mlflow.json"
+HELD: dict[str, int] = {}
+"""How many open trackers hold each of our environment variables."""
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 
 
@@ -188,11 +190,16 @@ class Environment:
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines and two requests for every instance
         }
-        self._ours = [name for name in wanted if name not in os.environ]
-        os.environ.update({name: wanted[name] for name in self._ours})
+        self._names = [name for name in wanted if name not in os.environ or name in HELD]
+        for name in self._names:
+            HELD[name] = HELD.get(name, 0) + 1
+            os.environ[name] = wanted[name]
 
     def release(self) -> None:
-        """Take our values back."""
-        for name in self._ours:
-            os.environ.pop(name, None)
-        self._ours = []
+        """Take our values back, unless another open tracker holds them too."""
+        for name in self._names:
+            HELD[name] -= 1
+            if not HELD[name]:
+                del HELD[name]
+                os.environ.pop(name, None)
+        self._names = []
