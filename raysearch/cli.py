@@ -39,9 +39,9 @@ Address = Annotated[
 def plan(file: File, settings: Settings = None) -> None:
     """Show configurations and instances, by the rule and by exhaustive search, without training anything."""
     from raysearch.console import print_plan
+    from raysearch.driver import plan as plan_of
     from raysearch.ending import criterion_label
     from raysearch.experiment import from_file
-    from raysearch.run import plan as plan_of
 
     experiment = from_file(file, settings or [])
     print_plan(console, experiment.name, plan_of(experiment), criterion_label(experiment.rule))
@@ -55,8 +55,8 @@ def run(
     settings: Settings = None,
 ) -> None:
     """Carry out a search: race the configurations, confirm the winner, log every instance."""
+    from raysearch.driver import run as run_search
     from raysearch.experiment import from_file
-    from raysearch.run import run as run_search
 
     at = [f"execution.address={address}"] if address else []
     experiment = from_file(file, [*(settings or []), *at])
@@ -69,7 +69,7 @@ def run(
 def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) -> None:
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
     from raysearch.experiment import parse_settings
-    from raysearch.resume import resume as resume_search
+    from raysearch.resuming import resume as resume_search
     from raysearch.status import read_status
     from raysearch.tracking.terminal import Terminal
 
@@ -147,7 +147,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 def _print_end(result: object, tracking: bool) -> None:
     from raysearch.console import print_verdict, print_where_next
-    from raysearch.run import SearchResult
+    from raysearch.driver import SearchResult
 
     assert isinstance(result, SearchResult)
     print_verdict(console, result.verdict, result.interval)

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from raysearch.driver import Plan
 from raysearch.records import Progress, Summary, Verdict
-from raysearch.run import Plan
 
 
 def number(value: float | None) -> str:

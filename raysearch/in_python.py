@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.driver import SearchResult, run
 from raysearch.experiment import DEFINED_BY, from_data, section_of
-from raysearch.run import SearchResult, run
 
 
 def search(
@@ -18,6 +18,7 @@ def search(
     criterion: Any = "median",
     rule: Any = "halving",
     sampler: Any = "grid",
+    measures: Sequence[Any] = (),
     confirm: int = 20,
     seed: int = 0,
     name: str | None = None,
@@ -34,6 +35,8 @@ def search(
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
             or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe).
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
+        measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
+            workloads that can be measured.
         confirm: fresh-seed instances of the winner.
         seed: root of every random choice.
         name: of the search and of its MLflow experiment; the function's own by default.
@@ -58,6 +61,7 @@ def search(
     experiment = from_data(
         {
             **data,
+            "measures": [one if isinstance(one, str | dict) else section_of(one) for one in measures],
             "name": name or default_name,
             "seed": seed,
             "workload": train if named else {"name": "function", "fn": default_name},

@@ -16,7 +16,7 @@ from raysearch.frame import to_frame
 from raysearch.journal import read
 from raysearch.race import Race
 from raysearch.records import Progress, Verdict
-from raysearch.resume import experiment_of
+from raysearch.resuming import experiment_of
 from raysearch.run_directory import RunDirectory
 from raysearch.standing import progress
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch import ending
+from raysearch.driver import opened
 from raysearch.errors import ExperimentError
 from raysearch.events import Event, decode_result
 from raysearch.execution.conductor import announce
@@ -14,8 +15,7 @@ from raysearch.experiment import Experiment
 from raysearch.journal import Journal, read
 from raysearch.race import Race
 from raysearch.records import Train
-from raysearch.resume import experiment_of
-from raysearch.run import opened
+from raysearch.resuming import experiment_of
 from raysearch.run_directory import RunDirectory
 from raysearch.standing import progress
 from raysearch.tracking import Tracker

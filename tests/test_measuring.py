@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from raysearch import measuring
+from raysearch.driver import build, load, run
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.experiment import from_data
 from raysearch.findings import array_path, read_findings
 from raysearch.journal import read
-from raysearch.run import build, load, run
 from raysearch.tracking.silent import Silent
 
 WORKLOAD = {"name": "digits", "n_train": 100, "n_validation": 60, "n_test": 80, "epochs": 2}
@@ -181,3 +181,18 @@ def test_editors_complete_measures_by_the_schema(sections, valid):
 
     checker = jsonschema.Draft202012Validator(json_schema())
     assert checker.is_valid({"workload": "digits", "space": {"hidden": [[8]]}, **sections}) is valid
+
+
+def test_a_search_in_python_measures_too(tmp_path):
+    from raysearch.in_python import search
+    from raysearch.measures.generalization_gap import GeneralizationGap
+
+    section = {**WORKLOAD, "epochs": 1}
+    asked = [GeneralizationGap(), {"name": "calibration", "of": "all"}]
+    search(
+        section, space=SPACE, criterion={"name": "max", "of": "corruption"}, measures=asked, rule="exhaustive", confirm=2,
+        execution="local", tracking=None, progress=False, run_dir=tmp_path / "run", exhaustive=2,
+    )  # fmt: skip
+    metrics = load(tmp_path / "run")["metrics"].map(json.loads)
+    assert all({"calibration.miscalibration", "corruption.mean_error"} <= set(values) for values in metrics)
+    assert {f.measure for f in read_findings(read(tmp_path / "run" / "journal.jsonl"))} == {"generalization_gap"}

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from raysearch.driver import load, run
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment import from_data
 from raysearch.journal import Journal, read
-from raysearch.resume import resume
-from raysearch.run import load, run
+from raysearch.resuming import resume
 
 EXPERIMENT = {
     "name": "resumed",

@@ -11,7 +11,7 @@ import raysearch
 from raysearch.criteria.quantile import Quantile
 from raysearch.errors import ExperimentError, RunDirectoryError, WorkloadError
 from raysearch.journal import read
-from raysearch.resume import resume
+from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
 
 HERE = {"execution": "local", "tracking": None, "progress": False}

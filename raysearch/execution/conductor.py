@@ -110,6 +110,7 @@ class Conductor:
         new = state.eliminations[self._n_eliminations :]
         self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
         announce(new, state, self.race.criterion, self.tracker)
+        self.tracker.progress(self.progress())  # a tracker keeps survivors and incumbent of every round
 
 
 def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: Tracker) -> None:

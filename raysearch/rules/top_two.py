@@ -19,6 +19,9 @@ Rows = NDArray[np.intp]
 N_SECOND = 8
 """So many configurations at least train a second instance: the pooled scale comes from them."""
 
+ENOUGH = 5
+"""Nothing more is started once running instances promise so many times less doubt than `confidence` allows."""
+
 
 @dataclass(frozen=True)
 class TopTwo:
@@ -202,7 +205,10 @@ class TopTwo:
             pick = int(np.argmax(hope))
             return pick if excuse[pick] > 1 - self.confidence and is_open[pick] else None
         danger = beliefs.rival(started, self.delta)
-        separated = np.prod(1 - danger) >= self.confidence
+        expected = np.prod(1 - danger)
+        if started[b] >= self.certify and expected * excuse[b] >= 1 - (1 - self.confidence) / ENOUGH:
+            return None  # what runs will do, if it comes out as expected
+        separated = expected >= self.confidence
         danger = np.where(is_open, danger, -1.0)
         danger[b] = -1.0
         j = int(np.argmax(danger))

@@ -36,6 +36,8 @@ class Runs:
         self._artifacts: dict[Key, str] = {}
         self._logged: set[Key] = set()
         self._ended: set[Key] = set()
+        self._ends: dict[Key, tuple[str, int | None]] = {}
+        """How and when a run had ended that was taken up again, until something is written to it."""
         self._attempted: set[Key] = set()
         self._steps: dict[Key, set[int]] = {}
 
@@ -101,6 +103,7 @@ class Runs:
             -(-len(all_params) // OTHERS_PER_BATCH),
             -(-len(all_tags) // OTHERS_PER_BATCH),
         )
+        self._ends.pop(key, None)
         for batch in range(n_batches):
             m, o = batch * METRICS_PER_BATCH, batch * OTHERS_PER_BATCH
             self.client.log_batch(
@@ -114,7 +117,9 @@ class Runs:
         """Write only what differs from what the run shows: a metric written twice would gain a point."""
         shown = self.client.get_run(self._ids[key]).data
         fresh = {name: value for name, value in values.items() if not _same(shown.metrics.get(name), value)}
-        self.log(key, metrics(fresh, at_ms), tags={n: v for n, v in tags.items() if shown.tags.get(n) != v})
+        new = {name: value for name, value in tags.items() if shown.tags.get(name) != value}
+        if fresh or new:
+            self.log(key, metrics(fresh, at_ms), tags=new)
 
     def log_step(self, key: Key, values: Mapping[str, float], step: int, at_ms: int) -> None:
         """Write `values` at `step` once; the first name tells whether the step is there."""
@@ -128,12 +133,17 @@ class Runs:
     def end(self, key: Key, status: str, at_ms: int) -> None:
         """End a run with an MLflow status; a run that has ended stays as it is."""
         if key not in self._ended:
+            earlier, earlier_ms = self._ends.pop(key, (None, None))
+            if earlier == status and earlier_ms is not None:  # taken up for nothing
+                at_ms = earlier_ms
             self.client.set_terminated(self._ids[key], status, end_time=at_ms)
             self._ended.add(key)
 
     def reopen(self, key: Key) -> None:
         """Take up a run that had ended."""
         if key in self._ended:
+            info = self.client.get_run(self._ids[key]).info
+            self._ends[key] = info.status, info.end_time
             self.client.update_run(self._ids[key], status="RUNNING")
             self._ended.discard(key)
 

@@ -105,8 +105,8 @@ def wait_for_end(slurm: Daemons, job: int, timeout_s: float) -> str:
 
 def locally(directory: Path) -> pd.DataFrame:
     """Return the instances of the same search, trained one by one in this process."""
+    from raysearch.driver import run
     from raysearch.experiment import from_file
-    from raysearch.run import run
 
     values = ["tracking=null", "race.confirm=5", "execution=local"]
     run(from_file(ROOT / "search_spaces/synthetic.yaml", values), directory)

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from raysearch.criteria.iqr import Iqr
 from raysearch.criteria.median import Median
 from raysearch.criteria.q3 import Q3
+from raysearch.driver import run
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.replay import simulate
@@ -19,9 +20,8 @@ from raysearch.experiment import from_data
 from raysearch.in_python import search
 from raysearch.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome
-from raysearch.resume import resume
+from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
-from raysearch.run import run
 from raysearch.samplers.random import Random
 from raysearch.samplers.tpe import Tpe, _told
 from raysearch.space import parse

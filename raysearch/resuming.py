@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from raysearch.driver import Parts, SearchResult, build, carry_out, make_race, opened, trackers
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.events import Event
 from raysearch.experiment import Experiment, from_data
 from raysearch.journal import Journal, read
 from raysearch.race import Race
-from raysearch.run import Parts, SearchResult, build, carry_out, make_race, opened, trackers
 from raysearch.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 
