@@ -189,10 +189,10 @@ def test_a_search_in_python_measures_too(tmp_path):
 
     section = {**WORKLOAD, "epochs": 1}
     asked = [GeneralizationGap(), {"name": "calibration", "of": "all"}]
-    search(
-        section, space=SPACE, criterion={"name": "max", "of": "corruption"}, measures=asked, rule="exhaustive", confirm=2,
-        execution="local", tracking=None, progress=False, run_dir=tmp_path / "run", exhaustive=2,
-    )  # fmt: skip
+    steering = {"name": "max", "of": "corruption"}
+    rule = {"name": "halving", "warmup": 2}
+    quiet = {"execution": "local", "tracking": None, "progress": False, "run_dir": tmp_path / "run"}
+    search(section, space=SPACE, criterion=steering, measures=asked, rule=rule, confirm=2, **quiet)
     metrics = load(tmp_path / "run")["metrics"].map(json.loads)
     assert all({"calibration.miscalibration", "corruption.mean_error"} <= set(values) for values in metrics)
     assert {f.measure for f in read_findings(read(tmp_path / "run" / "journal.jsonl"))} == {"generalization_gap"}
