@@ -48,10 +48,10 @@ class Screening:
         found: dict[int, float] = {}
         epoch, last = self.first_epoch, max((len(curve) for curve in curves), default=0)
         # at its last epoch an instance is paid for already
-        while (
-            epoch < last
-            and len(reached := [curve[epoch - 1] for curve in curves if len(curve) >= epoch]) >= self.n_startup
-        ):
+        while epoch < last:
+            reached = [curve[epoch - 1] for curve in curves if len(curve) >= epoch]
+            if len(reached) < self.n_startup:
+                break
             losses = np.sort(np.nan_to_num(np.asarray(reached, dtype=np.float64), nan=np.inf))
             found[epoch] = float(losses[max(int(np.ceil(share * len(losses))) - 1, 0)])
             epoch *= self.factor
