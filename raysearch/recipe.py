@@ -10,6 +10,7 @@ from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
 
 OPTIMIZERS = ("AdamW", "NAdam", "Adam", "Adamax", "RAdam", "RMSprop", "SGD")
+FREEZE_SCORES = ("difference", "clean", "adversarial")
 AVERAGES = ("none", "swa", "ema")
 _MOMENTUM = ("RMSprop", "SGD")
 _PREFIX = "loss_"
@@ -32,6 +33,7 @@ class Recipe:
         average_start: share of the epochs after which averaging begins, in [0, 1].
         average_decay: of `ema`, per step, in [0, 1).
         freeze_from: first epoch (from 1) in which fragile layers no longer learn (selective backpropagation); 0 never.
+        freeze_score: the synaptic score that tells fragile layers: `difference`, `clean` or `adversarial`.
         freeze_tolerance: a layer is fragile if its synaptic score is below minus this; at least 0.
         loss: name in the room `losses`; none is the workload's task loss.
         loss_parameters: of that loss; in a space they carry the prefix `loss_`, e.g. `loss_alpha`.
@@ -49,6 +51,7 @@ class Recipe:
     average_start: float = 0.75
     average_decay: float = 0.99
     freeze_from: int = 0
+    freeze_score: str = "difference"
     freeze_tolerance: float = 0.0
     loss: str | None = None
     loss_parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +94,8 @@ class Recipe:
     def _check_aids(self) -> None:
         if self.average not in AVERAGES:
             raise unknown("average", self.average, AVERAGES)
+        if self.freeze_score not in FREEZE_SCORES:
+            raise unknown("freeze_score", self.freeze_score, FREEZE_SCORES)
         names = ("clip_norm", "average_start", "average_decay", "freeze_tolerance")
         require_numbers(self, names, whole=("warmup_epochs", "freeze_from"))
         least = min(self.warmup_epochs, self.clip_norm, self.freeze_from, self.freeze_tolerance)

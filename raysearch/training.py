@@ -108,7 +108,7 @@ def fit(
     trained = Trained(module, torch.empty(0))
     for epoch in range(1, settings.epochs + 1):
         if epoch == recipe.freeze_from:
-            training_aids.freeze_fragile(module, *sets.train, task, recipe.freeze_tolerance)
+            training_aids.freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
         batches = torch.split(torch.randperm(len(sets.train[0]), generator=order), recipe.batch_size)
         trained.train_curve.append(_epoch(step, loss, sets.train, batches, optimizer, averaging, recipe.clip_norm))
@@ -227,7 +227,8 @@ def _taught(
     def train(module: nn.Module, plain: Recipe, teacher_seed: int, listen: Callable[[nn.Module], None]) -> None:
         fit(module, sets, task, plain, own, teacher_seed, lambda epoch, loss: listen(module))
 
-    return training_aids.teach(build, train, recipe, sets.train[0], seed, loss.soften)
+    teacher_seed = seed + 1 if loss.teacher_seed is None else loss.teacher_seed  # never the student's own weights
+    return training_aids.teach(build, train, recipe, sets.train[0], teacher_seed, loss.soften)
 
 
 def error(outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:

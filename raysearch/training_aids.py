@@ -15,8 +15,6 @@ from raysearch.losses import Loss
 from raysearch.recipe import Recipe
 
 _SCORING_BATCH = 2048
-_TEACHER = 1
-"""Added to an instance's seed for its teacher: other initial weights, another order of batches."""
 
 
 class Averaging:
@@ -69,17 +67,17 @@ def rate_factor(recipe: Recipe, epochs: int) -> Callable[[int], float]:
     return factor
 
 
-def freeze_fragile(module: nn.Module, inputs: Tensor, targets: Tensor, task: Loss, tolerance: float) -> list[str]:
-    """Freeze the layers whose synapses are fragile on these training examples and return their names.
+def freeze_fragile(module: nn.Module, inputs: Tensor, targets: Tensor, task: Loss, recipe: Recipe) -> list[str]:
+    """Freeze the layers whose synapses are fragile by a score on these training examples and return their names.
 
     A frozen layer gets no gradient, so optimizers pass it over, weight decay included. Never freezes every layer: where
     all are fragile, the least fragile goes on learning.
 
-    Source: selective backpropagation of arXiv 2312.09821; which score decides is said in measures/_filters.py.
+    Source: selective backpropagation of arXiv 2312.09821; when, and over which filters, is this project's.
     """
     from raysearch.measures._filters import fragile_layers
 
-    names = fragile_layers(module, inputs, targets, task, tolerance)
+    names = fragile_layers(module, inputs, targets, task, recipe.freeze_tolerance, recipe.freeze_score)
     for name in names:
         for parameter in module.get_submodule(name).parameters(recurse=False):
             parameter.requires_grad_(False)
@@ -111,6 +109,6 @@ def teach(
 
     plain = dataclasses.replace(recipe, loss=None, loss_parameters={}, freeze_from=0)
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed + _TEACHER)
-        train(build().to(inputs.device), plain, seed + _TEACHER, listen)
+        torch.manual_seed(seed)
+        train(build().to(inputs.device), plain, seed, listen)
     return total / n_epochs

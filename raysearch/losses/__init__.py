@@ -3,7 +3,7 @@
 Contract: a frozen dataclass with `__call__(outputs, targets, step=None) -> scalar tensor`, lower is better. A task loss
 (relative_rmse, rmse, cross_entropy) needs no `step` and scores validation examples too. `step` is the explicit state of
 one training: whatever a loss must know of the past or of the network stands there, never in the loss itself.
-A loss with `teacher_epochs` and `soften(outputs) -> outputs` learns from a teacher: see training_aids.teach.
+A loss with `teacher_epochs`, `teacher_seed` and `soften(outputs) -> outputs` has a teacher: training_aids.teach.
 """
 
 from __future__ import annotations

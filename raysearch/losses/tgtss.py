@@ -22,17 +22,22 @@ class Tgtss:
     Args:
         tau: temperature, above 0; above 1 makes the teacher less sure.
         teacher_epochs: of the teacher; 0 is as many as the student's.
+        teacher_seed: of the teacher, at least 0; None gives each instance a teacher of its own, a number the same
+            initial weights and order of batches to the teachers of all.
 
     Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
     """
 
     tau: float = 2.0
     teacher_epochs: int = 0
+    teacher_seed: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a temperature or a number of epochs that is none."""
         if not self.tau > 0.0 or self.teacher_epochs < 0:
             raise ValueError(f"tau = {self.tau} must be above 0, teacher_epochs = {self.teacher_epochs} at least 0")
+        if self.teacher_seed is not None and self.teacher_seed < 0:
+            raise ValueError(f"teacher_seed = {self.teacher_seed} must be at least 0, or null")
 
     def soften(self, outputs: Tensor) -> Tensor:
         """Return what one epoch of the teacher contributes, of the shape of `outputs`."""

@@ -99,11 +99,13 @@ def by_layer(bench: Bench, n_thresholds: int, whole: bool = True) -> dict[tuple[
     return {(name, kind): curves(bench, chosen[name], kind, n_thresholds) for name in chosen for kind in KINDS}
 
 
-def fragile_layers(module: nn.Module, inputs: Tensor, targets: Tensor, task: Loss, tolerance: float) -> list[str]:
-    """Return the layers whose S_difference, mean over the three filters, is below `-tolerance`; never all of them.
+def fragile_layers(
+    module: nn.Module, inputs: Tensor, targets: Tensor, task: Loss, tolerance: float, score: str = "difference"
+) -> list[str]:
+    """Return the layers whose score S_`score`, mean over the three filters, is below `-tolerance`; never all of them.
 
-    Negative: taking weights out harms the accuracy under attack more than the clean one. Judged on the first 256
-    examples. Which score decides, and its mean over filters, are this project's choice.
+    S_difference below 0: taking weights out harms the accuracy under attack more than the clean one. Judged on the
+    first 256 examples. The mean over filters is this project's choice.
     """
     was_training = module.training
     module.eval()
@@ -111,6 +113,6 @@ def fragile_layers(module: nn.Module, inputs: Tensor, targets: Tensor, task: Los
     found = by_layer(bench, _N_THRESHOLDS, whole=False)
     module.train(was_training)
     names = list(dict.fromkeys(name for name, _ in found))
-    score = {name: np.mean([found[name, kind].scores["difference"] for kind in KINDS]) for name in names}
-    fragile = sorted((name for name in names if score[name] < -tolerance), key=lambda name: score[name])
+    mean = {name: np.mean([found[name, kind].scores[score] for kind in KINDS]) for name in names}
+    fragile = sorted((name for name in names if mean[name] < -tolerance), key=lambda name: mean[name])
     return fragile[: len(names) - 1]
