@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_server import HOST, Server
 
 from raysearch.errors import TrackingError
 from raysearch.tracking.mlflow import Mlflow
-
-HOST = "127.0.0.1"
-
-
-class Server:
-    """`mlflow server` on a free port."""
-
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.folder, self.port = folder, port or free_port()
-        self.uri = f"http://{HOST}:{self.port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), "--workers", "1"]
-        command += [
-            "--backend-store-uri",
-            f"sqlite:///{folder}/mlflow.db",
-            "--artifacts-destination",
-            str(folder / "a"),
-        ]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (folder / "server.log").open("ab") as log:
-            environment = {**os.environ, **quiet}
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        self._wait()
-
-    def _wait(self) -> None:
-        for _ in range(600):
-            if self.process.poll() is not None:
-                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
-            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
-                connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-                if b"200" in connection.recv(100):
-                    return
-            time.sleep(0.1)
-        raise RuntimeError("the server did not start in 60 s")
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,206 @@
+"""`raysearch sync`: MLflow equals the journal, whatever the tracking server missed; twice in a row changes nothing."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow_server import Server
+from typer.testing import CliRunner
+
+from raysearch import cli
+from raysearch.driver import run
+from raysearch.errors import ExperimentError, JournalError
+from raysearch.experiment import from_data
+from raysearch.journal import Journal, read
+from raysearch.sync import sync
+from raysearch.workloads.digits import Digits
+
+# MLflow's own use of SQLAlchemy
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+EXPERIMENT = {
+    "name": "synced",
+    "seed": 5,
+    "workload": {"name": "synthetic", "epochs": 3, "fail": 0.2},
+    "space": {"level": [0.2, 0.3, 0.4, 0.5], "diverging": [0.0, 0.2]},
+    "criterion": "q3",
+    "rule": {"name": "halving", "warmup": 2},
+    "race": {"confirm": 3, "retries": 1},
+    "execution": "local",
+}
+
+
+@pytest.fixture(scope="module")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Put a fresh store into a folder: MLflow takes seconds to make one, copying it takes none."""
+    from mlflow import MlflowClient
+
+    empty = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{empty}").search_experiments()
+
+    def make(folder: Path, name: str = "mlflow.db") -> str:
+        shutil.copy(empty, folder / name)
+        return f"sqlite:///{folder / name}"
+
+    return make
+
+
+def image(uri: str, experiment: str, *, with_ids: bool) -> dict[Any, Any]:
+    """All that MLflow holds of a search, by (configuration, seed); `with_ids` tells also when and under which id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    held: dict[Any, Any] = {}
+    for held_run in client.search_runs([found.experiment_id], max_results=5000):
+        tags = {name: value for name, value in held_run.data.tags.items() if not name.startswith("mlflow.")}
+        key = tags.get("raysearch.configuration", ""), tags.get("raysearch.seed", "")
+        assert key not in held, f"two runs of {key}"
+        points = {
+            name: [(p.step, _plain(p.value), *([p.timestamp] if with_ids else [])) for p in history]
+            for name in held_run.data.metrics
+            if (history := sorted(client.get_metric_history(held_run.info.run_id, name), key=lambda p: p.step))
+        }
+        files = sorted(file.path for file in client.list_artifacts(held_run.info.run_id))
+        held[key] = {"status": held_run.info.status, "params": held_run.data.params, "points": points, "files": files}
+        if with_ids:
+            held[key] |= {"tags": held_run.data.tags, "info": dict(held_run.info)}
+        else:
+            held[key]["points"].pop("seconds", None)
+            held[key]["tags"] = {name: value for name, value in tags.items() if name != "raysearch.model"}
+    return held
+
+
+def _plain(value: float) -> float | str:
+    return "nan" if math.isnan(value) else value
+
+
+def test_an_empty_store_is_filled_with_what_the_live_tracker_wrote(
+    tmp_path: Path, make_store: Callable[..., str]
+) -> None:
+    live, fresh = make_store(tmp_path, "live.db"), make_store(tmp_path, "fresh.db")
+    tracking = {"name": "mlflow", "uri": live}
+    run(from_data({**EXPERIMENT, "tracking": tracking}), tmp_path / "run")
+    wrote = image(live, "synced", with_ids=False)
+    n = sync(tmp_path / "run", {"tracking.uri": fresh})
+    filled = image(fresh, "synced", with_ids=False)
+    assert n == sum(bool(seed) for _, seed in filled) > 20
+    search = ("", "")
+    for held in (wrote, filled):  # the address of the store is a parameter of the search
+        held[search]["params"].pop("tracking.uri")
+        held[search]["points"] = {name: {p[0] for p in points} for name, points in held[search]["points"].items()}
+    # the live view also looks between the cuts
+    rounds = [held[search]["points"].pop(name) for name in ("survivors", "incumbent") for held in (filled, wrote)]
+    assert rounds[0] == rounds[2] == {3, 4, 5}
+    assert rounds[0] <= rounds[1] == rounds[3]
+    assert filled.keys() == wrote.keys()
+    for key, held in wrote.items():
+        assert filled[key] == held, key
+    once = image(fresh, "synced", with_ids=True)
+    sync(tmp_path / "run", {"tracking.uri": fresh})
+    assert image(fresh, "synced", with_ids=True) == once
+
+
+def test_a_search_that_broke_off_is_synced_as_far_as_it_went(tmp_path: Path, make_store: Callable[..., str]) -> None:
+    store = make_store(tmp_path)
+    experiment = {**EXPERIMENT, "tracking": {"name": "mlflow", "uri": store}}
+    run(from_data({**experiment, "tracking": None}), tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    for _ in range(2):
+        result = CliRunner().invoke(
+            cli.app, ["sync", str(tmp_path / "run"), "--set", f"tracking={{name: mlflow, uri: '{store}'}}"]
+        )
+        assert result.exit_code == 0, result.output
+        held = image(store, "synced", with_ids=True)
+        told = [event for event in read(journal) if event["event"] == "tell"]
+        assert f"{len(told)} instances" in result.output
+        assert sum(bool(seed) for _, seed in held) == len(told)
+        assert held["", ""]["status"] == "KILLED"
+
+
+def test_a_search_without_tracker_or_with_a_driver_is_refused(tmp_path: Path) -> None:
+    run(from_data({**EXPERIMENT, "tracking": None}), tmp_path / "run")
+    with pytest.raises(ExperimentError, match="no tracker"):
+        sync(tmp_path / "run")
+    with Journal(tmp_path / "run" / "journal.jsonl"), pytest.raises(JournalError, match="another raysearch driver"):
+        sync(tmp_path / "run", {"tracking": "mlflow"})
+
+
+@dataclass(frozen=True)
+class _Fragile(Digits):
+    """Digits whose every third training crashes, whoever tries it."""
+
+    def train(self, configuration: Any, seeds: Any, report: Any, data: Any) -> Any:
+        if sum(map(ord, f"{configuration.id}{seeds[0]}")) % 3 == 0:
+            raise ArithmeticError(f"seed {seeds[0]} is unlucky")
+        time.sleep(0.1)
+        return super().train(configuration, seeds, report, data)
+
+
+@pytest.fixture
+def server(tmp_path: Path, make_store: Callable[..., str]) -> Iterator[Server]:
+    make_store(tmp_path)
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+def test_a_server_killed_in_mid_run_gets_the_rest_by_sync(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    run_dir = tmp_path / "run"
+    experiment = from_data(
+        {
+            **EXPERIMENT,
+            "workload": {"name": "digits", "epochs": 2, "n_train": 200},
+            "space": {"hidden": [[8], [12], [16], [24]], "optimizer": ["AdamW"], "lr": [0.01], "batch_size": [32]},
+            "tracking": {"name": "mlflow", "uri": server.uri, "timeout_s": 2},
+        }
+    )
+    threading.Thread(target=_kill_after, args=(server, run_dir / "journal.jsonl", 5), daemon=True).start()
+    result = run(experiment, run_dir, workload=_Fragile(epochs=2, n_train=200))
+    assert result.verdict.confirmation is not None, "the race ended, and confirmed its winner"
+    assert "raysearch sync" in caplog.text
+    told = {(e["configuration"], str(e["seed"])): e for e in read(run_dir / "journal.jsonl") if e["event"] == "tell"}
+    assert {event["status"] for event in told.values()} == {"COMPLETE", "FAILED"}
+
+    server.__init__(server.folder, server.port)  # type: ignore[misc]
+    assert sync(run_dir) == len(told)
+    held = image(server.uri, "synced", with_ids=True)
+    assert {key for key in held if key[1]} == set(told)
+    client = MlflowClient(server.uri)
+    for key, event in told.items():
+        failed = event["status"] == "FAILED"
+        assert held[key]["tags"]["status"] == event["status"]
+        assert ("error.txt" in held[key]["files"]) == failed
+        if failed:
+            path = client.download_artifacts(held[key]["info"]["run_id"], "error.txt", str(tmp_path))
+            assert "Traceback" in Path(path).read_text()
+            assert "is unlucky" in Path(path).read_text()
+        else:
+            assert held[key]["points"]["final_loss"][0][1] == event["loss"]
+    assert held["", ""]["status"] == "FINISHED"
+    assert {"report.html", "instances.parquet", "verdict.json"} <= set(held["", ""]["files"])
+
+    assert sync(run_dir) == len(told)
+    assert image(server.uri, "synced", with_ids=True) == held
+    assert len(client.search_model_versions("name = 'synced'")) == 1
+
+
+def _kill_after(server: Server, journal: Path, n_told: int) -> None:
+    """Kill the server as soon as so many instances have been told, and some of them written."""
+    while not journal.exists() or journal.read_bytes().count(b'"event":"tell"') < n_told:
+        time.sleep(0.02)
+    server.kill()
