@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from raysearch.workloads import Report
 
 TASK_LOSS = "task_loss"
 """The metric that holds the workload's own loss where a measure has taken its place."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Measured:
         if self.of not in metrics:
             known = ", ".join(sorted(metrics)) or "none"
             raise WorkloadError(f"no metric {self.of!r} in the result, which the criterion is `of`. It has: {known}")
-        steering = {name: measure for name, measure in self.measures.items() if self.of.startswith(f"{name}.")}
+        steering = {name: measure for name, measure in self.measures.items() if self._steers(name)}
         test = self._numbers(configuration, result, data, "test", steering)
         loss = metrics[self.of]
         sound = math.isfinite(loss)
@@ -64,6 +67,9 @@ class Measured:
             test_loss=test.get(self.of),
             metrics={**finite, TASK_LOSS: result.loss},
         )
+
+    def _steers(self, name: str) -> bool:
+        return self.of is not None and self.of.startswith(f"{name}.")
 
     def _numbers(
         self,
@@ -80,6 +86,12 @@ class Measured:
                 configuration.parameters, result.weights, result.key.seed, data, examples
             )
             for name, measure in measures.items():
-                found = measure(subject).numbers
+                try:
+                    found = measure(subject).numbers
+                except Exception as error:
+                    if self._steers(name):
+                        raise
+                    _log.warning("%s of %s cannot be measured: %s", name, result.key, error)  # the instance is sound
+                    continue
                 numbers |= {f"{name}.{number}": value for number, value in found.items() if "." not in number}
         return numbers
