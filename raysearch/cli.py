@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from raysearch.errors import RaysearchError
+from raysearch.tracking.silent import Silent
 
 app = typer.Typer(
     name="raysearch",
@@ -21,8 +24,11 @@ app = typer.Typer(
     epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
 )
 console = Console(soft_wrap=False)
-_INTERRUPTED = 130
-"""What Typer makes of Ctrl-C."""
+_INTERRUPTED, _TERMINATED = 130, 143
+"""Exit codes: what Typer makes of Ctrl-C, and what a shell says of a process that SIGTERM ended."""
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_run_dirs: list[Path] = []
+"""Where the search of this process is kept, once it is known."""
 
 File = Annotated[Path, typer.Argument(help="Experiment file (YAML); `raysearch schema` describes it.")]
 RunDir = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/demo-20260101-120000.")]
@@ -62,7 +68,7 @@ def run(
     experiment = from_file(file, [*(settings or []), *at])
     from raysearch.tracking.terminal import Terminal
 
-    _print_end(run_search(experiment, run_dir, watchers=[Terminal()]), experiment.tracking is not None)
+    _print_end(run_search(experiment, run_dir, watchers=[_Where(), Terminal()]), experiment.tracking is not None)
 
 
 @app.command()
@@ -74,7 +80,7 @@ def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) 
     from raysearch.tracking.terminal import Terminal
 
     at = [f"execution.address={address}"] if address else []
-    result = resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[Terminal()])
+    result = resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[_Where(), Terminal()])
     _print_end(result, read_status(run_dir).experiment.tracking is not None)
 
 
@@ -154,18 +160,39 @@ def _print_end(result: object, tracking: bool) -> None:
     print_where_next(console, result.run_dir, tracking)
 
 
+class _Where(Silent):
+    """Says early where a search is kept, so that it can be watched from another terminal and gone on with."""
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        _run_dirs.append(run_dir)
+        console.print(f"Run directory: {run_dir}", highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear line and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_TERMINATED))
     try:
         app()
     except RaysearchError as error:
         print(f"raysearch: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        print(f"raysearch: error: {error}. {_how_to_go_on()}", file=sys.stderr)
+        sys.exit(2)
     except SystemExit as end:
         if end.code == _INTERRUPTED and {"run", "resume"} & set(sys.argv[1:2]):
-            print("raysearch: interrupted; nothing is lost: `raysearch resume RUN_DIR` goes on", file=sys.stderr)
+            print(f"raysearch: interrupted. {_how_to_go_on()}", file=sys.stderr)
+        elif end.code in (_TERMINATED, signal.SIGTERM):  # the second: a handler of Ray's, while it starts
+            print(f"raysearch: terminated. {_how_to_go_on()}", file=sys.stderr)
+            sys.exit(_TERMINATED)
         raise
+
+
+def _how_to_go_on() -> str:
+    return f"Nothing is lost: `raysearch resume {_run_dirs[-1]}` goes on" if _run_dirs else "No search had begun"
 
 
 if __name__ == "__main__":

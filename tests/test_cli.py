@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path):
     driver.send_signal(signal.SIGINT)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
-    assert "raysearch: interrupted; nothing is lost: `raysearch resume RUN_DIR` goes on" in errors
+    assert f"raysearch: interrupted. Nothing is lost: `raysearch resume {run_dir}` goes on" in errors
     assert "Traceback" not in errors
     told = [event for event in read(run_dir / "journal.jsonl") if event["event"] == "tell"]
     done = shell("resume", run_dir)

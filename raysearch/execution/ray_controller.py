@@ -1,17 +1,21 @@
-"""What raysearch does to Tune's controller beside scheduling: end silent workers, and forget trials that have ended."""
+"""What raysearch does to Tune's controller: hand free workers on, end silent ones, forget trials that have ended."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 GRACE_S = 15.0
 """How much longer than its time limit a block may be silent before its worker is taken for dead."""
 _LOOK_EVERY_S = 1.0
+_SCOUTS = 2
+_PATIENCE_S = 30.0
 
 
 class Watchdog:
@@ -55,8 +59,45 @@ class Watchdog:
                 ray.kill(worker)
 
 
+def trial_for_free_worker(tune_controller: Any, added: Mapping[str, float]) -> Trial | None:
+    """Return the pending trial that a free worker shall take over, None where no worker is free.
+
+    Left alone, the controller picks any pending trial and ends the worker that starts for it. Where instances are
+    shorter than a worker's start, slots whose first worker comes late, on a host that joins, would never be used. So
+    trials whose worker starts are passed over, and so are the oldest that wait for resources: theirs are the requests
+    that a new slot will serve. `added` is when each trial came, by its id: none is passed over for long.
+    """
+    if not tune_controller._actor_cache.num_cached_objects:
+        return None
+    has_slot = tune_controller._actor_manager.is_actor_started
+    actors, pending = tune_controller._trial_to_actor, tune_controller._pending_trials
+    waiting = [
+        t for t in tune_controller._pending_trials_list if t in pending and not (t in actors and has_slot(actors[t]))
+    ]
+    if not waiting:
+        return None
+    oldest: Trial = waiting[0]
+    if time.monotonic() - added.get(oldest.trial_id, -math.inf) > _PATIENCE_S:
+        return oldest
+    chosen: Trial = waiting[min(_SCOUTS, len(waiting) - 1)]
+    return chosen
+
+
+class NoProgress(TrialProgressCallback):  # type: ignore[misc]
+    """Stands in for Tune's own view of its progress, which would print nothing here but keep every trial for ever."""
+
+    def on_trial_result(self, *arguments: Any, **more: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_error(self, *arguments: Any, **more: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_complete(self, *arguments: Any, **more: Any) -> None:
+        """Do nothing."""
+
+
 def forget_ended(tune_controller: Any, ended: list[Trial]) -> None:
-    """Let the controller forget `ended` trials, which it would keep for ever: 60 kB each, and slower with each.
+    """Let the controller forget `ended` trials, which it would keep for ever.
 
     A trial whose worker is still being looked after stays in the list until the next call.
     """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +82,7 @@ class RayTune:
         import ray
         from ray import tune
 
+        from raysearch.execution.ray_controller import NoProgress
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
         from raysearch.execution.ray_trainable import RaceTrainable
@@ -109,6 +112,7 @@ class RayTune:
                     name="race",
                     storage_path=storage,
                     verbose=0,
+                    callbacks=[NoProgress()],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=0),  # retries are the race's: journaled, counted
                 ),
@@ -134,6 +138,7 @@ class RayTune:
         arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address is None:
             arguments |= {"num_cpus": self.local_cpus, "include_dashboard": False}
+        on_terminate = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=self.address or "local", **arguments)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -141,6 +146,8 @@ class RayTune:
             raise ResourceError(
                 f"cannot reach {where}: {error}. Start one with `ray start --head`, or leave the address out"
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray put a handler of its own in its place
 
 
 @contextmanager
