@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.rules._rounds import open_round
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,10 @@ class Exhaustive:
 
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
-        done = losses[:, : self.n_instances]
-        missing = self.n_instances - np.count_nonzero(~np.isnan(done), axis=1)
-        if missing.any():
-            wanted = missing - pending
-            train: list[int] = []
-            for step in range(int(wanted.max(initial=0)), 0, -1):
-                train.extend(np.flatnonzero(wanted >= step).tolist())
-            return Decision(tuple(train), round=1, n_awaited=int(missing.sum()))
-        values = np.asarray(criterion(done))
+        unfinished = open_round(losses, pending, criterion, np.arange(len(losses)), self.n_instances, n_next=0)
+        if unfinished is not None:
+            return unfinished
+        values = np.asarray(criterion(losses[:, : self.n_instances]))
         leader = int(np.argmin(values))
         others = np.delete(np.arange(len(values)), leader)
         cut = Elimination(1, float(values[leader]), self.n_instances, tuple(others.tolist()), tuple(values[others]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.rules._rounds import cut, open_round
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,17 @@ class Halving:
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
-        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
         cuts: list[Elimination] = []
         n_instances = self.warmup
         while True:
-            round_ = losses[survivors, :n_instances]
-            missing = n_instances - np.count_nonzero(~np.isnan(round_), axis=1)
-            if missing.any():
-                wanted = n_instances - started[survivors]
-                values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
-                return Decision(
-                    train=_in_steps(survivors, wanted),
-                    eliminated=tuple(cuts),
-                    round=n_instances,
-                    n_awaited=int(missing.sum()),
-                    ahead=_likely(survivors, wanted, values),
-                )
+            keep = max(len(survivors) // 2, 1)
+            unfinished = open_round(losses, pending, criterion, survivors, n_instances, keep)
+            if unfinished is not None:
+                return replace(unfinished, eliminated=tuple(cuts), round=n_instances)
             if len(survivors) > 1:
-                survivors, cut = self._cut(survivors, np.asarray(criterion(round_)), n_instances)
-                cuts.append(cut)
+                values = np.asarray(criterion(losses[survivors, :n_instances]))
+                survivors, gone = cut(survivors, values, keep, n_instances, n_instances)
+                cuts.append(gone)
             if len(survivors) == 1:  # the last one needs no further round
                 return Decision((), tuple(cuts), RuleVerdict(int(survivors[0])), n_instances)
             n_instances += 1
@@ -59,33 +52,3 @@ class Halving:
         while (n_configurations := n_configurations // 2) > 1:
             total += n_configurations
         return total, total
-
-    @staticmethod
-    def _cut(
-        survivors: NDArray[np.intp], values: NDArray[np.float64], n_instances: int
-    ) -> tuple[NDArray[np.intp], Elimination]:
-        order = np.argsort(values, kind="stable")
-        keep = len(survivors) // 2
-        out = np.sort(order[keep:])
-        cut = Elimination(
-            round=n_instances,
-            cutoff=float(values[order[keep - 1]]),
-            n_instances=n_instances,
-            configurations=tuple(survivors[out].tolist()),
-            values=tuple(values[out].tolist()),
-        )
-        return np.sort(survivors[order[:keep]]), cut
-
-
-def _in_steps(rows: NDArray[np.intp], wanted: NDArray[np.intp]) -> tuple[int, ...]:
-    """Return each row as often as it wants instances, one per step, so that a broken-off warm-up is balanced."""
-    train: list[int] = []
-    for step in range(int(wanted.max(initial=0)), 0, -1):
-        train.extend(rows[wanted >= step].tolist())
-    return tuple(train)
-
-
-def _likely(rows: NDArray[np.intp], wanted: NDArray[np.intp], values: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the rows that will probably survive and have nothing running ahead of their round yet, best first."""
-    order = np.argsort(values, kind="stable")[: max(len(rows) // 2, 1)]
-    return tuple(rows[order[wanted[order] == 0]].tolist())
