@@ -47,7 +47,9 @@ def export(runs: Runs, model: Model, register: str) -> None:
     runs.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     tags = {"raysearch.model": mark}
     if register:
-        tags["registered_model"] = f"models:/{register}/{_register(runs, register, logged, model)}"
+        with quiet():
+            version = _register(runs, register, logged, model)
+        tags["registered_model"] = f"models:/{register}/{version}"
     runs.log(SEARCH, tags=tags)
 
 
