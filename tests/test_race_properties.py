@@ -98,6 +98,18 @@ def test_starting_ahead_changes_no_decision(losses, race, n_workers, seed):
     assert outcome(patient)["winner"] == outcome(ahead)["winner"]
 
 
+@given(st.integers(2, 7), st.integers(1, 3), st.integers(0, 2**32))
+def test_nobody_is_started_more_than_one_instance_ahead_of_the_round(n, warmup, seed):
+    losses = np.random.default_rng(seed).normal(size=(n, 40))
+    made = make_race(losses, ahead=True, rule=("halving", {"warmup": warmup}))
+    keys = [key for block in made.ask(1000) for key in block.keys]  # more machines than work
+    assert np.bincount([made.state.pool.rows[key.configuration_id] for key in keys]).max() <= warmup + 1
+    for position in np.random.default_rng(seed).permutation(len(keys)):
+        made.tell(result_of(made, keys[position], losses))
+        made.ask(1000)
+        assert made.state.pool.asked.max() <= made.state.round + 1
+
+
 @settings(max_examples=100)
 @given(tables(), races, st.integers(1, 4), st.integers(0, 2**32), st.booleans(), st.data())
 def test_a_race_rebuilt_from_any_prefix_is_the_original_and_ends_like_it(losses, race, n_workers, seed, ahead, data):
