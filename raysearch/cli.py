@@ -68,7 +68,7 @@ def run(
     experiment = from_file(file, [*(settings or []), *at])
     from raysearch.tracking.terminal import Terminal
 
-    _print_end(run_search(experiment, run_dir, watchers=[_Where(), Terminal()]), experiment.tracking is not None)
+    _print_end(run_search(experiment, run_dir, watchers=[_Where(), Terminal()]))
 
 
 @app.command()
@@ -76,12 +76,11 @@ def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) 
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
     from raysearch.experiment import parse_settings
     from raysearch.resuming import resume as resume_search
-    from raysearch.status import read_status
     from raysearch.tracking.terminal import Terminal
 
     at = [f"execution.address={address}"] if address else []
     result = resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[_Where(), Terminal()])
-    _print_end(result, read_status(run_dir).experiment.tracking is not None)
+    _print_end(result)
 
 
 @app.command()
@@ -151,13 +150,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
         raise typer.Exit
 
 
-def _print_end(result: object, tracking: bool) -> None:
+def _print_end(result: object) -> None:
     from raysearch.console import print_verdict, print_where_next
     from raysearch.driver import SearchResult
 
     assert isinstance(result, SearchResult)
     print_verdict(console, result.verdict, result.interval)
-    print_where_next(console, result.run_dir, tracking)
+    print_where_next(console, result.run_dir, result.tracked_at)
 
 
 class _Where(Silent):

@@ -71,15 +71,15 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     console.print(f"Spent {spent}; exhaustive search: {verdict.n_exhaustive}.")
 
 
-def print_where_next(console: Console, run_dir: Path, tracking: bool) -> None:
+def print_where_next(console: Console, run_dir: Path, tracked_at: str) -> None:
     """Print where the results are."""
     console.print("\nLook next:", highlight=False)
     console.print(f"  {run_dir / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(
         f'  raysearch.load("{run_dir}")   # a DataFrame, one row per instance', highlight=False, soft_wrap=True
     )
-    if tracking:
-        console.print("  mlflow ui   # in this directory, unless MLFLOW_TRACKING_URI names a server", highlight=False)
+    for line in tracked_at.splitlines():
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
 def print_status(console: Console, name: str, progress: Progress, ended: bool) -> None:

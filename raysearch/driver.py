@@ -47,6 +47,8 @@ class SearchResult:
     run_dir: Path
     interval: tuple[float, float] | None = None
     """95 % bootstrap interval of the winner's confirmed criterion; None without confirmation."""
+    tracked_at: str = ""
+    """How to browse the instances; empty without a tracker that shows them."""
 
     @property
     def instances(self) -> pd.DataFrame:
@@ -169,13 +171,15 @@ def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirector
     parts.executor.run(conductor, instrumented)
     measuring.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
     verdict = ending.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
-    return SearchResult(verdict, directory.path, ending.confirmed_interval(race))
+    tracked_at = getattr(parts.tracker, "address", "")
+    return SearchResult(verdict, directory.path, ending.confirmed_interval(race), tracked_at)
 
 
 def load(run_dir: str | Path) -> pd.DataFrame:
     """Return the instances of a search as a table, finished or not; see raysearch.frame for its columns."""
     directory = RunDirectory.open(Path(run_dir))
-    if directory.instances.exists():
+    written = directory.instances.stat().st_mtime if directory.instances.exists() else 0.0
+    if written >= directory.journal.stat().st_mtime:  # a search that goes on has more in its journal
         return read_parquet(directory.instances)
     return to_frame(read(directory.journal))
 
