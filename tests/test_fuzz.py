@@ -14,10 +14,10 @@ from rich.console import Console
 
 import raysearch
 from raysearch import ending, status
+from raysearch.driver import build, run
 from raysearch.errors import RaysearchError
 from raysearch.experiment import from_data, from_file
-from raysearch.resume import resume
-from raysearch.run import build, run
+from raysearch.resuming import resume
 
 SEARCH = {
     "name": "tiny",
