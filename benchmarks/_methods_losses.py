@@ -114,7 +114,7 @@ def instability(scale: float, jobs: Sequence[str]) -> None:
         for vary in ("weights", "both"):
             _instability(digits(vary), classes, scaled(20, scale))
     if "longer" in jobs:
-        _instability(digits("weights", epochs=60), teachers, scaled(10, scale))
+        _instability(digits("weights", epochs=60), teachers, scaled(20, scale))
     if "calorimeter" in jobs:
         _instability(calorimeter(), numbers, scaled(10, scale))
 

@@ -82,7 +82,7 @@ def forecast(scale: float, jobs: Sequence[str]) -> None:
         "optimizer": ["AdamW", "SGD"], "lr": [0.003, 0.01, 0.03], "batch_size": [16, 64], "weight_decay": [0.0, 0.1],
     }  # fmt: skip
     if "digits" in jobs:
-        _forecast(digits("both"), _drawn(space, scaled(24, scale)), scaled(20, scale))
+        _forecast(digits("both"), _drawn(space, scaled(60, scale)), scaled(20, scale))
     space = {
         "conv1": [4, 8], "fc": [[9], [16], [16, 9]], "feature": [True, False], "activation": ["ReLU", "PReLU"],
         "optimizer": ["AdamW", "NAdam"], "lr": [0.001, 0.003, 0.01], "batch_size": [32, 64],
@@ -114,8 +114,8 @@ def _forecast(job: Job, configurations: list[dict[str, Any]], n_instances: int) 
             row[f"with {criterion} over {n_instances}"] = _correlation(column, value)
         rows.append(row)
     note = (
-        f"Spearman's rho over {len(kept)} of {len(configurations)} configurations (the other instances diverged), "
-        "95 % bootstrap over configurations; one instance with a seed of its own, measured on validation examples."
+        f"Spearman's rho over {len(kept)} of {len(configurations)} configurations (the others' measured instance "
+        "diverged), 95 % bootstrap over configurations; one instance with a fresh seed, measured on validation examples."
     )
     table(f"4a. What foretells robustness, {job.name}", rows, note)
     depth = np.asarray([row["loss on its training sample"] for row in kept])
