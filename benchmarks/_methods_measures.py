@@ -115,7 +115,7 @@ def _forecast(job: Job, configurations: list[dict[str, Any]], n_instances: int) 
         rows.append(row)
     note = (
         f"Spearman's rho over {len(kept)} of {len(configurations)} configurations (the others' measured instance "
-        "diverged), 95 % bootstrap over configurations; one instance with a fresh seed, measured on validation examples."
+        "diverged), 95 % bootstrap over configurations; one instance of a fresh seed, on validation examples."
     )
     table(f"4a. What foretells robustness, {job.name}", rows, note)
     depth = np.asarray([row["loss on its training sample"] for row in kept])
