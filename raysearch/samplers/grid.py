@@ -22,7 +22,4 @@ class Grid:
         """Return the proposal; `seed` plays no part."""
         configurations: list[Configuration] = list(space.enumerate())
 
-        def propose(outcomes: object) -> list[Configuration]:
-            return [] if outcomes else configurations
-
-        return propose
+        return lambda outcomes: configurations  # known ones only: that ends the search
