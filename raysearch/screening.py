@@ -67,10 +67,18 @@ class ScreenedOut(BaseException):
 
 
 class Watch:
-    """A workload's `report` that keeps the curve and ends the training above a rung's cutoff."""
+    """A workload's `report` that keeps the curve and ends the training above a rung's cutoff.
 
-    def __init__(self, cutoffs: Mapping[int, float], before: Callable[[int, float], None] | None = None) -> None:
-        self.cutoffs, self.before = cutoffs, before
+    `checkpoints`, a folder and the least seconds between two writes, is where a workload that can may keep its state.
+    """
+
+    def __init__(
+        self,
+        cutoffs: Mapping[int, float],
+        before: Callable[[int, float], None] | None = None,
+        checkpoints: tuple[str, float] | None = None,
+    ) -> None:
+        self.cutoffs, self.before, self.checkpoints = cutoffs, before, checkpoints
         self.curve: list[float] = []
 
     def __call__(self, epoch: int, loss: float) -> None:

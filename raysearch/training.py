@@ -22,6 +22,7 @@ from raysearch.losses import Loss, Step
 from raysearch.measures.local_instability import LocalInstability
 from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
+from raysearch.training_checkpoints import Checkpoint, Loop
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
@@ -90,6 +91,7 @@ def fit(
     report: Report,
     score: Loss | None = None,
     soft: Tensor | None = None,
+    kept: Checkpoint | None = None,
 ) -> Trained:
     """Train `module` in place, calling `report(epoch, validation loss)` after each epoch.
 
@@ -106,7 +108,9 @@ def fit(
     noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
     step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
     trained = Trained(module, torch.empty(0))
-    for epoch in range(1, settings.epochs + 1):
+    loop = Loop(module, optimizer, averaging, {"order": order, "noise": noise}, trained)
+    scheduler.last_epoch = kept.restore(loop, report) if kept else 0
+    for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
         if epoch == recipe.freeze_from:
             training_aids.freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
@@ -119,6 +123,8 @@ def fit(
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
+        if kept:
+            kept.save(loop)
     averaging.settle()
     return trained
 
@@ -197,12 +203,15 @@ def instance(
     with _seeded(seed, settings.n_threads, device):
         module = build().to(device)
         soft = _taught(build, placed, task, recipe, settings, seed)
-        trained = fit(module, placed, task, recipe, settings, seed, report, score, soft)
+        kept = Checkpoint.of(report, key, recipe, settings, seed, len(sets.train[0]))
+        trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
         test_loss = None
         if placed.test is not None and math.isfinite(trained.curve[-1]):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
         metrics = {"train_loss": trained.train_curve[-1], **_unrest(trained, placed.validation[1])}
         metrics |= measure(trained, placed) if measure else {}
+        if kept:
+            kept.drop()
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return InstanceResult.of(
         key,
@@ -270,8 +279,7 @@ def _seeded(seed: int, n_threads: int, device: torch.device) -> Iterator[None]:
     """Seed torch's own generators (initial weights, dropout) for one instance only; deterministic kernels only."""
     threads = torch.get_num_threads()
     flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), flags:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), flags:
         torch.manual_seed(seed)
         torch.set_num_threads(n_threads)
         try:

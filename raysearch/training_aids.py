@@ -50,6 +50,16 @@ class Averaging:
             self._model.update_parameters(self._module)
         return self._model.module
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the average so far, empty where it has not begun."""
+        return {} if self._model is None else self._model.state_dict()
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        if state:
+            self._model = AveragedModel(self._module, multi_avg_fn=self._average, use_buffers=True)
+            self._model.load_state_dict(state)
+
     def settle(self) -> None:
         """Put the average into the network itself."""
         if self._model is not None:

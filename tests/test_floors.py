@@ -19,6 +19,7 @@ FLOORS = (
     {"criteria", "losses", "registry", "yaml_text", "run_directory"},
     {"rules", "measures", "recipe", "space", "summary", "pool", "screening"},
     {"events", "training_aids", "space_function"},
+    {"training_checkpoints"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},
     {"race"},

@@ -28,7 +28,7 @@ class InstanceStopped(BaseException):
 class _Training(threading.Thread):
     """One block in a thread of its own, so that the worker stays able to stop it."""
 
-    def __init__(self, workload: Workload, data: Any, config: dict[str, Any]) -> None:
+    def __init__(self, workload: Workload, data: Any, config: dict[str, Any], kept: tuple[str, float] | None) -> None:
         super().__init__(daemon=True, name="raysearch-instance")
         block = config[BLOCK]
         parameters = {name: value for name, value in config.items() if name not in (BLOCK, "seed")}
@@ -37,7 +37,7 @@ class _Training(threading.Thread):
         self.workload, self.data = workload, data
         self.stopped, self.ended = threading.Event(), threading.Event()
         self.outcome: dict[str, Any] = {}
-        self.report = Watch(dict(block.get("cutoffs", ())), before=self._stop_if_told)
+        self.report = Watch(dict(block.get("cutoffs", ())), before=self._stop_if_told, checkpoints=kept)
 
     def run(self) -> None:
         start = time.monotonic()
@@ -69,9 +69,11 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         data: Any = None,
         heartbeat_s: float = 1.0,
         timeout_s: float | None = None,
+        checkpoints: tuple[str, float] | None = None,
     ) -> None:
         """Take the workload and the shared data, once per process."""
         self._workload, self._data, self._heartbeat_s, self._timeout_s = workload, data, heartbeat_s, timeout_s
+        self._checkpoints = checkpoints
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -98,12 +100,12 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         self._training.stopped.set()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: a lost instance is trained again."""
+        """Do nothing: a lost instance is trained again, by workloads that can from its own checkpoint."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: there are no checkpoints."""
+        """Do nothing: Tune keeps none."""
 
     def _begin(self, config: dict[str, Any]) -> None:
         if self._workload is None:
             raise ValueError("RaceTrainable needs a workload: tune.with_parameters(RaceTrainable, workload=...)")
-        self._training = _Training(self._workload, self._data, config)
+        self._training = _Training(self._workload, self._data, config, self._checkpoints)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raysearch.errors import ResourceError
@@ -38,6 +39,9 @@ class RayTune:
         local_cpus: CPUs of the cluster started here; None takes all.
         timeout_s: time limit for one instance in seconds; None sets none.
         heartbeat_s: how often a worker looks whether it should stop, in seconds.
+        checkpoints: a folder that all workers see (shared storage), where instances of workloads that can (those of the
+            torch loop) keep their state, to go on from it if they are cut off; None keeps nothing.
+        checkpoint_every_s: least time between two writes of one instance, in seconds.
         autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
     """
 
@@ -47,6 +51,8 @@ class RayTune:
     local_cpus: int | None = None
     timeout_s: float | None = None
     heartbeat_s: float = 1.0
+    checkpoints: str | None = None
+    checkpoint_every_s: float = 30.0
     autoscaling: bool = False
 
     def __post_init__(self) -> None:
@@ -55,7 +61,7 @@ class RayTune:
             raise ValueError(f"cpus and gpus must not be negative, and not both 0, got {self.cpus} and {self.gpus}")
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"above 1, gpus must be a whole number, got {self.gpus}")
-        for name in ("timeout_s", "heartbeat_s", "local_cpus"):
+        for name in ("timeout_s", "heartbeat_s", "local_cpus", "checkpoint_every_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
@@ -91,6 +97,8 @@ class RayTune:
         conductor.n_slots = self._n_slots(ray.cluster_resources())
         searcher = RaceSearcher(conductor)
         shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}
+        if self.checkpoints is not None:
+            shared["checkpoints"] = (str(Path(self.checkpoints).absolute()), self.checkpoint_every_s)
         # a controller event per slot and heartbeat: many slots need a slower one
         heartbeat_s = max(self.heartbeat_s, conductor.n_slots / 100)
         trainable = tune.with_resources(

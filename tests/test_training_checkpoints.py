@@ -1,0 +1,135 @@
+"""An instance that was cut off goes on from its last kept epoch, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import cloudpickle
+
+from raysearch import training
+from raysearch.driver import run
+from raysearch.execution.ray_tune import RayTune
+from raysearch.experiment import from_data, section_of
+from raysearch.journal import read
+from raysearch.records import Configuration, InstanceResult
+from raysearch.workloads.digits import Digits
+
+# workers cannot import a test module: send what it defines by value
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+PLAIN = {"hidden": [16], "optimizer": "AdamW", "lr": 0.01, "batch_size": 32}
+DIGITS = Digits(epochs=6, n_train=200)
+DATA = DIGITS.prepare()
+
+
+class Report:
+    """What an executor hands to a workload; breaks off after an epoch."""
+
+    def __init__(self, folder: Path | None, last: int = 99, error: type[BaseException] = ConnectionError) -> None:
+        self.checkpoints = None if folder is None else (str(folder), 0.0)
+        self.last, self.error, self.epochs = last, error, list[int]()
+
+    def __call__(self, epoch: int, loss: float) -> None:
+        self.epochs.append(epoch)
+        if epoch > self.last:
+            raise self.error
+
+
+def train(parameters: dict[str, Any], report: Report, workload: Digits = DIGITS) -> InstanceResult:
+    return workload.train(Configuration.of(parameters), [7], report, DATA)[0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"optimizer": "SGD", "momentum": 0.9, "schedule": "cosine", "warmup_epochs": 2},
+        {"dropout": 0.3, "optimizer": "NAdam"},
+        {"average": "swa", "average_start": 0.3},
+        {"average": "ema", "average_start": 0.3},
+        {"loss": "clf", "loss_alpha": 0.5},
+        {"conv": [4], "freeze_from": 3},
+    ],
+    ids=lambda more: next(iter(more), "plain"),
+)
+def test_cut_off_in_epoch_4_of_6_it_goes_on_from_3_to_the_same_loss(
+    more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = {**PLAIN, **more}
+    whole = train(parameters, Report(None))
+    trained: list[int] = []
+    epoch = training._epoch
+    monkeypatch.setattr(training, "_epoch", lambda *arguments: (trained.append(1), epoch(*arguments))[1])
+    with pytest.raises(ConnectionError):
+        train(parameters, Report(tmp_path, last=3))
+    assert len(trained) == 4
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert file.suffix == ".safetensors"
+    np.random.default_rng().random()  # whatever happens between the two must not matter
+    report = Report(tmp_path)
+    again = train(parameters, report)
+    assert len(trained) == 4 + 3, "three epochs were not trained again"
+    assert report.epochs == [1, 2, 3, 4, 5, 6]
+    assert (again.loss, again.curve, again.test_loss) == (whole.loss, whole.curve, whole.test_loss)
+    assert again.metrics == whole.metrics
+    assert again.weights == whole.weights
+    assert not file.exists(), "it is deleted when the instance has ended"
+
+
+def test_a_checkpoint_of_other_settings_is_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError):
+        train(PLAIN, Report(tmp_path, last=3))
+    other = Digits(epochs=6, n_train=300)
+    assert train(PLAIN, Report(tmp_path), other).curve == train(PLAIN, Report(None), other).curve
+
+
+def test_it_is_written_no_more_often_than_asked(tmp_path: Path) -> None:
+    report = Report(tmp_path, last=3)
+    report.checkpoints = (str(tmp_path), 3600.0)
+    with pytest.raises(ConnectionError):
+        train(PLAIN, report)
+    assert not any(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class _Killed(Digits):
+    """Digits whose worker is killed in epoch 4 of each instance, the first time."""
+
+    marks: str = ""
+
+    def train(self, configuration: Any, seeds: Any, report: Any, data: Any) -> Any:
+        mark = Path(self.marks, f"{configuration.id}-{seeds[0]}")
+
+        class Fatal:
+            checkpoints = report.checkpoints
+
+            def __call__(self, epoch: int, loss: float) -> None:
+                if epoch == 4 and not mark.exists():
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                report(epoch, loss)
+
+        return super().train(configuration, seeds, Fatal(), data)
+
+
+@pytest.mark.slow
+def test_on_ray_a_killed_instance_goes_on_on_another_worker(ray_cluster: None, tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    executor = RayTune(checkpoints=str(tmp_path / "kept"), checkpoint_every_s=0.001)
+    space = {name: [value] for name, value in PLAIN.items()} | {"hidden": [[16]]}
+    rule = {"name": "exhaustive", "n_instances": 2}
+    data = {"name": "kept", "workload": {"name": "digits", "epochs": 6, "n_train": 200}, "space": space, "rule": rule}
+    data |= {"race": {"confirm": 0}, "tracking": None, "execution": section_of(executor)}
+    run(from_data(data), tmp_path / "run", workload=_Killed(epochs=6, n_train=200, marks=str(tmp_path / "marks")))
+    told = [event for event in read(tmp_path / "run" / "journal.jsonl") if event["event"] == "tell"]
+    assert [event["attempt"] for event in told] == [2, 2]
+    for event in told:
+        whole = DIGITS.train(Configuration.of(PLAIN), [event["seed"]], Report(None), DATA)[0]
+        assert (event["loss"], event["curve"]) == (whole.loss, list(whole.curve))
+    assert not any(path.is_file() for path in (tmp_path / "kept").rglob("*"))
