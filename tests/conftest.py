@@ -23,7 +23,7 @@ def ray_cluster() -> Iterator[None]:
 
     for attempt in range(3):  # a busy machine can miss Ray's 30 s wait for its raylet
         try:
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             break
         except Exception:
             ray.shutdown()

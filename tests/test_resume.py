@@ -2,87 +2,17 @@
 
 import json
 import random
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from killing import EXPERIMENT, facts, kill_and_resume
 
 from raysearch.driver import load, run
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment import from_data
-from raysearch.journal import Journal, read
+from raysearch.journal import Journal
 from raysearch.resuming import resume
-
-EXPERIMENT = {
-    "name": "resumed",
-    "seed": 7,
-    "workload": {"name": "synthetic", "epochs": 4, "seconds": 0.15},
-    "space": {"level": [0.2, 0.21, 0.23, 0.26, 0.3, 0.35], "spread": [0.01, 0.03]},
-    "criterion": "q3",
-    "rule": {"name": "halving", "warmup": 3},
-    "race": {"confirm": 8},
-    "execution": {"name": "local"},
-    "tracking": None,
-}
-
-
-def facts(run_dir: Path) -> tuple[Any, ...]:
-    """What must not depend on how often the driver died."""
-    events = list(read(run_dir / "journal.jsonl"))
-    losses = {(e["configuration"], e["seed"]): e["loss"] for e in events if e["event"] == "tell"}
-    cuts = [(e["round"], e["cutoff"], e["configurations"]) for e in events if e["event"] == "eliminate"]
-    winners = [e["winner"] for e in events if e["event"] == "verdict"]
-    return losses, cuts, winners
-
-
-def kill_and_resume(folder: Path, n_kills: int, generator: random.Random, *arguments: str) -> dict[str, int]:
-    """Run EXPERIMENT by the command line, kill its driver `n_kills` times, and let it end; returns what was counted."""
-    file, run_dir = folder / "experiment.yaml", folder / "run"
-    file.write_text(yaml.safe_dump(EXPERIMENT))
-    command = ["run", str(file), "--run-dir", str(run_dir)]
-    for _ in range(n_kills):
-        driver = subprocess.Popen(
-            [sys.executable, "-m", "raysearch.cli", *command, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        journal, before = run_dir / "journal.jsonl", _n_lines(run_dir / "journal.jsonl")
-        deadline = time.monotonic() + 90
-        while _n_lines(journal) < before + generator.randint(2, 8) and driver.poll() is None:
-            assert time.monotonic() < deadline, "the driver wrote nothing"
-            time.sleep(0.02)
-        time.sleep(generator.random() * 0.3)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-        if journal.exists():
-            command = ["resume", str(run_dir)]
-    done = subprocess.run(
-        [sys.executable, "-m", "raysearch.cli", *command, *arguments], capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    events = list(read(run_dir / "journal.jsonl"))
-    asked = Counter((e["configuration"], seed) for e in events if e["event"] == "ask" for seed in e["seeds"])
-    told = Counter((e["configuration"], e["seed"]) for e in events if e["event"] == "tell")
-    lost = Counter((e["configuration"], e["seed"]) for e in events if e["event"] == "lost")
-    assert set(told.values()) == {1}, "an instance was told twice"
-    # a kill between the race's ask and its answer can leave at most what was in flight to be trained again
-    assert asked == told + lost
-    return {
-        "kills": n_kills,
-        "instances": len(told),
-        "trained twice": lost.total(),
-        "lost": len(set(asked) - set(told)),
-    }
-
-
-def _n_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 @pytest.fixture(scope="module")
