@@ -59,28 +59,45 @@ class Watchdog:
                 ray.kill(worker)
 
 
-def trial_for_free_worker(tune_controller: Any, added: Mapping[str, float]) -> Trial | None:
-    """Return the pending trial that a free worker shall take over, None where no worker is free.
+def hand_on_free_workers(tune_controller: Any, added: Mapping[str, float]) -> None:
+    """Let pending trials take over the workers that are free.
 
     Left alone, the controller picks any pending trial and ends the worker that starts for it. Where instances are
-    shorter than a worker's start, slots whose first worker comes late, on a host that joins, would never be used. So
-    trials whose worker starts are passed over, and so are the oldest that wait for resources: theirs are the requests
-    that a new slot will serve. `added` is when each trial came, by its id: none is passed over for long.
+    shorter than a worker's start, slots whose first worker comes late, on a host that joins, would never be used.
+    `added` is when each trial came, by its id.
     """
-    if not tune_controller._actor_cache.num_cached_objects:
-        return None
-    has_slot = tune_controller._actor_manager.is_actor_started
-    actors, pending = tune_controller._trial_to_actor, tune_controller._pending_trials
-    waiting = [
-        t for t in tune_controller._pending_trials_list if t in pending and not (t in actors and has_slot(actors[t]))
-    ]
+    for group in tune_controller._resources_to_pending_trials.values():
+        group.clear()  # from these the controller would pick
+    staged, cache = tune_controller._staged_trials, tune_controller._actor_cache
+    n_free = cache.num_cached_objects
+    while n_free:
+        trial = _to_run_now(tune_controller, added)
+        if trial is None:
+            return
+        if trial in staged:
+            tune_controller._maybe_reuse_cached_actor(trial)
+        else:  # as the controller does with a trial that its scheduler chose
+            staged.add(trial)
+            cache.increase_max(trial.placement_group_factory)
+            tune_controller._schedule_trial_actor(trial)
+        n_free = min(n_free - 1, cache.num_cached_objects)
+
+
+def _to_run_now(tune_controller: Any, added: Mapping[str, float]) -> Trial | None:
+    """Return the pending trial that a free worker serves best.
+
+    Trials whose own worker starts are passed over while others wait, and so are the oldest that wait for resources:
+    theirs are the requests that a new slot will serve. None is passed over for long.
+    """
+    pending, resetting = tune_controller._pending_trials, tune_controller._resetting_trials
+    actors, has_slot = tune_controller._trial_to_actor, tune_controller._actor_manager.is_actor_started
+    trials: list[Trial] = sorted(pending - resetting, key=lambda trial: added.get(trial.trial_id, -math.inf))
+    waiting = [trial for trial in trials if trial not in actors or not has_slot(actors[trial])]
     if not waiting:
-        return None
-    oldest: Trial = waiting[0]
-    if time.monotonic() - added.get(oldest.trial_id, -math.inf) > _PATIENCE_S:
-        return oldest
-    chosen: Trial = waiting[min(_SCOUTS, len(waiting) - 1)]
-    return chosen
+        return trials[0] if trials else None
+    if time.monotonic() - added.get(waiting[0].trial_id, -math.inf) > _PATIENCE_S:
+        return waiting[0]
+    return waiting[min(_SCOUTS, len(waiting) - 1)]
 
 
 class NoProgress(TrialProgressCallback):  # type: ignore[misc]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from raysearch.execution.ray_controller import Watchdog, forget_ended
+from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.records import InstanceResult, Train
 
@@ -33,6 +34,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def __init__(self, searcher: RaceSearcher, *, timeout_s: float | None = None, forget: bool = False) -> None:
         self.searcher, self.conductor = searcher, searcher.conductor
         self._running: dict[str, Trial] = {}
+        self._added: dict[str, float] = {}
         self._curves: dict[str, list[float]] = {}
         self._stopping: set[str] = set()
         self._keeps_workers = False
@@ -51,6 +53,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember a trial, to be stopped if its configuration is eliminated."""
         self._running[trial.trial_id] = trial
+        self._added[trial.trial_id] = time.monotonic()
         if not self._keeps_workers:
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
             tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
@@ -97,20 +100,9 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._let_go(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return the trial that a free worker shall take over; all else is left to the controller.
-
-        Left alone, the controller gives a free worker to any pending trial and ends the worker that starts for it.
-        Where instances are shorter than a worker's start, slots whose first worker comes late would never be used. As
-        this is called at every step of the controller, it is also where the workers are looked after.
-        """
+        """Look after the workers, as this is called at every step; the start of trials is left to the controller."""
         self._look_after(tune_controller)
-        if not tune_controller._actor_cache.num_cached_objects:
-            return None
-        starting = tune_controller._actor_manager.is_actor_started
-        for trial in tune_controller._pending_trials_list:
-            actor = tune_controller._trial_to_actor.get(trial)
-            if trial in tune_controller._pending_trials and (actor is None or not starting(actor)):
-                return trial
+        hand_on_free_workers(tune_controller, self._added)
         return None
 
     def debug_string(self) -> str:
@@ -127,6 +119,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
 
     def _let_go(self, trial: Trial) -> None:
         self._running.pop(trial.trial_id, None)
+        self._added.pop(trial.trial_id, None)
         self._watchdog.forget(trial)
         if self._forget:
             self._ended.append(trial)
