@@ -116,6 +116,8 @@ class Daemons:
         for pid in self._leftovers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for process in self.started:
+            process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _leftovers(self) -> list[int]:
