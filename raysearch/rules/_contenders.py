@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, stdtr
 
 from raysearch.criteria import Criterion
+from raysearch.rules._pairing import shared_luck
 from raysearch.rules._small_samples import SmallSamples, small_samples
 
 Array = NDArray[np.float64]
@@ -26,6 +27,7 @@ class Contenders:
     `theta`: the criterion, its small-sample bias taken off (+inf where nothing finished). `clean`: the same without the
     `n_bad` instances of the bad mode, which is its value if that mode is rarer than the criterion's breakdown point.
     `scale`: standard deviation of the good mode, shrunk to the pooled one; `dof`: degrees of freedom behind it.
+    `paired`: the share of the variance of a row's mean that the luck of its columns explains; it is taken off `theta`.
     """
 
     theta: Array
@@ -34,6 +36,7 @@ class Contenders:
     dof: Array
     n: Counts
     n_bad: Counts
+    paired: Array
     table: SmallSamples
 
     @classmethod
@@ -43,24 +46,26 @@ class Contenders:
         n = np.count_nonzero(~np.isnan(losses), axis=1)
         raw = _finite_or_inf(criterion(losses))
         good = np.isfinite(losses)
-        squares, dof = _squares(losses, good)
+        center, squares, dof = _moments(losses, good)
         if not dof.any() and np.isfinite(raw).any():
             return None
         robust = table.breakdown > 0
         pooled = _pooled_scale(raw, squares, dof, robust=robust)
-        clean = raw
+        clean = raw.copy()
         if robust:
             good &= ~_bad_mode(losses, good, CLIP * pooled)
-            squares, dof = _squares(losses, good)
+            center, squares, dof = _moments(losses, good)
             sick = np.flatnonzero(np.count_nonzero(good, axis=1) < n)
             if len(sick):
-                clean = raw.copy()
                 clean[sick] = _finite_or_inf(criterion(np.where(good[sick], losses[sick], np.nan)))
         n_bad = n - np.count_nonzero(good, axis=1)
         scale = np.sqrt((prior_dof * pooled**2 + squares) / (prior_dof + dof))
-        theta = raw + table.bias[np.minimum(n, cap)] * scale
-        clean = clean + table.bias[np.minimum(n - n_bad, cap)] * scale
-        return cls(theta, clean, scale, np.asarray(prior_dof + dof, dtype=np.float64), n, n_bad, table)
+        luck, paired = shared_luck(losses, good, center, scale)
+        bias = table.bias[np.minimum(n, cap)] - table.follows * luck
+        clean_bias = table.bias[np.minimum(n - n_bad, cap)] - table.follows * luck
+        known = np.asarray(prior_dof + dof, dtype=np.float64)
+        theta, clean = raw + bias * scale, clean + clean_bias * scale
+        return cls(theta, clean, scale, known, n, n_bad, table.follows * paired, table)
 
     @cached_property
     def leader(self) -> int:
@@ -69,7 +74,9 @@ class Contenders:
 
     def error(self, n: Counts) -> Array:
         """Return the standard error of `theta` if every row had `n` instances."""
-        return self.table.error[np.minimum(n, len(self.table.error) - 1)] * self.scale
+        alone = self.table.error[np.minimum(n, len(self.table.error) - 1)]
+        # luck is a part of the mean's variance 1/n only; the rest of a criterion's error it does not explain
+        return np.sqrt(np.maximum(alone**2 - self.paired / np.maximum(n, 1), 0.05 * alone**2)) * self.scale
 
     def excuse(self, n: Counts) -> Array:
         """Return P(the bad mode is rarer than the breakdown point) if every further instance up to `n` is good.
@@ -115,12 +122,12 @@ def _finite_or_inf(values: object) -> Array:
     return array
 
 
-def _squares(losses: Array, good: NDArray[np.bool_]) -> tuple[Array, Counts]:
-    """Return the sum of squared deviations of the `good` losses of each row, and its degrees of freedom."""
+def _moments(losses: Array, good: NDArray[np.bool_]) -> tuple[Array, Array, Counts]:
+    """Return mean, sum of squared deviations and degrees of freedom of the `good` losses of each row."""
     n = np.count_nonzero(good, axis=1)
     center = np.where(good, losses, 0.0).sum(axis=1) / np.maximum(n, 1)
     deviations = np.where(good, losses - center[:, None], 0.0)
-    return np.einsum("ij,ij->i", deviations, deviations), np.maximum(n - 1, 0)
+    return center, np.einsum("ij,ij->i", deviations, deviations), np.maximum(n - 1, 0)
 
 
 def _pooled_scale(raw: Array, squares: Array, dof: Counts, *, robust: bool) -> float:

@@ -32,7 +32,8 @@ class TopTwo:
     3. The best quarter has two instances at least. Then, without rounds, on whatever has finished: scales s_c are the
        standard deviations within configurations, shrunk with `prior_dof` degrees of freedom to the best quarter's;
        theta_c is the criterion less its small-sample bias; its error is K[n_c] s_c, where bias and K are those of the
-       criterion of n_c normal instances. Leader b = argmin theta. Rival j = the one with the greatest probability
+       criterion of n_c normal instances. Where columns (equal seeds, equal samples) prove to move all rows alike, their
+       luck is predicted and taken off both. Leader b = argmin theta. Rival j = the one with the greatest probability
        (Student-t) of being more than delta |theta_b| better, by finished and running instances. Train b if its error
        is the greater, if all others are separated and it has fewer than `certify` instances, or if its own bad mode is
        the greater doubt; else j.

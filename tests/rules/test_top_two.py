@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from raysearch import registry
+from raysearch.rules._contenders import Contenders
 
 MEAN, Q3, MEDIAN = (registry.load("criteria", name) for name in ("mean", "q3", "median"))
 
@@ -204,3 +205,34 @@ def test_a_decision_takes_a_millisecond_or_two():
 def test_values_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match="must"):
         rule(**arguments)
+
+
+def test_pairing_takes_the_luck_of_columns_off():
+    generator = np.random.default_rng(9)
+    luck, noise = generator.standard_normal(40), generator.standard_normal((20, 40))
+    losses = 10 + np.arange(20)[:, None] / 100 + 0.8**0.5 * luck + 0.2**0.5 * noise
+    losses[5:, 4:] = np.nan  # most rows have four instances only
+    paired = Contenders.of(losses, MEAN, 100, 6.0)
+    alone = Contenders.of(np.where(np.isnan(losses), np.nan, losses - 0.8**0.5 * luck + luck.mean()), MEAN, 100, 6.0)
+    assert 0.4 < np.median(paired.paired[5:]) < 0.9
+    assert paired.error(paired.n)[10] < 0.8 * paired.scale[10] / 2
+    # what is left are the differences that rows without common luck would show
+    raw = np.nanmean(losses, axis=1)
+    truth = alone.theta - alone.theta.mean()
+    assert np.std(paired.theta - paired.theta.mean() - truth) < 0.7 * np.std(raw - raw.mean() - truth)
+
+
+def test_pairing_is_not_seen_where_there_is_none():
+    explained = []
+    for seed in range(40):
+        losses = np.random.default_rng(seed).standard_normal((30, 4)) + 10
+        explained.append(Contenders.of(losses, MEAN, 100, 6.0).paired.mean())
+    assert np.median(explained) == 0
+    assert np.mean(explained) < 0.02
+
+
+def test_pairing_serves_levels_and_not_widths():
+    luck = np.random.default_rng(11).standard_normal(6)
+    losses = luck + 0.1 * np.random.default_rng(12).standard_normal((20, 6))
+    assert Contenders.of(losses, MEDIAN, 100, 6.0).paired.max() > 0.5
+    assert Contenders.of(losses, registry.load("criteria", "std"), 100, 6.0).paired.max() == 0
