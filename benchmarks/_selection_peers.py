@@ -1,0 +1,95 @@
+"""Peers on the same tables: what they would choose, by their own code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _selection_families import Family, Table
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+"""The peers' own environment, made by `make bench-peers`."""
+FOREIGN = ("smac", "syne_tune")
+NAMES = {"smac": "SMAC3 intensifier", "syne_tune": "Syne Tune ASHA"}
+
+Answer = tuple[str, int, int]
+"""Setting, instances trained, row chosen."""
+
+
+def repeater(table: Table, family: Family) -> Iterator[Answer]:
+    """Ray's Repeater around a grid: n repeats of everything, averaged by its own code, which drops NaN."""
+    from ray.tune.search import Repeater, Searcher
+
+    class Grid(Searcher):  # type: ignore[misc]
+        def __init__(self, n_rows: int) -> None:
+            super().__init__(metric="loss", mode="min")
+            self.rows = iter(range(n_rows))
+            self.row_of: dict[str, int] = {}
+            self.means = np.full(n_rows, np.inf)
+
+        def suggest(self, trial_id: str) -> dict[str, Any]:
+            self.row_of[trial_id] = next(self.rows)
+            return {"row": self.row_of[trial_id]}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+            if result and not np.isnan(result["loss"]):
+                self.means[self.row_of[trial_id]] = result["loss"]
+
+    n_rows = len(table.losses)
+    for n in (1, 2, 3, 5, 7, 10, 15, 20):
+        grid = Grid(n_rows)
+        search = Repeater(grid, repeat=n)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the mean of no value, where every repeat diverged
+            for number in range(n_rows * n):
+                config = search.suggest(str(number))
+                loss = table.losses[config["row"], config["__trial_index__"]]
+                search.on_trial_complete(str(number), {"loss": loss if np.isfinite(loss) else np.nan})
+        yield f"repeat={n}", n_rows * n, int(np.argmin(grid.means))
+
+
+def wilcoxon(table: Table, family: Family) -> Iterator[Answer]:
+    """A real Optuna study over all rows: instances one by one, WilcoxonPruner, mean of what ran, as its manual says."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for n_most in (5, 10, 20):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(pruner=optuna.pruners.WilcoxonPruner(p_threshold=0.1))
+            n_trained = 0
+            for row in range(len(table.losses)):
+                trial = study.ask(fixed_distributions={})
+                trial.set_user_attr("row", row)
+                losses: list[float] = []
+                for column in range(n_most):
+                    losses.append(float(table.losses[row, column]))
+                    trial.report(losses[-1], column)
+                    if trial.should_prune():
+                        break
+                n_trained += len(losses)
+                study.tell(trial, float(np.mean(losses)))
+        yield f"at most {n_most}", n_trained, int(study.best_trial.user_attrs["row"])
+
+
+def foreign(python: Path, peer: str, family: Family, budgets: list[int], n_replicates: int) -> list[list[Answer]] | str:
+    """Return for each replicate the answers of a peer that runs in its own environment, or why there are none."""
+    if not python.exists():
+        return "not installed: make bench-peers"
+    with tempfile.TemporaryDirectory() as folder:
+        tables = Path(folder) / "tables.npz"
+        answers = Path(folder) / "answers.json"
+        np.savez(tables, *[family.table(r).losses for r in range(n_replicates)])
+        script = Path(__file__).parent / f"_selection_{peer}.py"
+        command = [str(python), str(script), str(tables), str(answers), *map(str, budgets)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return f"failed: {done.stderr.strip().splitlines()[-1:]}"
+        return [[(str(s), int(n), int(row)) for s, n, row in run] for run in json.loads(answers.read_text())]

@@ -1,0 +1,69 @@
+"""Simulated clusters: how long a rule takes and how busy it keeps the workers, through `execution/replay.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from _selection_families import Family
+
+from raysearch import registry
+from raysearch.execution.conductor import Conductor
+from raysearch.execution.replay import of_matrix, simulate
+from raysearch.race import Race
+from raysearch.records import Configuration
+from raysearch.tracking.silent import Silent
+
+WORKERS = (8, 64, 512)
+CV = 0.3
+"""Coefficient of variation of the instances' durations (lognormal, mean 1)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a rule did on a simulated cluster; `makespan` in mean durations of an instance."""
+
+    n_instances: float
+    makespan: float
+    utilisation: float
+    is_within: float
+
+
+def policies(family: Family) -> dict[str, tuple[str, dict[str, Any], bool]]:
+    """Return label -> (rule, arguments, whether idle workers start likely instances ahead)."""
+    budget = int(family.n_configurations * (1.18 if family.n_configurations > 1000 else 2.5))
+    cap = min(100, family.n_instances)
+    return {
+        "halving, as published": ("halving", {"warmup": 5}, False),
+        "halving, asking ahead": ("halving", {"warmup": 5}, True),
+        "sequential_halving": ("sequential_halving", {"budget": budget}, True),
+        "top_two, certified": ("top_two", {"delta": family.delta, "cap": cap}, True),
+    }
+
+
+def play(family: Family, rule: str, arguments: dict[str, Any], ahead: bool, n_workers: int, replicate: int) -> Run:
+    """Race one table on `n_workers` simulated workers."""
+    table = family.table(replicate)
+    generator = np.random.default_rng([7, replicate])
+    variance = np.log1p(CV**2)
+    seconds = generator.lognormal(-variance / 2, np.sqrt(variance), table.losses.shape)
+    pool = [Configuration.of({"row": row}) for row in range(len(table.losses))]
+    race = Race(
+        lambda outcomes: [] if outcomes else pool,
+        family.measure(),
+        registry.load("rules", rule, **arguments),
+        ahead=ahead,
+    )
+    done = simulate(Conductor(race, Silent()), of_matrix(table.losses, seconds), n_workers)
+    verdict = race.state.verdict
+    if verdict is None:
+        raise AssertionError("the race ended without a verdict")
+    within = table.regret(verdict.leader) <= family.delta
+    return Run(done.n_instances, done.makespan_s, done.utilisation, float(within))
+
+
+def mean(runs: list[Run]) -> Run:
+    """Return the means of runs."""
+    values = np.array([[r.n_instances, r.makespan, r.utilisation, r.is_within] for r in runs]).mean(axis=0)
+    return Run(*(float(value) for value in values))

@@ -1,0 +1,111 @@
+"""Which rule finds the best configuration with how few instances, and are its claims true?
+
+    python benchmarks/selection.py            the full protocol: hours on two cores; peers need `make bench-peers`
+    python benchmarks/selection.py --quick    a smoke test of everything in a minute or two
+
+Truth is exact or from recorded instances the rule never saw; every replicate has a fresh population and fresh losses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import _selection_peers as peers
+import _selection_tables as tables
+import _selection_workers as workers
+from _selection_families import FAMILIES
+from _selection_policies import OWN, PEERS, Outcome, Score, budgets, score
+
+LARGE = 1000
+"""Families of more configurations get fewer replicates, and peers whose cost grows with their square stay out."""
+
+
+def _replicate(task: tuple[str, int, bool]) -> list[Score]:
+    name, replicate, with_peers = task
+    family = FAMILIES[name]
+    chosen = dict(OWN)
+    if with_peers:
+        slow = ("optuna_wilcoxon", "ray_repeater") if family.n_configurations > LARGE else ()
+        chosen |= {name: policy for name, policy in PEERS.items() if name not in slow}
+    return score(family, replicate, chosen)
+
+
+def _foreign(python: Path, name: str, n_replicates: int) -> list[Score]:
+    """Play the peers that live in their own environment; says on the table why one is missing."""
+    family = FAMILIES[name]
+    scores: list[Score] = []
+    for peer in peers.FOREIGN:
+        answers = peers.foreign(python, peer, family, budgets(family), n_replicates)
+        if isinstance(answers, str):
+            print(f"({name}: {peer} {answers})", flush=True)
+            continue
+        for replicate, run in enumerate(answers):
+            table = family.table(replicate)
+            for setting, n_instances, row in run:
+                regret = table.regret(row)
+                outcome = Outcome(peers.NAMES[peer], setting, n_instances, row)
+                scores.append(Score(name, replicate, outcome, regret == 0, regret <= family.delta, regret))
+    return scores
+
+
+def _simulate(task: tuple[str, int, str, int]) -> workers.Run:
+    name, n_workers, label, replicate = task
+    family = FAMILIES[name]
+    rule, arguments, ahead = workers.policies(family)[label]
+    return workers.play(family, rule, arguments, ahead, n_workers, replicate)
+
+
+def _clusters(pool: ProcessPoolExecutor, names: list[str], quick: bool) -> dict[tuple[str, int, str], workers.Run]:
+    runs = {}
+    for name, n_workers in itertools.product(names, workers.WORKERS):
+        large = FAMILIES[name].n_configurations > LARGE
+        n_replicates = (1 if quick else 3) if large else (2 if quick else 40)
+        for label in workers.policies(FAMILIES[name]):
+            tasks = [(name, n_workers, label, replicate) for replicate in range(n_replicates)]
+            runs[name, n_workers, label] = workers.mean(list(pool.map(_simulate, tasks)))
+    return runs
+
+
+def main() -> None:
+    """Run the protocol and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few replicates: does everything run?")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--large-replicates", type=int, default=100, help="of calo6912")
+    parser.add_argument("--peer-replicates", type=int, default=400)
+    parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
+    parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    if options.quick:
+        options.replicates, options.large_replicates, options.peer_replicates = 6, 2, 3
+    scores: list[Score] = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for name in options.families:
+            start = time.perf_counter()
+            large = FAMILIES[name].n_configurations > LARGE
+            n = options.large_replicates if large else options.replicates
+            tasks = [(name, replicate, replicate < options.peer_replicates) for replicate in range(n)]
+            found = [s for some in pool.map(_replicate, tasks, chunksize=2) for s in some]
+            if not large:
+                found += _foreign(options.peers_python, name, min(n, options.peer_replicates))
+            scores += found
+            tables.print_family(name, tables.grouped(found)[name])
+            print(f"\n({time.perf_counter() - start:.0f} s)", flush=True)
+        families = tables.grouped(scores)
+        tables.print_claims(families)
+        runs = _clusters(pool, options.simulate, options.quick)
+    tables.print_workers(runs)
+    tables.print_targets(tables.targets(families, runs))
+
+
+if __name__ == "__main__":
+    main()
