@@ -12,6 +12,6 @@ port=${RAYSEARCH_MLFLOW_PORT:-5000}
 # the job workers run nothing that raysearch needs, and are slow to start
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION="${MLFLOW_SERVER_ENABLE_JOB_EXECUTION:-false}"
 exec mlflow server --app-name basic-auth --host "$host" --port "$port" --workers "${RAYSEARCH_MLFLOW_WORKERS:-2}" \
-    --backend-store-uri "postgresql://" \
+    --backend-store-uri "postgresql+psycopg://" \
     --artifacts-destination "${RAYSEARCH_MLFLOW_ARTIFACTS:-/mlflow/artifacts}" \
     --allowed-hosts "${RAYSEARCH_MLFLOW_ALLOWED_HOSTS:-localhost:$port,127.0.0.1:$port}"

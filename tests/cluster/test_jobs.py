@@ -1,0 +1,61 @@
+"""`cluster/jobs/submit.sh` against a real Ray head: a search on another cluster, watched from outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_processes import Daemons, free_port, need_ray_extra, wait_for
+
+import raysearch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def daemons() -> Iterator[Daemons]:
+    daemons = Daemons()
+    yield daemons
+    daemons.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_submitted_search_can_be_watched_and_ends(daemons: Daemons) -> None:
+    need_ray_extra()
+    dashboard = free_port()
+    head = ["--head", "--port", dashboard + 1, "--num-cpus", 2, "--min-worker-port", 0, "--max-worker-port", 0]
+    daemons.start_ray("head", *head, "--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard)
+    address = f"http://127.0.0.1:{dashboard}"
+    wait_for("the job server", lambda: daemons.run(["ray", "job", "list", "--address", address]), 90, 1.0)
+
+    run_dir = daemons.directory / "run"
+    more = {"RAYSEARCH_JOBS": address, "MLFLOW_TRACKING_URI": f"sqlite:///{daemons.directory}/mlflow.db"}
+    settings = ["--set", "race.confirm=3", "--set", "workload.seconds=0.1"]
+    command = [ROOT / "cluster/jobs/submit.sh", run_dir, "search_spaces/synthetic.yaml", *settings]
+    said = daemons.run(command, cwd=ROOT, env={**daemons.environment, **more})
+    found = re.search(r"ray job logs --address \S+ --follow (\S+)", said)
+    assert found is not None, said
+    job = ["--address", address, found[1]]
+
+    def progress() -> bool:
+        return bool(re.search(r"round \d+ \| \d+/\d+ instances", daemons.run(["ray", "job", "logs", *job])))
+
+    wait_for("live lines in the job's log", progress, 90, 1.0)
+    assert "RUNNING" in daemons.run(["ray", "job", "status", *job])
+    status = wait_for("the job's end", lambda: _ended(daemons.run(["ray", "job", "status", *job])), 150, 2.0)
+    assert status == "succeeded", daemons.run(["ray", "job", "logs", *job])
+    assert set(raysearch.load(run_dir)["status"]) <= {"COMPLETE", "DIVERGED", "STOPPED"}
+    assert daemons.environment["RAY_AUTH_TOKEN"] not in daemons.run(["ray", "job", "logs", *job])
+
+
+def _ended(text: str) -> str:
+    found = re.search(r"\b(succeeded|failed|stopped)\b", text)
+    return found[1] if found else ""
+
+
+def test_the_script_asks_for_its_arguments(daemons: Daemons) -> None:
+    with pytest.raises(AssertionError, match=r"usage: submit\.sh"):
+        daemons.run([ROOT / "cluster/jobs/submit.sh"])
