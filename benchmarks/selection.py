@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--large-replicates", type=int, default=100, help="of calo6912")
-    parser.add_argument("--peer-replicates", type=int, default=400)
+    parser.add_argument("--peer-replicates", type=int, default=100)
     parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
     parser.add_argument("--processes", type=int, default=2)

@@ -36,7 +36,8 @@ class SequentialHalving:
         cuts: list[Elimination] = []
         for index, (n_survivors, n_instances) in enumerate(_schedule(len(losses), self.budget), start=1):
             keep = max(n_survivors // 2, 1)
-            waiting = open_round(losses, pending, criterion, survivors, n_instances, keep)
+            # nothing is started ahead of its round: what turned out superfluous would break the budget
+            waiting = open_round(losses, pending, criterion, survivors, n_instances, n_next=0)
             if waiting is not None:
                 return replace(waiting, eliminated=tuple(cuts), round=index)
             if n_survivors > 1:

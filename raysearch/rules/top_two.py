@@ -135,7 +135,7 @@ class TopTwo:
         n = np.count_nonzero(~np.isnan(losses), axis=1)
         owed = self._owed(losses, n + pending, criterion, n_base)
         if owed.any():
-            return Decision(in_steps(rows, owed), n_awaited=0)
+            return Decision(in_steps(rows, owed))
         complete = not np.isnan(losses[:, :n_base]).any() and losses.shape[1] >= n_base
         if len(rows) == 1 and complete:
             return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), 1.0, self.delta, True))
@@ -150,7 +150,7 @@ class TopTwo:
         train = self._next(beliefs, n + pending, 1 + int(pending.sum()) // 8)
         if complete and not train and not pending.any():
             return Decision(verdict=self._report(rows, beliefs, certified=False, note="every contender is at the cap"))
-        return Decision(tuple(rows[train].tolist()), n_awaited=0 if train else 1)
+        return Decision(tuple(rows[train].tolist()))
 
     def _owed(self, losses: Array, started: Rows, criterion: Criterion, n_base: int) -> Rows:
         """Return how many instances each row needs before anything else: `n_base`, and two for the best quarter."""
@@ -228,12 +228,14 @@ class TopTwo:
         if left > 0 or pending.any():
             train = decision.train[: max(left, 0)]
             ahead = decision.ahead[: max(left - len(train), 0)]
-            return replace(decision, train=train, ahead=ahead, n_awaited=decision.n_awaited if train else 1)
+            n_to_come = len(train) + int(pending.sum())  # a round that is broken off must not be waited for
+            return replace(decision, train=train, ahead=ahead, n_awaited=min(decision.n_awaited, n_to_come))
         beliefs = Contenders.of(losses[survivors], criterion, self.cap, self.prior_dof)
         note = f"the budget of {self.budget} instances is spent"
         if beliefs is not None:
-            return replace(decision, train=(), verdict=self._report(survivors, beliefs, certified=False, note=note))
+            verdict = self._report(survivors, beliefs, certified=False, note=note)
+            return replace(decision, train=(), n_awaited=0, verdict=verdict)
         values = np.asarray(criterion(losses[survivors]))
         leader = int(survivors[np.argsort(values, kind="stable")[0]])
         verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, note)
-        return replace(decision, train=(), verdict=verdict)
+        return replace(decision, train=(), n_awaited=0, verdict=verdict)
