@@ -35,7 +35,7 @@ def no_op(config: dict, seed: int) -> float:
 
 def n_configurations(n: int) -> int:
     """Return how many configurations a search of about `n` instances by halving has."""
-    return max(round((n - CONFIRM) / (WARMUP + 1)), 2)
+    return max(round((n - CONFIRM + WARMUP) / (WARMUP + 1)), 2)
 
 
 def peak_gib() -> float:

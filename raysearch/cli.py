@@ -27,6 +27,7 @@ console = Console(soft_wrap=False)
 _INTERRUPTED, _TERMINATED = 130, 143
 """Exit codes: what Typer makes of Ctrl-C, and what a shell says of a process that SIGTERM ended."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_terminated: list[int] = []
 _run_dirs: list[Path] = []
 """Where the search of this process is kept, once it is known."""
 
@@ -170,7 +171,7 @@ class _Where(Silent):
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear line and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except RaysearchError as error:
@@ -182,12 +183,18 @@ def main() -> None:
         print(f"raysearch: error: {error}. {_how_to_go_on()}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
-        if end.code == _INTERRUPTED and {"run", "resume"} & set(sys.argv[1:2]):
-            print(f"raysearch: interrupted. {_how_to_go_on()}", file=sys.stderr)
-        elif end.code in (_TERMINATED, signal.SIGTERM):  # the second: a handler of Ray's, while it starts
+        if _terminated or end.code == signal.SIGTERM:  # the second: a handler of Ray's, while it starts
             print(f"raysearch: terminated. {_how_to_go_on()}", file=sys.stderr)
             sys.exit(_TERMINATED)
+        if end.code == _INTERRUPTED and {"run", "resume"} & set(sys.argv[1:2]):
+            print(f"raysearch: interrupted. {_how_to_go_on()}", file=sys.stderr)
         raise
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End as by Ctrl-C: a SystemExit would lose its code on its way through Ray."""
+    _terminated.append(number)
+    raise KeyboardInterrupt
 
 
 def _how_to_go_on() -> str:

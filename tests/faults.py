@@ -147,11 +147,13 @@ def memory_monitored(folder: Path) -> None:
     ray.shutdown()
 
 
-def monitor_settings(room_gib: float = 2.0) -> dict[str, str]:
+def monitor_settings(room_gib: float = 2.5) -> dict[str, str]:
     """Return the environment that lets Ray's memory monitor kill once `room_gib` more than now are in use."""
     from ray._private.utils import get_system_memory, get_used_memory
 
-    share = (get_used_memory() + room_gib * 2**30) / get_system_memory()
+    words = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
+    used = max(get_used_memory(), 1024 * (words["MemTotal"] - words["MemAvailable"]))
+    share = (used + room_gib * 2**30) / get_system_memory()
     return {"RAY_memory_usage_threshold": f"{min(share, 0.99):.4f}", "RAY_memory_monitor_refresh_ms": "100"}
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,27 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_two_drivers_on_one_directory_and_sigterm(file: Path, undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command(*arguments), **pipes, **options))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_two_drivers_on_one_directory_and_sigterm(
+    file: Path, undisturbed: tuple[Any, ...], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
     run_dir = tmp_path / "run"
-    driver = subprocess.Popen(
-        command("run", file, "--run-dir", run_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    driver = start("run", file, "--run-dir", run_dir)
     wait_for_tells(run_dir, 3)
     second = subprocess.run(command("resume", run_dir), capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
@@ -151,19 +167,20 @@ def test_two_drivers_on_one_directory_and_sigterm(file: Path, undisturbed: tuple
     ids=["SIGTERM", "SIGINT"],
 )
 def test_a_driver_on_ray_with_mlflow_ends_by_a_signal(
-    file: Path, undisturbed: tuple[Any, ...], tmp_path: Path, number: int, code: int, word: str
+    file: Path,
+    undisturbed: tuple[Any, ...],
+    tmp_path: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    number: int,
+    code: int,
+    word: str,
 ) -> None:
     from mlflow import MlflowClient
 
     run_dir, store = tmp_path / "run", f"sqlite:///{tmp_path}/mlflow.db"
     settings = ["--set", "execution={name: ray_tune, local_cpus: 2}", "--set", "tracking=mlflow"]
-    driver = subprocess.Popen(
-        command("run", file, "--run-dir", run_dir, *settings),
-        env={**os.environ, "MLFLOW_TRACKING_URI": store},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    driver = start(
+        "run", file, "--run-dir", run_dir, *settings, env={**os.environ, "MLFLOW_TRACKING_URI": store}, cwd=tmp_path
     )
     wait_for_tells(run_dir, 6)
     driver.send_signal(number)

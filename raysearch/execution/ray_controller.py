@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
@@ -98,6 +99,25 @@ def _to_run_now(tune_controller: Any, added: Mapping[str, float]) -> Trial | Non
     if time.monotonic() - added.get(waiting[0].trial_id, -math.inf) > _PATIENCE_S:
         return waiting[0]
     return waiting[min(_SCOUTS, len(waiting) - 1)]
+
+
+def take_memory_kills_as_deaths(tune_controller: Any, reasons: dict[str, str]) -> None:
+    """Let a worker that Ray's memory monitor killed count as one that died: Tune 2.60 ends the whole Tuner instead.
+
+    Why it was killed goes to `reasons`, by trial id.
+    """
+    manager = tune_controller._actor_manager
+    failed = manager._actor_task_failed
+
+    def died(tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError | NodeDiedError | WorkerCrashedError):
+            trial = tune_controller._actor_to_trial.get(tracked_actor_task._tracked_actor)
+            if trial is not None:
+                reasons[trial.trial_id] = str(exception)
+            exception = RayActorError(error_msg=str(exception))
+        failed(tracked_actor_task, exception)
+
+    manager._actor_task_failed = died
 
 
 class NoProgress(TrialProgressCallback):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers
+from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, take_memory_kills_as_deaths
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.records import InstanceResult, Train
 
@@ -58,6 +58,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
             tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
             self._keeps_workers = True
+            take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
