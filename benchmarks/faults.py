@@ -2,8 +2,9 @@
 
     python benchmarks/faults.py --kills 20
 
-Seconds to recover: from a driver's death to the next result of the driver that resumes its search; from any other fault
-to the result of the instance that it hit. The decisions of every race are compared with those of an undisturbed one.
+Seconds to recover: from a driver's death until the one that resumes its search hands out work; from any other fault to
+the result of the instance that it hit. The decisions of every race are compared with those of an undisturbed one. Ray
+tells of dead workers on standard error.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def kill_and_resume(folder: Path, n_kills: int, generator: random.Random, *argum
             stderr=subprocess.DEVNULL,
         )
         journal, before = run_dir / "journal.jsonl", n_lines(run_dir / "journal.jsonl")
-        deadline = time.monotonic() + 90
-        while n_lines(journal) < before + generator.randint(2, 8) and driver.poll() is None:
+        deadline, n_more = time.monotonic() + 90, generator.randint(2, 12)
+        while n_lines(journal) < before + n_more and driver.poll() is None:
             assert time.monotonic() < deadline, "the driver wrote nothing"
             time.sleep(0.02)
         time.sleep(generator.random() * 0.3)
@@ -65,8 +65,8 @@ def kill_and_resume(folder: Path, n_kills: int, generator: random.Random, *argum
     )
     assert done.returncode == 0, done.stderr[-3000:]
     counted = count(run_dir)
-    told = [e["t"] for e in read(run_dir / "journal.jsonl") if e["event"] == "tell"]
-    recovered = [min(t for t in told if t > at) - at for at in killed if at < told[-1]]
+    asked = [e["t"] for e in read(run_dir / "journal.jsonl") if e["event"] == "ask"]
+    recovered = [min(t for t in asked if t > at) - at for at in killed if at < asked[-1]]
     return {**counted, "faults": n_kills, "seconds": recovered}
 
 
