@@ -121,7 +121,7 @@ def same_instances(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_a_search_runs_on_three_slurm_nodes_with_half_gpus(slurm: Daemons, tmp_path: Path) -> None:
     job = submit(slurm, "race.confirm=5", "execution.gpus=0.5", "execution.cpus=0.5")
     state = wait_for_end(slurm, job, 240)
