@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,baselines,cluster]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,baselines,cluster,server]"
 	touch $@
 
 demo: setup

@@ -17,17 +17,25 @@ settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One real Ray cluster of two slots for all tests that need one."""
+def _ray_ends() -> Iterator[None]:
+    yield
     import ray
 
+    ray.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(_ray_ends: None) -> None:
+    """One real Ray cluster of two slots, kept for all tests that need one, started anew after a test with its own."""
+    import ray
+
+    if ray.is_initialized():
+        return
     for attempt in range(3):  # a busy machine can miss Ray's 30 s wait for its raylet
         try:
             ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            break
+            return
         except Exception:
             ray.shutdown()
             if attempt == 2:
                 raise
-    yield
-    ray.shutdown()

@@ -19,7 +19,8 @@ CONFIGURATION = Configuration.of({"x": 1})
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    ray.shutdown()  # of the cluster that other tests share; the next one that needs it starts it anew
+    ray.init("local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
