@@ -44,5 +44,10 @@ bench: setup
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/methods.py
 
+# SMAC3 and Syne Tune, for benchmarks/selection.py --peers-python .venv-peers/bin/python
+bench-peers:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet smac==2.4.1 syne-tune==0.16.0 ConfigSpace==1.2.2
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
