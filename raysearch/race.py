@@ -182,9 +182,8 @@ class Race:
         if state.final and state.verdict is not None:
             left = self.confirm - state.n_confirmation_asked
             if left > 0:
-                first = state.n_confirmation_asked
-                n = min(self.block, left)
-                return self._train(state.verdict.leader, Phase.CONFIRMATION, range(first, first + n))
+                indices = state.next_confirmations(min(self.block, left))
+                return self._train(state.verdict.leader, Phase.CONFIRMATION, indices)
         while self.ahead and self._likely:
             row = self._likely.popleft()
             if state.pool.alive[row]:

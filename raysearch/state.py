@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,7 +33,8 @@ class State:
         """Instances to be tried again; the rule still counts them as pending."""
         self.attempts: Counter[InstanceKey] = Counter()
         self._confirmations: dict[int, dict[int, InstanceResult]] = {}
-        self._n_confirmation_asked: Counter[int] = Counter()
+        self._confirmation_asked: dict[int, set[int]] = {}
+        """By row, the confirmation instances handed out and not stopped."""
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
@@ -60,8 +62,17 @@ class State:
 
     @property
     def n_confirmation_asked(self) -> int:
-        """How many confirmation instances of the winner were asked for."""
-        return self._n_confirmation_asked[self.verdict.leader] if self.verdict is not None else 0
+        """How many confirmation instances of the winner were asked for, those stopped on the way not counted."""
+        return len(self._asked_of_winner)
+
+    def next_confirmations(self, n: int) -> list[int]:
+        """Return the next `n` confirmation instances of the winner by index, those stopped on the way first."""
+        asked = self._asked_of_winner
+        return list(itertools.islice((index for index in itertools.count() if index not in asked), n))
+
+    @property
+    def _asked_of_winner(self) -> set[int]:
+        return self._confirmation_asked.setdefault(self.verdict.leader, set()) if self.verdict is not None else set()
 
     def configuration(self, configuration_id: str) -> Configuration:
         """Return the configuration with this id; raises KeyError where there is none."""
@@ -130,10 +141,11 @@ class State:
                 self.counts["asked"] += 1
                 if phase is Phase.RACE:
                     self.pool.hand_out(row, index)
-                elif index > self._n_confirmation_asked[row]:
-                    raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
                 else:
-                    self._n_confirmation_asked[row] = max(self._n_confirmation_asked[row], index + 1)
+                    asked = self._confirmation_asked.setdefault(row, set())
+                    if index > max(asked, default=-1) + 1:
+                        raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
+                    asked.add(index)
             self.running[key] = phase
 
     def _on_tell(self, event: Event) -> None:
@@ -165,8 +177,11 @@ class State:
     def _on_stop(self, event: Event) -> None:
         key = decode_key(event)
         phase, index = self.seeds.index(key.seed)
+        row = self.pool.rows[key.configuration_id]
         if phase is Phase.RACE:
-            self.pool.stopped.setdefault(self.pool.rows[key.configuration_id], set()).add(index)
+            self.pool.stopped.setdefault(row, set()).add(index)
+        else:  # the same winner may come again and will need it
+            self._confirmation_asked[row].discard(index)
         self.counts[Status.STOPPED.value] += 1
         self._end(key)
 

@@ -239,6 +239,29 @@ def test_more_configurations_race_against_the_winner():
     drive(rebuild(journal, losses, confirm=2), losses)  # and the longer journal rebuilds as well
 
 
+def test_a_winner_that_returns_gets_the_confirmation_that_was_broken_off():
+    losses, journal = np.random.default_rng(4).normal(size=(8, 40)), Memory()
+    losses[2] -= 9  # wins the first wave, and again against the second
+    first = make_race(losses[:4], journal=journal, confirm=4)
+    running = []
+    while len(running) < 4:  # until nothing but confirmation is in flight
+        answer = first.ask(1)
+        keys = [] if answer is WAIT else [key for block in answer for key in block.keys]
+        running += [key for key in keys if first.state.phase(key) is Phase.CONFIRMATION]
+        for key in keys:
+            if key not in running:
+                first.tell(result_of(first, key, losses))
+    first.tell(result_of(first, running[1], losses))
+    every = pool_of(8)
+    more = rebuild(journal, losses, confirm=4, propose=lambda outcomes: every[len(outcomes) :])
+    more.reopen(whole_pool=False)
+    asked = drive(more, losses, n_workers=2)
+    assert more.done
+    indices = [more.state.seeds.index(key.seed)[1] for key in asked if more.state.phase(key) is Phase.CONFIRMATION]
+    assert sorted(indices) == [0, 2, 3]
+    assert image(rebuild(journal, losses, confirm=4)) == image(more)
+
+
 def test_another_rule_decides_anew_on_what_is_there():
     losses, journal = np.random.default_rng(2).normal(size=(6, 40)), Memory()
     drive(make_race(losses, journal=journal, rule=("halving", {"warmup": 2})), losses)
