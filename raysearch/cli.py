@@ -47,11 +47,11 @@ def plan(file: File, settings: Settings = None) -> None:
     """Show configurations and instances, by the rule and by exhaustive search, without training anything."""
     from raysearch.console import print_plan
     from raysearch.driver import plan as plan_of
-    from raysearch.ending import criterion_label
     from raysearch.experiment import from_file
+    from raysearch.objectives import label
 
     experiment = from_file(file, settings or [])
-    print_plan(console, experiment.name, plan_of(experiment), criterion_label(experiment.rule))
+    print_plan(console, experiment.name, plan_of(experiment), label(experiment.rule))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from raysearch.execution.conductor import Conductor
 from raysearch.experiment import Experiment
 from raysearch.frame import read_parquet, to_frame
 from raysearch.journal import VERSION, Journal, read
+from raysearch.objectives import parse
 from raysearch.race import Propose, Race
 from raysearch.records import Verdict
 from raysearch.run_directory import RunDirectory
@@ -69,6 +70,12 @@ class Parts:
     tracker: Any
     measures: Sequence[measuring.Asked] = ()
 
+    @property
+    def instrumented(self) -> Any:
+        """The workload, measuring what criterion, objectives and measures need of every instance."""
+        criterion, objectives = parse(self.experiment.criterion), ending.objectives_of(self.experiment)
+        return measuring.instrumented(self.workload, self.measures, criterion, objectives)
+
 
 def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Parts:
     """Return the parts of an experiment; raises ExperimentError for whatever cannot work, before anything trains.
@@ -85,10 +92,7 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
             f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax the bounds"
         )
     measures = measuring.asked(experiment.measures)
-    measuring.instrumented(workload, measures, experiment.criterion)
-    for configuration in first:
-        workload.check(configuration.parameters)
-    return Parts(
+    parts = Parts(
         experiment,
         workload,
         propose,
@@ -98,6 +102,10 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
         experiment.load("tracking"),
         measures,
     )
+    _ = parts.instrumented  # refuses what cannot be measured
+    for configuration in first:
+        workload.check(configuration.parameters)
+    return parts
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -167,8 +175,7 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
 def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirectory) -> SearchResult:
     """Execute a race to its end, write what it leaves behind and return the result."""
     conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
-    instrumented = measuring.instrumented(parts.workload, parts.measures, parts.experiment.criterion)
-    parts.executor.run(conductor, instrumented)
+    parts.executor.run(conductor, parts.instrumented)
     measuring.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
     verdict = ending.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
     tracked_at = getattr(parts.tracker, "address", "")

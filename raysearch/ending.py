@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from raysearch import registry
 from raysearch.criteria import Criterion
 from raysearch.experiment import Experiment
 from raysearch.findings import Finding, figure_path, read_findings, to_table
 from raysearch.frame import to_frame, write_parquet
 from raysearch.journal import read
-from raysearch.measuring import steering
+from raysearch.objectives import Objective, label, parse, parse_all
 from raysearch.race import Race
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
 from raysearch.run_directory import RunDirectory
@@ -47,9 +46,12 @@ def write(
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
-    named = getattr(experiment.load("sampler"), "objectives", ())
-    objectives = {name: registry.load("criteria", name) for name in named}
-    return verdict(race, criterion_label(experiment.criterion), experiment.race.exhaustive, objectives)
+    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment))
+
+
+def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
+    """Return what the experiment's sampler weighs against each other; nothing where it follows the criterion alone."""
+    return parse_all(getattr(experiment.load("sampler"), "objectives", ()))
 
 
 def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:
@@ -76,14 +78,6 @@ def _write_measures(findings: list[Finding], directory: RunDirectory) -> dict[st
     return written
 
 
-def criterion_label(section: str | dict[str, Any]) -> str:
-    """Return a criterion as people read it: `q3`, `quantile(q=0.9)`."""
-    if isinstance(section, str):
-        return section
-    rest = ", ".join(f"{name}={value}" for name, value in section.items() if name != "name")
-    return f"{section['name']}({rest})" if rest else str(section["name"])
-
-
 def write_report(
     frame: Any,
     state: State,
@@ -106,7 +100,7 @@ def write_report(
         criterion=criterion,
         experiment_text=yaml.safe_dump(data, sort_keys=False),
         pareto=pareto_table(state, verdict),
-        loss_label=steering(data["criterion"])[0] or "validation loss",
+        loss_label=parse(data["criterion"]).metric or "validation loss",
         measures=measures,
     )
 

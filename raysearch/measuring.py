@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
 from raysearch.findings import Finding, array_path
+from raysearch.objectives import Objective
 from raysearch.race import Writer
 from raysearch.records import Configuration, InstanceKey, Phase
 from raysearch.state import State
@@ -24,7 +25,6 @@ Section = str | dict[str, Any]
 OF = ("winner", "survivors", "all")
 N_INSTANCES = 20
 """At most so many instances of a configuration are measured at the end."""
-_EPOCHS = "local_instability"
 _log = logging.getLogger(__name__)
 
 
@@ -60,39 +60,29 @@ def asked(sections: Sequence[Section]) -> list[Asked]:
     return found
 
 
-def steering(section: Section) -> tuple[str | None, dict[str, Any]]:
-    """Return the metric that a criterion section is `of`, None for the loss, and the measures it needs, by name.
-
-    `of: noise_resilience` is that measure's main number, with parameters as `of: {name: noise_resilience, sigma: 0.2}`;
-    `of: local_instability` is that of an instance over its last epochs, which every torch workload reports.
-    """
-    of = section.get("of") if isinstance(section, dict) else None
-    if of is None:
-        return None, {}
-    name = of if isinstance(of, str) else str(of.get("name"))
-    if name == _EPOCHS:
-        return "epoch_instability", {}
-    measure = registry.load_section("measures", of)
-    if measure.over != "instance":
-        raise ExperimentError(f"criterion: {name} is no measure of one instance and cannot steer a race")
-    return f"{name}.{measure.main}", {name: measure}
-
-
-def instrumented(workload: Any, measures: Sequence[Asked], criterion: Section) -> Any:
+def instrumented(
+    workload: Any, measures: Sequence[Asked], criterion: Objective, objectives: Sequence[Objective] = ()
+) -> Any:
     """Return the workload, wrapped where its instances are to be measured on the workers.
 
-    Raises ExperimentError where measures are asked of a workload that cannot be measured.
+    Raises ExperimentError where measures are asked of a workload that cannot be measured, or one with two settings.
     """
-    of, needed = steering(criterion)
-    if (measures or needed) and not hasattr(workload, "instrument"):
+    on_workers = {one.name: one.measure for one in measures if one.on_workers}
+    for objective in (criterion, *objectives):
+        for name, measure in objective.measures.items():
+            if on_workers.setdefault(name, measure) != measure:
+                raise ExperimentError(f"{name} is asked for with different parameters; an instance is measured once")
+    if (measures or on_workers) and not hasattr(workload, "instrument"):
         able = [
             name for name in registry.names("workloads") if hasattr(registry.plugin("workloads", name), "instrument")
         ]
         raise ExperimentError(
             f"{type(workload).__name__} has no `instrument` method and cannot be measured; these can: {', '.join(able)}"
         )
-    on_workers = {one.name: one.measure for one in measures if one.on_workers} | needed
-    return workload if of is None and not on_workers else Measured(workload, on_workers, of)
+    beside = tuple(objective.metric for objective in objectives if objective.metric is not None)
+    if criterion.metric is None and not beside and not on_workers:
+        return workload
+    return Measured(workload, on_workers, criterion.metric, beside)
 
 
 def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.records import Configuration, Phase
+from raysearch.records import Configuration, Outcome, Phase
 
 _STEP = 0x9E3779B1  # odd, so that its multiples run through all 32-bit numbers before one comes back
 _MASK = 0xFFFFFFFF
@@ -52,6 +52,7 @@ class Pool:
         self.stopped: dict[int, set[int]] = {}
         """Columns of a row whose instances were ended early: the first to be handed out if the row races again."""
         self._losses = np.full((0, 8), np.nan)
+        self._metrics: dict[int, dict[int, Mapping[str, float]]] = {}
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -95,9 +96,22 @@ class Pool:
         self.asked[row] = max(self.asked[row], column + 1)
         self.pending[row] += 1
 
-    def record(self, row: int, column: int, loss: float) -> None:
-        """Note the loss of an instance."""
+    def record(self, row: int, column: int, loss: float, metrics: Mapping[str, float] | None = None) -> None:
+        """Note the loss of an instance, and what it told beside it."""
         self._losses[row, column] = loss
+        if metrics:
+            self._metrics.setdefault(row, {})[column] = metrics
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what came of each configuration so far, in the order of the rows."""
+        return [self._outcome(row) for row in range(len(self.configurations))]
+
+    def _outcome(self, row: int) -> Outcome:
+        losses, told = self.losses[row], self._metrics.get(row, {})
+        columns = np.flatnonzero(~np.isnan(losses)).tolist()
+        names = sorted({name for metrics in told.values() for name in metrics})
+        metrics = {name: tuple(told.get(column, {}).get(name, np.inf) for column in columns) for name in names}
+        return Outcome(self.configurations[row], tuple(losses[columns].tolist()), not self.alive[row], metrics)
 
     def finished(self, row: int, column: int) -> bool:
         """Return whether an instance has its loss."""

@@ -128,11 +128,15 @@ class Eliminate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a configuration so far, for a sampler to learn from: its finished losses by instance."""
+    """What came of a configuration so far, for a sampler to learn from: its finished losses by instance.
+
+    `metrics` holds, by name, what those instances told beside the loss, +inf where one lacks it.
+    """
 
     configuration: Configuration
     losses: tuple[float, ...]
     eliminated: bool
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict, compare=False, hash=False)
 
 
 @dataclass(frozen=True)

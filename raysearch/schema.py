@@ -41,12 +41,21 @@ def json_schema() -> dict[str, Any]:
 
 
 def _describe_measures(properties: dict[str, Any]) -> None:
-    """Fill in the section of measures, and the measure that a criterion may be `of`."""
+    """Fill in the section of measures, what a criterion may be `of`, and that criteria are what a sampler weighs."""
     names = registry.names("measures")
     sections = [_section("measures", name) for name in names]
-    instead = {"description": "The measure that takes the loss's place.", "anyOf": [{"enum": names}, *sections]}
+    metric = {
+        "type": "object",
+        "properties": {"metric": {"type": "string", "description": "A number that the workload reports."}},
+        "required": ["metric"],
+        "additionalProperties": False,
+    }
+    instead = {"description": "The measure that takes the loss's place.", "anyOf": [{"enum": names}, metric, *sections]}
     for criterion in properties["criterion"]["anyOf"][1:]:
         criterion["properties"]["of"] = instead
+    for sampler in properties["sampler"]["anyOf"][1:]:
+        if "objectives" in sampler["properties"]:
+            sampler["properties"]["objectives"] |= {"items": {"anyOf": properties["criterion"]["anyOf"]}}
     whose = {"of": {"enum": list(measuring.OF)}}
     choices = [{**section, "properties": {**section["properties"], **whose}} for section in sections]
     properties["measures"]["items"] = {"anyOf": [{"enum": names}, *choices]}

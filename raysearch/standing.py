@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
 from raysearch.criteria import Criterion
+from raysearch.objectives import Objective
 from raysearch.race import Race
 from raysearch.records import Phase, Progress, Status, Verdict
 from raysearch.state import State
@@ -66,29 +67,26 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
 
 
 def pareto(
-    state: State, objectives: Mapping[str, Criterion], n_least: int = 2
+    state: State, objectives: Sequence[Objective], n_least: int = 2
 ) -> tuple[tuple[str, tuple[float, ...]], ...]:
     """Return (id, value of each objective) of the configurations that no other one beats, best first objective first.
 
     Each is judged over all its race instances, if it has at least `n_least`; an earlier row stays where two are equal.
     """
-    losses = state.pool.losses
-    rows = np.flatnonzero(np.count_nonzero(~np.isnan(losses), axis=1) >= n_least)
-    if not objectives or not len(rows):
+    outcomes = [outcome for outcome in state.outcomes() if len(outcome.losses) >= n_least] if objectives else []
+    if not outcomes:
         return ()
-    values = np.column_stack([np.asarray(criterion(losses[rows])) for criterion in objectives.values()])
+    values = np.array([[objective.value(outcome) for objective in objectives] for outcome in outcomes])
     front = [
         i
         for i, own in enumerate(values)
         if np.isfinite(own).all() and not ((values <= own).all(axis=1) & (values < own).any(axis=1)).any()
     ]
     front.sort(key=lambda i: tuple(values[i]))
-    return tuple((state.pool.configurations[rows[i]].id, tuple(values[i].tolist())) for i in front)
+    return tuple((outcomes[i].configuration.id, tuple(values[i].tolist())) for i in front)
 
 
-def verdict(
-    race: Race, criterion_name: str, n_exhaustive: int, objectives: Mapping[str, Criterion] | None = None
-) -> Verdict:
+def verdict(race: Race, criterion_name: str, n_exhaustive: int, objectives: Sequence[Objective] = ()) -> Verdict:
     """Return how a race ended; raises ValueError while it has no verdict.
 
     `n_exhaustive` is the number of instances that exhaustive search trains for each configuration.
@@ -115,6 +113,6 @@ def verdict(
         indistinguishable=tuple(ids[row] for row in end.indistinguishable),
         note=end.note,
         n_epochs=state.counts["epochs"],
-        objectives=tuple(objectives or ()),
-        pareto=pareto(state, objectives or {}),
+        objectives=tuple(objective.label for objective in objectives),
+        pareto=pareto(state, objectives),
     )

@@ -95,11 +95,7 @@ class State:
 
     def outcomes(self) -> list[Outcome]:
         """Return what came of each configuration so far, in the order of the pool."""
-        losses = self.pool.losses
-        return [
-            Outcome(c, tuple(losses[row][~np.isnan(losses[row])].tolist()), not self.pool.alive[row])
-            for row, c in enumerate(self.pool.configurations)
-        ]
+        return self.pool.outcomes()
 
     # ---- events
 
@@ -155,7 +151,7 @@ class State:
         if phase is Phase.CONFIRMATION:
             self._confirmations.setdefault(row, {})[index] = result
         else:
-            self.pool.record(row, index, result.loss)
+            self.pool.record(row, index, result.loss, result.metrics)
             if index == 0 and result.curve:
                 self.screening_curves.append(result.curve)
         self.counts["epochs"] += result.epochs

@@ -14,6 +14,7 @@ from raysearch.experiment import Experiment
 from raysearch.findings import read_findings
 from raysearch.frame import to_frame
 from raysearch.journal import read
+from raysearch.objectives import label
 from raysearch.race import Race
 from raysearch.records import Progress, Verdict
 from raysearch.resuming import experiment_of
@@ -42,9 +43,8 @@ class RunStatus:
 def read_status(run_dir: Path) -> RunStatus:
     """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
     race, experiment, events = _race_of(run_dir)
-    label = ending.criterion_label(experiment.criterion)
     seconds = float(events[-1]["t"]) - float(events[0]["t"])
-    now = replace(progress(race, seconds), criterion=label)
+    now = replace(progress(race, seconds), criterion=label(experiment.criterion))
     return RunStatus(experiment, now, ending.verdict_of(race, experiment) if race.done else None)
 
 
@@ -69,7 +69,6 @@ def follow(console: Console, run_dir: Path, every_s: float) -> None:
 def write_report(run_dir: Path, out: Path | None) -> Path:
     """Write the report of the search in `run_dir`, finished or not, and return its path."""
     race, experiment, events = _race_of(run_dir)
-    ending.criterion_label(experiment.criterion)
     end = ending.verdict_of(race, experiment) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     data = experiment.model_dump(mode="json")

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "raysearch"
 FLOORS = (
     {"errors", "records"},
     {"criteria", "losses", "registry", "yaml_text", "run_directory"},
-    {"rules", "measures", "recipe", "space", "summary", "pool", "screening"},
+    {"rules", "measures", "recipe", "space", "summary", "pool", "screening", "objectives"},
     {"events", "training_aids", "space_function"},
     {"training_checkpoints"},
     {"journal", "state", "frame", "findings", "training"},
@@ -46,7 +46,7 @@ WALLS = {
 }
 # what must run anywhere, fast: numpy and scipy beside the standard library, nothing else
 PURE = {"errors", "records", "criteria", "rules", "registry", "pool", "events", "journal", "state", "race", "standing"}
-PURE |= {"screening", "space", "space_function", "summary", "samplers", "run_directory", "recipe"}
+PURE |= {"screening", "space", "space_function", "summary", "samplers", "run_directory", "recipe", "objectives"}
 LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
 
 

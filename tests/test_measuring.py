@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from raysearch import measuring
+from raysearch import objectives
 from raysearch.driver import build, load, run
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.experiment import from_data
@@ -150,6 +150,14 @@ def test_survivors_and_all_have_their_weights_kept(tmp_path):
             ExperimentError,
             "cannot be measured",
         ),
+        (
+            {
+                "criterion": {"name": "q3", "of": {"name": "noise_resilience", "sigma": 0.2}},
+                "measures": [{"name": "noise_resilience", "of": "all"}],
+            },
+            ExperimentError,
+            "an instance is measured once",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_trains(sections, error, text):
@@ -161,8 +169,8 @@ def test_only_a_measure_of_one_instance_can_steer():
     from raysearch.measures.local_instability import LocalInstability
 
     assert LocalInstability.over == "instances"
-    assert measuring.steering({"name": "q3", "of": "curvature"})[0] == "curvature.top_eigenvalue"
-    assert measuring.steering("q3") == (None, {})
+    assert objectives.parse({"name": "q3", "of": "curvature"}).metric == "curvature.top_eigenvalue"
+    assert objectives.parse("q3").metric is None
 
 
 @pytest.mark.parametrize(

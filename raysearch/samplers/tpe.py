@@ -13,9 +13,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from raysearch import registry
 from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError, unknown
+from raysearch.objectives import Objective, parse_all
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
 from raysearch.space import Choice, Parameter, Space
@@ -36,7 +36,8 @@ class Tpe:
         n_configurations: of all waves together, at least 1.
         wave: configurations per wave, at least 1; the first is random.
         algorithm: a sampler of Optuna: TPESampler, GPSampler, NSGAIISampler, CmaEsSampler, QMCSampler ...
-        objectives: criteria to be weighed against each other, e.g. [median, iqr]; none is the race's criterion alone.
+        objectives: criteria to be weighed against each other, e.g. [median, iqr], or with a measure or a metric of the
+            workload, [median, {name: q3, of: noise_resilience}]; none is the race's criterion alone.
 
     Raises ValueError for numbers below 1, ExperimentError for an algorithm that Optuna has not.
     Source: Bergstra et al. 2011; Optuna's multivariate TPE with constant liar.
@@ -45,7 +46,7 @@ class Tpe:
     n_configurations: int = 64
     wave: int = 16
     algorithm: str = "TPESampler"
-    objectives: tuple[str, ...] = ()
+    objectives: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an empty search and unknown algorithms and objectives."""
@@ -57,23 +58,22 @@ class Tpe:
         if self.algorithm not in known:
             raise unknown("algorithm of Optuna", self.algorithm, known)
         object.__setattr__(self, "objectives", tuple(self.objectives))
-        for name in self.objectives:
-            registry.plugin("criteria", name)
+        parse_all(self.objectives)
 
     def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal; raises ValueError without a criterion."""
         if criterion is None:
             raise ValueError("tpe needs the criterion that it is to be guided by")
-        criteria = [registry.load("criteria", name) for name in self.objectives] or [criterion]
+        objectives = parse_all(self.objectives) or (Objective("criterion", criterion),)
 
         def propose(outcomes: Sequence[Outcome]) -> list[Configuration]:
             n = min(self.wave, self.n_configurations - len(outcomes))
-            return self._ask(space, self._study(space, seed, criteria, outcomes), outcomes, n) if n > 0 else []
+            return self._ask(space, self._study(space, seed, objectives, outcomes), outcomes, n) if n > 0 else []
 
         return propose
 
     def _study(
-        self, space: Space | FunctionSpace, seed: int, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
+        self, space: Space | FunctionSpace, seed: int, objectives: Sequence[Objective], outcomes: Sequence[Outcome]
     ) -> optuna.Study:
         """Return a study that has been told every outcome so far."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -84,9 +84,9 @@ class Tpe:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = getattr(optuna.samplers, self.algorithm)(**arguments)
-        study = optuna.create_study(directions=["minimize"] * len(criteria), sampler=sampler)
+        study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=sampler)
         for outcome in outcomes:
-            study.add_trial(_told(space, criteria, outcome))
+            study.add_trial(_told(space, objectives, outcome))
         return study
 
     def _ask(
@@ -114,16 +114,16 @@ class Tpe:
 _UNFIT = ("BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler", "BruteForceSampler")
 
 
-def _told(space: Space | FunctionSpace, criteria: Sequence[Criterion], outcome: Outcome) -> optuna.trial.FrozenTrial:
+def _told(space: Space | FunctionSpace, objectives: Sequence[Objective], outcome: Outcome) -> optuna.trial.FrozenTrial:
     """Return an outcome as Optuna's trial."""
     parameters = dict(outcome.configuration.parameters)
     encoded, distributions = _as_optuna_keeps_them(space, parameters)
-    losses = np.asarray(outcome.losses, dtype=np.float64)
-    if not len(losses):
+    if not outcome.losses:
         return optuna.trial.create_trial(state=TrialState.FAIL, params=encoded, distributions=distributions)
-    values = [_finite(criterion(losses)) for criterion in criteria]
-    if outcome.eliminated and len(criteria) == 1:
-        steps = {n: _finite(criteria[0](losses[:n])) for n in range(1, len(losses) + 1)}
+    values = [_finite(objective.value(outcome)) for objective in objectives]
+    if outcome.eliminated and len(objectives) == 1:
+        losses = np.asarray(outcome.losses, dtype=np.float64)
+        steps = {n: _finite(objectives[0].criterion(losses[:n])) for n in range(1, len(losses) + 1)}
         return optuna.trial.create_trial(
             state=TrialState.PRUNED, params=encoded, distributions=distributions, intermediate_values=steps
         )

@@ -21,7 +21,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """Trains as `workload` does and adds `NAME.NUMBER` to the metrics; `of` names the metric that becomes the loss.
+    """Trains as `workload` does and adds `NAME.NUMBER` to the metrics.
+
+    `of` names the metric that becomes the loss, `beside` are further metrics that must be there.
 
     `measures` are measures of one instance by name, on validation examples. Where the loss is a measure, the test loss
     is that measure on test examples. The curve stays that of the workload's own loss.
@@ -30,6 +32,7 @@ class Measured:
     workload: Any
     measures: Mapping[str, Any]
     of: str | None = None
+    beside: tuple[str, ...] = ()
 
     def prepare(self) -> Any:
         """Return the workload's data."""
@@ -51,12 +54,13 @@ class Measured:
             return result
         metrics = {**result.metrics, **self._numbers(configuration, result, data, "validation", self.measures)}
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        for name in self._needed:
+            if name not in metrics:
+                known = ", ".join(sorted(metrics)) or "none"
+                raise WorkloadError(f"no metric {name!r} in the result, which a criterion is `of`. It has: {known}")
         if self.of is None:
             return dataclasses.replace(result, metrics=finite)
-        if self.of not in metrics:
-            known = ", ".join(sorted(metrics)) or "none"
-            raise WorkloadError(f"no metric {self.of!r} in the result, which the criterion is `of`. It has: {known}")
-        steering = {name: measure for name, measure in self.measures.items() if self._steers(name)}
+        steering = {name: measure for name, measure in self.measures.items() if self.of.startswith(f"{name}.")}
         test = self._numbers(configuration, result, data, "test", steering)
         loss = metrics[self.of]
         sound = math.isfinite(loss)
@@ -68,8 +72,9 @@ class Measured:
             metrics={**finite, TASK_LOSS: result.loss},
         )
 
-    def _steers(self, name: str) -> bool:
-        return self.of is not None and self.of.startswith(f"{name}.")
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        return self.beside if self.of is None else (self.of, *self.beside)
 
     def _numbers(
         self,
@@ -89,7 +94,7 @@ class Measured:
                 try:
                     found = measure(subject).numbers
                 except Exception as error:
-                    if self._steers(name):
+                    if any(metric.startswith(f"{name}.") for metric in self._needed):
                         raise
                     _log.warning("%s of %s cannot be measured: %s", name, result.key, error)  # the instance is sound
                     continue

@@ -9,7 +9,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from raysearch.criteria.iqr import Iqr
 from raysearch.criteria.median import Median
 from raysearch.criteria.q3 import Q3
 from raysearch.driver import run
@@ -18,6 +17,7 @@ from raysearch.execution.conductor import Conductor
 from raysearch.execution.replay import simulate
 from raysearch.experiment import from_data
 from raysearch.in_python import search
+from raysearch.objectives import parse_all
 from raysearch.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome
 from raysearch.resuming import resume
@@ -99,11 +99,11 @@ def test_a_resumed_search_proposes_what_it_would_have_proposed(tmp_path: Path) -
 
 def test_what_optuna_is_told() -> None:
     configuration = Configuration.of({"x": 1.0, "y": 2.0, "kind": [2, 3]})
-    kept = _told(SPACE, [Median()], Outcome(configuration, (1.0, 2.0, 3.0), eliminated=False))
+    kept = _told(SPACE, parse_all(["median"]), Outcome(configuration, (1.0, 2.0, 3.0), eliminated=False))
     assert (kept.state, kept.value) == (TrialState.COMPLETE, 2.0)
-    pruned = _told(SPACE, [Median()], Outcome(configuration, (1.0, 2.0, 3.0), eliminated=True))
+    pruned = _told(SPACE, parse_all(["median"]), Outcome(configuration, (1.0, 2.0, 3.0), eliminated=True))
     assert (pruned.state, pruned.intermediate_values) == (TrialState.PRUNED, {1: 1.0, 2: 1.5, 3: 2.0})
-    diverged = _told(SPACE, [Median()], Outcome(configuration, (math.inf, math.inf), eliminated=False))
+    diverged = _told(SPACE, parse_all(["median"]), Outcome(configuration, (math.inf, math.inf), eliminated=False))
     assert diverged.state == TrialState.COMPLETE
     assert diverged.value is not None
     assert diverged.value > 1e200
@@ -159,7 +159,7 @@ def test_pareto_set_of_level_and_spread() -> None:
         index = race.state.seeds.index(train.seeds[0])[1]
         if index < len(values):
             race.tell(InstanceResult.of(train.keys[0], values[index]))
-    front = pareto(race.state, {"median": Median(), "iqr": Iqr()})
+    front = pareto(race.state, parse_all(["median", "iqr"]))
     names = [race.state.configuration(id_).parameters["name"] for id_, _ in front]
     assert names == ["low-wide", "high-narrow"]
     assert front[0][1] == pytest.approx((1.0, 0.55))

@@ -66,6 +66,19 @@ def test_a_metric_of_the_workload_can_steer_and_a_missing_one_is_named():
         train({}, of="precision")
 
 
+def test_metrics_that_must_be_there_beside_the_loss_are_not_given_up_quietly():
+    def beside(measures, name):
+        measured = Measured(Trained(), measures, None, (name,))
+        return measured.train(CONFIGURATION, [4], lambda *_: None, "data")[0]
+
+    assert beside({"one": measure(2.0)}, "one.width").loss == 0.5
+    assert beside({}, "accuracy").metrics == {"accuracy": 0.9}
+    with pytest.raises(RuntimeError, match="no such layer"):
+        beside({"one": broken}, "one.width")
+    with pytest.raises(WorkloadError, match=r"no metric 'latency'.* It has: accuracy"):
+        beside({}, "latency")
+
+
 def test_a_diverged_instance_is_not_measured():
     result = train({"one": broken}, of="one.width", loss=math.nan)
     assert (result.loss, result.status) == (math.inf, Status.DIVERGED)
