@@ -73,15 +73,22 @@ def run(
 
 
 @app.command()
-def resume(run_dir: RunDir, settings: Settings = None, address: Address = None) -> None:
+def resume(
+    run_dir: RunDir,
+    settings: Settings = None,
+    address: Address = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train again what failed for good; the rule decides anew.")
+    ] = False,
+) -> None:
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
     from raysearch.experiment import parse_settings
     from raysearch.resuming import resume as resume_search
     from raysearch.tracking.terminal import Terminal
 
     at = [f"execution.address={address}"] if address else []
-    result = resume_search(run_dir, parse_settings([*(settings or []), *at]), watchers=[_Where(), Terminal()])
-    _print_end(result)
+    values = parse_settings([*(settings or []), *at])
+    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[_Where(), Terminal()]))
 
 
 @app.command()

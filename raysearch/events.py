@@ -63,6 +63,18 @@ def decode_key(event: Mapping[str, Any]) -> InstanceKey:
     return InstanceKey(str(event["configuration"]), int(event["seed"]))
 
 
+def taken_back(events: Sequence[Event]) -> set[int]:
+    """Return the positions of the results that a later `retry` took back: they count for nothing."""
+    told: dict[InstanceKey, int] = {}
+    back: set[int] = set()
+    for position, event in enumerate(events):
+        if event["event"] == "tell":
+            told[decode_key(event)] = position
+        elif event["event"] == "retry" and decode_key(event) in told:
+            back.add(told.pop(decode_key(event)))
+    return back
+
+
 def encode_cut(wave: int, cut: Elimination, ids: Sequence[str]) -> Event:
     """Return the `eliminate` event of a cut; `ids` are those of its configurations."""
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import JournalError, RunDirectoryError
-from raysearch.events import Event, decode_result
+from raysearch.events import Event, decode_result, taken_back
 from raysearch.pool import Seeds
 from raysearch.records import Status
 
@@ -35,13 +35,18 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     measured: dict[tuple[str, int], dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
     seeds = Seeds(0)
-    for event in events:
+    events = list(events)
+    try:
+        back = taken_back(events)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise JournalError(f"the journal is damaged: {error!r}") from error
+    for position, event in enumerate(events):
         try:
             if event["event"] == "start":
                 seeds = Seeds(int(event["experiment"]["seed"]))
             elif event["event"] == "pool":
                 parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
-            elif event["event"] in ("tell", "stop", "screen"):
+            elif event["event"] in ("tell", "stop", "screen") and position not in back:
                 rows.append(_row(event, seeds, parameters[event["configuration"]]))
             elif event["event"] == "measure" and event["seed"] is not None:
                 numbers = {f"{event['measure']}.{name}": value for name, value in event["numbers"].items()}

@@ -114,11 +114,15 @@ def _parse(line: bytes, path: Path, number: int) -> Event:
         not isinstance(event, dict)
         or not isinstance(event.get("event"), str)
         or type(event.get("t")) not in (int, float)
+        or not 0 <= event["t"] < _END_OF_TIME
     ):
         raise JournalError(f"{path}, line {number} is no event: {line[:60]!r}")
     if number == 1 and (event["event"] != "start" or event.get("version") != VERSION):
         raise JournalError(f"{path} does not begin as a raysearch journal of version {VERSION}, but with {line[:60]!r}")
     return event
+
+
+_END_OF_TIME = 1e11
 
 
 def _refuse_constant(name: str) -> None:

@@ -102,6 +102,12 @@ class Pool:
         if metrics:
             self._metrics.setdefault(row, {})[column] = metrics
 
+    def forget(self, row: int, column: int) -> None:
+        """Take back a loss: the instance is the first to be handed out if its row goes on."""
+        self._losses[row, column] = np.nan
+        self._metrics.get(row, {}).pop(column, None)
+        self.stopped.setdefault(row, set()).add(column)
+
     def outcomes(self) -> list[Outcome]:
         """Return what came of each configuration so far, in the order of the rows."""
         return [self._outcome(row) for row in range(len(self.configurations))]

@@ -152,6 +152,18 @@ class Race:
             self._commit({"event": "lost", **_names(key)})
         return lost
 
+    def retry_failed(self) -> list[InstanceKey]:
+        """Take back every instance that failed for good, and let the rule decide anew; returns those instances.
+
+        For failures that were the machines': a disk that was full, a dataset that was not there.
+        """
+        failed = sorted(self.state.failed)
+        for key in failed:
+            self._commit({"event": "retry", **_names(key)})
+        if any(self.state.phase(key) is Phase.RACE for key in failed):
+            self.reopen(whole_pool=True)
+        return failed
+
     def reopen(self, *, whole_pool: bool) -> None:
         """Let a finished race go on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
         self._commit({"event": "reopen", "whole_pool": whole_pool})

@@ -24,6 +24,7 @@ def resume(
     run_dir: str | Path,
     values: Mapping[str, Any] | None = None,
     *,
+    retry_failed: bool = False,
     workload: Any = None,
     space: Any = None,
     watchers: Sequence[Tracker] = (),
@@ -31,8 +32,9 @@ def resume(
     """Go on with the search in `run_dir`, broken off or finished; only what was in flight is trained again.
 
     `values` change settings by dotted keys: `race.confirm` for more confirmation, `sampler.n_configurations` for more
-    configurations, parameters of the rule for more instances. `workload` and `space` are the object or functions that a
-    search was started with from Python.
+    configurations, parameters of the rule for more instances. `retry_failed` trains again what had failed for good and
+    decides anew on what comes of it. `workload` and `space` are the object or functions that a search was started with
+    from Python.
 
     Raises:
         JournalError: the journal is damaged, or another driver runs in this directory.
@@ -53,6 +55,8 @@ def resume(
             journal.append({"event": "resume", "experiment": data})
             directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
             race.requeue_running()
+            if retry_failed:
+                race.retry_failed()
             _reopen(race, parts, rule_changed=before.rule != experiment.rule)
             return carry_out(parts, race, tracker, directory)
 

@@ -32,6 +32,8 @@ class State:
         self.again: deque[InstanceKey] = deque()
         """Instances to be tried again; the rule still counts them as pending."""
         self.attempts: Counter[InstanceKey] = Counter()
+        self.failed: set[InstanceKey] = set()
+        """Instances that failed more often than retries allow, and count as +inf."""
         self._confirmations: dict[int, dict[int, InstanceResult]] = {}
         self._confirmation_asked: dict[int, set[int]] = {}
         """By row, the confirmation instances handed out and not stopped."""
@@ -157,7 +159,23 @@ class State:
         self.counts["epochs"] += result.epochs
         self.counts["told"] += 1
         self.counts[result.status.value] += 1
+        if result.status is Status.FAILED:
+            self.failed.add(result.key)
         self._end(result.key)
+
+    def _on_retry(self, event: Event) -> None:
+        key = decode_key(event)
+        self.failed.remove(key)
+        del self.attempts[key]
+        self.counts[Status.FAILED.value] -= 1
+        self.counts["told"] -= 1
+        phase, index = self.seeds.index(key.seed)
+        row = self.pool.rows[key.configuration_id]
+        if phase is Phase.RACE:
+            self.pool.forget(row, index)
+        else:
+            del self._confirmations[row][index]
+            self._confirmation_asked[row].discard(index)
 
     def _on_failure(self, event: Event) -> None:
         key = decode_key(event)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from raysearch import ending
 from raysearch.driver import opened
-from raysearch.errors import ExperimentError
-from raysearch.events import Event, decode_result
+from raysearch.errors import ExperimentError, TrackingError
+from raysearch.events import Event, decode_result, taken_back
 from raysearch.execution.conductor import announce
 from raysearch.experiment import Experiment
 from raysearch.journal import Journal, read
@@ -29,7 +30,7 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
     Raises:
         ExperimentError: the search has no tracker.
         JournalError: the journal is damaged, or a driver runs in this directory, which would write the same runs.
-        TrackingError: the tracker does not answer.
+        TrackingError: the tracker does not answer, or does not take everything.
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal):
@@ -38,7 +39,10 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
         if experiment.tracking is None:
             raise ExperimentError("this search has no tracker; name one, e.g. `--set tracking=mlflow`")
         data = experiment.model_dump(mode="json")
-        with opened(experiment.load("tracking"), data, directory) as tracker:
+        tracker, back = experiment.load("tracking"), _out_of_date(events)
+        at = getattr(tracker, "at", lambda time_s: None)
+        at(float(events[0]["t"]))
+        with opened(tracker, data, directory):
             race = Race(
                 lambda outcomes: [],
                 experiment.load("criterion"),
@@ -46,15 +50,20 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
                 seed=experiment.seed,
                 confirm=experiment.race.confirm,
             )
-            n_told = sum(_tell(event, race, tracker, directory.path) for event in events)
+            n_told = 0
+            for position, event in enumerate(events):
+                at(float(event["t"]))
+                race.replay([event])
+                n_told += 0 if position in back else _tell(event, race, tracker, directory.path)
             if race.done:
                 ending.write(race, experiment, data, directory, _workload(experiment), tracker)
+    if n_lost := getattr(tracker, "n_lost", 0):
+        raise TrackingError(f"{n_lost} records could not be written to the tracker: sync again when it answers")
     return n_told
 
 
 def _tell(event: Event, race: Race, tracker: Tracker, run_dir: Path) -> int:
-    """Let the race take in one event and tell the tracker of it; returns 1 for an instance, else 0."""
-    race.replay([event])
+    """Tell the tracker of an event that the race has taken in; returns 1 for an instance, else 0."""
     state = race.state
     if event["event"] == "ask":
         configuration = state.configuration(event["configuration"])
@@ -71,6 +80,12 @@ def _tell(event: Event, race: Race, tracker: Tracker, run_dir: Path) -> int:
         announce(state.eliminations[-n_out:] if n_out else [], state, race.criterion, tracker)
         tracker.progress(progress(race, 0.0))
     return 0
+
+
+def _out_of_date(events: Sequence[Event]) -> set[int]:
+    """Return the positions of what later events took back: failures that were retried, cuts before a new beginning."""
+    last = max((i for i, e in enumerate(events) if e["event"] == "reopen" and e["whole_pool"]), default=0)
+    return taken_back(events) | {i for i, event in enumerate(events[:last]) if event["event"] == "eliminate"}
 
 
 def _workload(experiment: Experiment) -> Any:

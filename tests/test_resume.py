@@ -9,8 +9,9 @@ import pytest
 from killing import EXPERIMENT, facts, kill_and_resume
 
 from raysearch.driver import load, run
-from raysearch.errors import ExperimentError, JournalError
+from raysearch.errors import ExperimentError, JournalError, WorkloadError
 from raysearch.experiment import from_data
+from raysearch.in_python import search
 from raysearch.journal import Journal
 from raysearch.resuming import resume
 
@@ -104,6 +105,47 @@ def test_more_instances_of_every_configuration(tmp_path: Path) -> None:
     assert second.verdict.race.n_instances == 5
     frame = load(run_dir)
     assert len(frame[frame["phase"] == "race"]) == 12 * 5
+
+
+def test_what_failed_is_trained_again_on_request_and_may_win(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+
+    def train(config: dict[str, int], seed: int) -> float:
+        if config["x"] == 3 and not disk.exists():
+            raise OSError("the dataset is not there")
+        return 1 / config["x"] + seed % 7 / 1000
+
+    run_dir = tmp_path / "run"
+    common = {"space": {"x": [1, 2, 3]}, "rule": {"name": "halving", "warmup": 2}, "confirm": 2, "retries": 1}
+    first = search(train, run_dir=run_dir, execution="local", tracking=None, progress=False, **common)
+    assert first.verdict.winner.parameters == {"x": 2}
+    before = first.instances
+    assert (before.status == "FAILED").sum() == 2
+    disk.touch()
+    second = resume(run_dir, retry_failed=True, workload=train)
+    assert second.verdict.winner.parameters == {"x": 3}
+    table = second.instances
+    assert set(table.status) == {"COMPLETE"}
+    assert not table.duplicated(["configuration_id", "seed"]).any()
+    assert len(table) == len(before) + 2  # the new winner's confirmation
+    assert resume(run_dir, retry_failed=True, workload=train).verdict == second.verdict
+
+
+def test_a_search_that_was_ended_because_all_failed_can_be_taken_up(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+
+    def train(config: dict[str, int], seed: int) -> float:
+        if not disk.exists():
+            raise OSError("the dataset is not there")
+        return 1 / config["x"] + seed % 7 / 1000
+
+    common = {"space": {"x": list(range(1, 9))}, "confirm": 2, "execution": "local", "tracking": None}
+    with pytest.raises(WorkloadError, match="all of the first 5 instances failed"):
+        search(train, run_dir=tmp_path / "run", progress=False, **common)
+    disk.touch()
+    result = resume(tmp_path / "run", retry_failed=True, workload=train)
+    assert set(result.instances.status) == {"COMPLETE"}
+    assert result.verdict.winner.parameters == {"x": 8}
 
 
 def test_what_would_make_instances_incomparable_cannot_change(tmp_path: Path) -> None:

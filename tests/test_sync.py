@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +19,11 @@ from typer.testing import CliRunner
 
 from raysearch import cli
 from raysearch.driver import run
-from raysearch.errors import ExperimentError, JournalError
+from raysearch.errors import ExperimentError, JournalError, TrackingError
 from raysearch.experiment import from_data
+from raysearch.in_python import search
 from raysearch.journal import Journal, read
+from raysearch.resuming import resume
 from raysearch.sync import sync
 from raysearch.workloads.digits import Digits
 
@@ -126,6 +130,58 @@ def test_a_search_that_broke_off_is_synced_as_far_as_it_went(tmp_path: Path, mak
         assert f"{len(told)} instances" in result.output
         assert sum(bool(seed) for _, seed in held) == len(told)
         assert held["", ""]["status"] == "KILLED"
+
+
+def test_what_is_synced_late_bears_the_times_of_the_journal(tmp_path: Path, make_store: Callable[..., str]) -> None:
+    run(from_data({**EXPERIMENT, "tracking": None}), tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    long_ago = [{**event, "t": event["t"] - 1e6} for event in read(journal)]
+    journal.write_text("".join(json.dumps(event) + "\n" for event in long_ago))
+    store = make_store(tmp_path)
+    sync(tmp_path / "run", {"tracking": {"name": "mlflow", "uri": store}})
+    held = image(store, "synced", with_ids=True)
+    ended = {(e["configuration"], str(e["seed"])): 1000 * e["t"] for e in long_ago if e["event"] == "tell"}
+    for key, end_ms in ended.items():
+        assert held[key]["info"]["end_time"] == pytest.approx(end_ms, abs=1)
+    whole = held["", ""]["info"]
+    assert whole["start_time"] == pytest.approx(1000 * long_ago[0]["t"], abs=1)
+    assert whole["end_time"] == pytest.approx(1000 * long_ago[-1]["t"], abs=1)
+
+
+def test_a_retried_instance_is_shown_as_it_ended_at_last(tmp_path: Path, make_store: Callable[..., str]) -> None:
+    store, disk = make_store(tmp_path), tmp_path / "disk"
+
+    def train(config: dict[str, Any], seed: int) -> float:
+        if config["x"] == 2 and not disk.exists():
+            raise OSError("the dataset is not there")
+        return 1 / config["x"] + seed % 7 / 1000
+
+    mlflow = {"name": "mlflow", "uri": store, "experiment": "synced"}
+    common = {"space": {"x": [1, 2]}, "rule": {"name": "halving", "warmup": 2}, "confirm": 1, "retries": 0}
+    search(train, run_dir=tmp_path / "run", execution="local", tracking=mlflow, progress=False, **common)
+    failed = {key for key, held in image(store, "synced", with_ids=True).items() if held["status"] == "FAILED"}
+    assert len(failed) == 2
+    disk.touch()
+    resume(tmp_path / "run", retry_failed=True, workload=train)
+    held = image(store, "synced", with_ids=True)
+    for key in failed:
+        assert (held[key]["status"], held[key]["tags"]["status"]) == ("FINISHED", "COMPLETE")
+        assert held[key]["tags"]["error"] == ""
+        assert held[key]["points"]["final_loss"][-1][1] == pytest.approx(0.5, abs=0.01)
+    sync(tmp_path / "run")
+    assert image(store, "synced", with_ids=True) == held
+
+
+def test_what_the_tracker_refuses_is_an_error_and_not_passed_over(
+    tmp_path: Path, make_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(from_data({**EXPERIMENT, "tracking": None}), tmp_path / "run")
+    store = make_store(tmp_path)
+    refusal = "before insert on metrics when new.key = 'incumbent' begin select raise(abort, 'quota'); end"
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute(f"create trigger quota {refusal}")
+    with pytest.raises(TrackingError, match=r"^3 records could not be written .* sync again"):
+        sync(tmp_path / "run", {"tracking": {"name": "mlflow", "uri": store}})
 
 
 def test_a_search_without_tracker_or_with_a_driver_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Trackers: who hears what happens in a race. They take records only and never slow the race down.
 
 Contract: `open` raises TrackingError before anything trains if the tracker cannot work; `close` waits for what is still
-to be written. A tracker that fails in mid-run must not raise: the journal can rebuild what it missed.
+to be written. A tracker that fails in mid-run must not raise: the journal can rebuild what it missed. It may count what
+it could not write in `n_lost`, and take from `at(time_s)` when what it hears next did happen.
 """
 
 from __future__ import annotations

@@ -35,11 +35,13 @@ class Runs:
         self._ids: dict[Key, str] = {}
         self._artifacts: dict[Key, str] = {}
         self._logged: set[Key] = set()
-        self._ended: set[Key] = set()
+        self._ended: dict[Key, str] = {}
+        """The MLflow status of the runs that are over."""
         self._ends: dict[Key, tuple[str, int | None]] = {}
         """How and when a run had ended that was taken up again, until something is written to it."""
         self._attempted: set[Key] = set()
-        self._steps: dict[Key, set[int]] = {}
+        self._steps: dict[Key, dict[int, float]] = {}
+        """The last value at each step of the metric that `log_step` goes by."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._ids
@@ -77,14 +79,20 @@ class Runs:
         """Tell whether `log_once` has been done."""
         return key in self._logged
 
-    def is_ended(self, key: Key) -> bool:
-        """Tell whether the run is over."""
-        return key in self._ended
+    def is_ended(self, key: Key, status: str | None = None) -> bool:
+        """Tell whether the run is over, and, if asked, with that MLflow status."""
+        return key in self._ended and status in (None, self._ended[key])
 
-    def log_once(self, key: Key, values: Sequence[Metric] = (), params: Mapping[str, str] | None = None) -> None:
+    def log_once(
+        self,
+        key: Key,
+        values: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Write what a run says of itself once: in one request if it fits."""
         if key not in self._logged:
-            self.log(key, values, params)
+            self.log(key, values, params, tags)
             self._logged.add(key)
 
     def log(
@@ -122,13 +130,14 @@ class Runs:
             self.log(key, metrics(fresh, at_ms), tags=new)
 
     def log_step(self, key: Key, values: Mapping[str, float], step: int, at_ms: int) -> None:
-        """Write `values` at `step` once; the first name tells whether the step is there."""
+        """Write `values` at `step` unless they are there; the first name tells."""
+        name = next(iter(values))
         if key not in self._steps:
-            history = self.client.get_metric_history(self._ids[key], next(iter(values)))
-            self._steps[key] = {point.step for point in history}
-        if step not in self._steps[key]:
+            history = sorted(self.client.get_metric_history(self._ids[key], name), key=lambda point: point.timestamp)
+            self._steps[key] = {point.step: point.value for point in history}
+        if not _same(self._steps[key].get(step), values[name]):
             self.log(key, metrics(values, at_ms, step))
-            self._steps[key].add(step)
+            self._steps[key][step] = metrics(values, at_ms)[0].value
 
     def end(self, key: Key, status: str, at_ms: int) -> None:
         """End a run with an MLflow status; a run that has ended stays as it is."""
@@ -137,7 +146,7 @@ class Runs:
             if earlier == status and earlier_ms is not None:  # taken up for nothing
                 at_ms = earlier_ms
             self.client.set_terminated(self._ids[key], status, end_time=at_ms)
-            self._ended.add(key)
+            self._ended[key] = status
 
     def reopen(self, key: Key) -> None:
         """Take up a run that had ended."""
@@ -145,7 +154,12 @@ class Runs:
             info = self.client.get_run(self._ids[key]).info
             self._ends[key] = info.status, info.end_time
             self.client.update_run(self._ids[key], status="RUNNING")
-            self._ended.discard(key)
+            del self._ended[key]
+
+    def begin_again(self, key: Key) -> None:
+        """Take up a run that had ended, to log it anew."""
+        self.reopen(key)
+        self._logged.discard(key)
 
     def open_configurations(self) -> list[Key]:
         """Return the keys of the configurations that still race."""
@@ -178,7 +192,7 @@ class Runs:
         self._ids[key] = run.info.run_id
         self._artifacts[key] = run.info.artifact_uri
         if run.info.status != "RUNNING":
-            self._ended.add(key)
+            self._ended[key] = run.info.status
         if run.data.params:  # parameters and metrics travel in one batch
             self._logged.add(key)
 

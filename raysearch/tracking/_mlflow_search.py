@@ -28,6 +28,7 @@ class Search:
     def __init__(self, runs: Runs, curves: bool) -> None:
         self.runs, self._curves = runs, curves
         self.name = "raysearch"
+        self._retried: set[Key] = set()
 
     def begin(self, search: Mapping[str, Any], started_ms: int) -> None:
         """Open the search run with the experiment's settings, or take it up again."""
@@ -51,7 +52,7 @@ class Search:
     ) -> None:
         """Write one instance at its end: one run, one batch."""
         key: Key = (result.key.configuration_id, result.key.seed)
-        if self.runs.is_ended(key):
+        if self.runs.is_ended(key, RUN_STATUS[result.status]):
             return
         started_ms = ended_ms - round(1000 * result.seconds)
         tags = {
@@ -64,11 +65,17 @@ class Search:
         if result.error.strip():
             tags["error"] = result.error.strip().splitlines()[-1][:1000]
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
+        if self.runs.is_ended(key):  # had failed for good, and was retried
+            self._retried.add(key)
+            self.runs.begin_again(key)
         values = [
             *(point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)),
             *metrics(_instance_values(result), ended_ms),
         ]
-        self.runs.log_once(key, values, _instance_params(configuration, result, phase))
+        if key in self._retried:  # its parameters stand, and MLflow lets none change
+            self.runs.log_once(key, values, tags={"error": "", **tags})
+        else:
+            self.runs.log_once(key, values, _instance_params(configuration, result, phase))
         if self._curves and result.curve:
             self.runs.write(key, "loss_curve.csv", text.curve_csv(result.curve))
         if result.error.strip():
@@ -118,7 +125,8 @@ class Search:
         self.configuration(verdict.winner, at_ms)
         winner: Key = (verdict.winner.id, None)
         before: Key = (self.runs.tags(SEARCH).get("winner", verdict.winner.id), None)
-        if before != winner and before in self.runs:  # an extended search may crown another one
+        # an extended search may crown another one, and may have dropped the first by now
+        if before != winner and before in self.runs and self.runs.tags(before).get("status") == "winner":
             self.runs.log(before, tags={"status": "survivor"})
         for key in self.runs.open_configurations():
             if key != winner:

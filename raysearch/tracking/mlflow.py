@@ -66,6 +66,7 @@ class Mlflow:
     register: str | None = None
     timeout_s: float = 15.0
     _open: list[_Session] = field(default_factory=list, init=False, repr=False, compare=False)
+    _now: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
@@ -109,7 +110,7 @@ class Mlflow:
                 if existed:
                     runs.recall()
                 writing = Search(runs, self.curves)
-                writing.begin(search, _now_ms())
+                writing.begin(search, self._now_ms)
         except BaseException:
             environment.release()
             raise
@@ -121,11 +122,11 @@ class Mlflow:
         session = self._session
         if train.configuration.id not in session.known:
             session.known.add(train.configuration.id)
-            session.writer.put(session.search.configuration, train.configuration, _now_ms())
+            session.writer.put(session.search.configuration, train.configuration, self._now_ms)
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
         """Write an instance; its weights go to `run_dir/weights` at once, since the queue may be long."""
-        session, now = self._session, _now_ms()
+        session, now = self._session, self._now_ms
         kept: Path | None = None
         if result.weights is not None and self.weights != "none" and result.status is Status.COMPLETE:
             try:
@@ -141,33 +142,33 @@ class Mlflow:
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """Write the statistics of a configuration; the metric's step is the round."""
         session = self._session
-        session.writer.put(session.search.score, configuration, round, summary, _now_ms())
+        session.writer.put(session.search.score, configuration, round, summary, self._now_ms)
 
     def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
         """Mark the configuration; with `weights: winner` what was kept of it is deleted."""
         session = self._session
         if self.weights == "winner":
             session.shelf.drop(configuration.id)
-        session.writer.put(session.search.eliminate, configuration, elimination, _now_ms())
+        session.writer.put(session.search.eliminate, configuration, elimination, self._now_ms)
 
     def progress(self, progress: Progress) -> None:
         """Write survivors and incumbent, once per round."""
         session = self._session
         if progress.round > session.round and progress.incumbent is not None:
             session.round = progress.round
-            session.writer.put(session.search.standing, progress, _now_ms())
+            session.writer.put(session.search.standing, progress, self._now_ms)
 
     def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
         """Write measures as metrics of the run of the configuration, or of its instance."""
         session = self._session
-        session.writer.put(session.search.measure, configuration, seed, dict(numbers), _now_ms())
+        session.writer.put(session.search.measure, configuration, seed, dict(numbers), self._now_ms)
 
     def finished(self, verdict: Verdict, artifacts: dict[str, Path], model: Model | None) -> None:
         """Write the verdict, the artifacts, the winner's weights and its model."""
         session, winner = self._session, verdict.winner.id
         writer, search = session.writer, session.search
         session.finished = True
-        writer.put(search.conclude, verdict, _now_ms())
+        writer.put(search.conclude, verdict, self._now_ms)
         for path in artifacts.values():
             writer.put(search.artifact, path)
         writer.put(session.shelf.drop_all_but, winner)
@@ -182,9 +183,17 @@ class Mlflow:
         if self._open and not self._open[0].closed:
             session = self._open[0]
             session.closed = True
-            session.writer.put(session.search.end, session.finished, _now_ms())
+            session.writer.put(session.search.end, session.finished, self._now_ms)
             session.writer.close()
             session.environment.release()
+
+    def at(self, time_s: float) -> None:
+        """Let what is told from now on have happened then, in seconds since 1970: a journal is told again."""
+        self._now[:] = [round(1000 * time_s)]
+
+    @property
+    def _now_ms(self) -> int:
+        return self._now[0] if self._now else time.time_ns() // 1_000_000
 
     @property
     def _session(self) -> _Session:
@@ -196,7 +205,3 @@ class Mlflow:
         from raysearch.tracking._mlflow_export import export
 
         export(search.runs, model, search.name if self.register is None else self.register)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
