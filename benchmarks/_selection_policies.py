@@ -142,12 +142,20 @@ def top_two(table: Table, family: Family) -> Iterator[Outcome]:
         yield Outcome("top_two", f"budget={budget}", spent, answer.leader, answer.probability, bool(answer.certified))
 
 
+def top_two_short(table: Table, family: Family) -> Iterator[Outcome]:
+    """The default of `raysearch.search`: certified, by the eight, ended at about the cost of Algorithm 1."""
+    rule = registry.load("rules", "top_two", delta=family.delta, batch=8, budget=6 * family.n_configurations + 20)
+    verdict, n = drive(rule, table, family.measure())
+    yield Outcome("top_two, short", "short", n, verdict.leader, verdict.probability, bool(verdict.certified))
+
+
 OWN: dict[str, Policy] = {
     "exhaustive": exhaustive,
     "halving": halving,
     "significance": significance,
     "sequential_halving": sequential_halving,
     "top_two": top_two,
+    "top_two_short": top_two_short,
 }
 PEERS: dict[str, Policy] = {
     "ray_repeater": lambda table, family: _named("ray Repeater, mean", peers.repeater(table, family)),

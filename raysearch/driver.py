@@ -108,9 +108,12 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     return parts
 
 
-def plan(experiment: Experiment) -> Plan:
-    """Return what a search will cost, without training anything."""
-    parts = build(experiment)
+def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> Plan:
+    """Return what a search will cost, without training anything.
+
+    `workload` and `space` (a function) stand in for sections that no file can name.
+    """
+    parts = build(experiment, workload, space)
     race = experiment.race
     wave = len(parts.propose([]))
     n = max(getattr(experiment.load("sampler"), "n_configurations", wave), wave)

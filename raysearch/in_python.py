@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.driver import SearchResult, run
+from raysearch.driver import SearchResult, plan, run
 from raysearch.experiment import DEFINED_BY, from_data, section_of
+
+EACH, CERTIFY, BATCH = 6, 20, 8
+"""The default rule's budget, in instances, and how many start at a time: see benchmarks/selection.py."""
 
 
 def search(
@@ -16,7 +19,7 @@ def search(
     *,
     space: Mapping[str, Any] | Callable[[Any], Any],
     criterion: Any = "median",
-    rule: Any = "halving",
+    rule: Any = None,
     sampler: Any = "grid",
     measures: Sequence[Any] = (),
     confirm: int = 20,
@@ -35,6 +38,8 @@ def search(
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
             or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe).
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
+        rule: None is `top_two`, eight instances at a time, which certifies its winner or ends at about the cost of the
+            paper's Algorithm 1 (six instances per configuration, and twenty).
         measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
             workloads that can be measured.
         confirm: fresh-seed instances of the winner.
@@ -54,10 +59,17 @@ def search(
     workload = None if named else train if hasattr(train, "prepare") else Function(train)
     called = train if isinstance(train, str) else getattr(train, "__name__", "search")
     default_name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
-    sections = {"criterion": criterion, "rule": rule, "sampler": sampler, "execution": execution, "tracking": tracking}
+    sections = {
+        "criterion": criterion,
+        "rule": rule or "halving",
+        "sampler": sampler,
+        "execution": execution,
+        "tracking": tracking,
+    }
     data = {
         key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()
     }
+    of_user = {"workload": workload, "space": space if callable(space) else None}
     experiment = from_data(
         {
             **data,
@@ -69,11 +81,13 @@ def search(
             "race": {"confirm": confirm, **race},
         }
     )
+    if rule is None:
+        budget = EACH * plan(experiment, **of_user).n_configurations + CERTIFY
+        experiment = experiment.with_values({"rule": {"name": "top_two", "batch": BATCH, "budget": budget}})
     watchers = [Terminal()] if progress else []
     return run(
         experiment,
         None if run_dir is None else Path(run_dir),
-        workload=workload,
-        space=space if callable(space) else None,
         watchers=watchers,
+        **of_user,
     )

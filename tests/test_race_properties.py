@@ -23,18 +23,24 @@ def tables(draw):
     return np.where(generator.random(table.shape) < 0.2, np.nan, table) if kind == "diverging" else table
 
 
-races = st.fixed_dictionaries(
-    {
-        "rule": st.one_of(
-            st.integers(1, 4).map(lambda k: ("halving", {"warmup": k})),
-            st.integers(1, 4).map(lambda n: ("exhaustive", {"n_instances": n})),
-        ),
-        "criterion": st.sampled_from(["mean", "q3", "std"]),
-        "confirm": st.integers(0, 4),
-        "block": st.integers(1, 3),
-        "seed": st.integers(0, 2**40),
-    }
+def races_by(*rules):
+    return st.fixed_dictionaries(
+        {
+            "rule": st.one_of(*rules),
+            "criterion": st.sampled_from(["mean", "q3", "std"]),
+            "confirm": st.integers(0, 4),
+            "block": st.integers(1, 3),
+            "seed": st.integers(0, 2**40),
+        }
+    )
+
+
+OF_FIXED_COST = (
+    st.integers(1, 4).map(lambda k: ("halving", {"warmup": k})),
+    st.integers(1, 4).map(lambda n: ("exhaustive", {"n_instances": n})),
 )
+BATCHES = st.integers(1, 9).map(lambda n: ("top_two", {"batch": n, "certify": 4, "cap": 12, "budget": 99}))
+races = races_by(*OF_FIXED_COST, BATCHES)
 
 
 def chooser(seed):
@@ -80,7 +86,7 @@ def test_the_eliminated_are_never_asked_for_and_survivors_never_grow(losses, rac
             asked |= keys
 
 
-@given(tables(), races, st.integers(1, 6), st.integers(0, 2**32))
+@given(tables(), races_by(*OF_FIXED_COST), st.integers(1, 6), st.integers(0, 2**32))
 def test_the_budget_of_the_plan_is_met(losses, race, n_workers, seed):
     made = make_race(losses, **race)
     drive(made, losses, n_workers=n_workers, choose=chooser(seed))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from raysearch.execution.conductor import Conductor
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
+_JOINING_S = 10.0
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
@@ -72,7 +74,7 @@ class RayTune:
 
         if not ray.is_initialized():
             self._connect()
-        has = ray.cluster_resources()
+        has = self._resources()
         for name, wanted, remedy in (
             ("CPU", self.cpus, "lower `cpus`"),
             ("GPU", self.gpus, "set `gpus: 0`, or join a cluster that has GPUs by `--address`"),
@@ -134,6 +136,18 @@ class RayTune:
         from raysearch.execution.ray_metrics import Gauges
 
         return Gauges(self.cpus, self.gpus, lambda: getattr(tracker, "backlog", 0))
+
+    def _resources(self) -> dict[str, float]:
+        """Return what the cluster has; machines of a cluster that was joined may still be on their way."""
+        import ray
+
+        end = time.monotonic() + (_JOINING_S if self.address is not None and not self.autoscaling else 0.0)
+        while True:
+            has: dict[str, float] = ray.cluster_resources()
+            enough = has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus
+            if enough or time.monotonic() >= end:
+                return has
+            time.sleep(0.5)
 
     def _n_slots(self, has: dict[str, float]) -> int:
         by_cpu = has.get("CPU", 0) / self.cpus if self.cpus else float("inf")

@@ -142,7 +142,9 @@ def _pooled_scale(raw: Array, squares: Array, dof: Counts, *, robust: bool) -> f
     else:
         variance = squares[quarter].sum() / dof[quarter].sum()
     floor = 1e-9 * np.abs(raw[quarter]).min(initial=np.inf, where=np.isfinite(raw[quarter]))
-    return float(max(np.sqrt(variance), floor if np.isfinite(floor) else 0.0, 1e-150))
+    return float(
+        max(np.sqrt(variance), floor if np.isfinite(floor) else 0.0, 1e-60)
+    )  # its fourth power must not vanish
 
 
 def _bad_mode(losses: Array, good: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:

@@ -37,10 +37,13 @@ class TopTwo:
        (Student-t) of being more than delta |theta_b| better, by finished and running instances. Train b if its error
        is the greater, if all others are separated and it has fewer than `certify` instances, or if its own bad mode is
        the greater doubt; else j.
+       `batch` = None looks again after every result and keeps any number of workers busy; what is trained then depends
+       on which result comes first. A number starts so many instances at a time and waits for all of them: the same
+       decisions whatever the number of workers.
     4. P = product over rivals of 1 - P(more than delta better) x P(the leader's bad mode is rarer than what the
        criterion can bear). Certified when P >= confidence and n_b >= certify. Not certified when `budget` (all
-       instances of these configurations; None = no limit) is spent, or when configurations that trained `cap`
-       instances cannot be told apart to within delta.
+       instances of these configurations, each its first ones at least; None = no limit) is spent, or when
+       configurations that trained `cap` instances cannot be told apart to within delta, and no other may be better.
 
     Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
     Beta-distributed, and what a criterion can bear is found by trial (1/4 for Q3, 1/2 for Median, none for Mean).
@@ -58,6 +61,7 @@ class TopTwo:
     cap: int = 100
     prior_dof: float = 6.0
     budget: int | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         if not self.delta >= 0:
@@ -71,8 +75,10 @@ class TopTwo:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.cap < max(self.certify, self.warmup, 2):
             raise ValueError(f"cap must be at least certify, warmup and 2, got {self.cap}")
-        if self.budget is not None and self.budget < 1:
-            raise ValueError(f"budget must be at least 1 instance or None, got {self.budget}")
+        for name in ("budget", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1 instance or None, got {value}")
 
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
@@ -132,6 +138,8 @@ class TopTwo:
 
     def _race(self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, n_base: int) -> Decision:
         """Decide among the survivors `rows`; `losses` and `pending` are theirs, `n_base` is what each must have."""
+        if self.batch is not None and pending.any():
+            return Decision()
         n = np.count_nonzero(~np.isnan(losses), axis=1)
         owed = self._owed(losses, n + pending, criterion, n_base)
         if owed.any():
@@ -147,7 +155,8 @@ class TopTwo:
             verdict is not None
         ):  # it stands once everyone's first instances have finished; nothing else is worth training
             return Decision(verdict=verdict) if complete else Decision()
-        train = self._next(beliefs, n + pending, 1 + int(pending.sum()) // 8)
+        n_wanted = self.batch or 1 + int(pending.sum()) // 8
+        train = self._next(beliefs, n + pending, n_wanted)
         if complete and not train and not pending.any():
             return Decision(verdict=self._report(rows, beliefs, certified=False, note="every contender is at the cap"))
         return Decision(tuple(rows[train].tolist()))
@@ -173,7 +182,9 @@ class TopTwo:
         excuse = float(beliefs.excuse(n)[b])
         if n[b] >= self.certify and excuse * np.prod(worse) >= self.confidence:
             return self._report(rows, beliefs, certified=True)
-        if n[b] >= self.cap and excuse * np.prod(worse[n >= self.cap]) < self.confidence:
+        at_cap = n >= self.cap
+        hopeful = beliefs.rival(n, 0.0)[~at_cap] > 1 - self.confidence
+        if at_cap[b] and excuse * np.prod(worse[at_cap]) < self.confidence and not hopeful.any():
             note = f"{self.cap} instances (the cap) do not tell the best apart"
             return self._report(rows, beliefs, certified=False, note=note)
         return None
@@ -224,7 +235,10 @@ class TopTwo:
     ) -> Decision:
         """Return `decision` with no more instances than the budget allows, or the verdict if it is spent."""
         assert self.budget is not None
-        left = self.budget - int(np.count_nonzero(~np.isnan(losses)) + pending.sum())
+        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
+        # who raced in an earlier wave may have spent it all: everyone is heard
+        owed = int(np.maximum(self._first(criterion) - started, 0).sum())
+        left = max(self.budget - int(started.sum()), owed)
         if left > 0 or pending.any():
             train = decision.train[: max(left, 0)]
             ahead = decision.ahead[: max(left - len(train), 0)]

@@ -1,5 +1,6 @@
 """The race on a real Ray cluster: stops, failures, time limits, shared data, resources."""
 
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -157,6 +158,35 @@ def test_resources_that_the_cluster_lacks_are_refused_before_anything_trains() -
     with pytest.raises(ResourceError, match="asks for 500 CPU"):
         RayTune(cpus=500).check()
     RayTune(gpus=1, autoscaling=True).check()
+
+
+JOINING = """
+import subprocess, sys
+from ray.cluster_utils import Cluster
+from raysearch.execution.ray_tune import RayTune
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+driver = subprocess.Popen([sys.executable, "-c", f'''
+import ray
+from raysearch.execution.ray_tune import RayTune
+
+tune = RayTune(address="{cluster.address}")
+tune._connect()
+assert "CPU" not in ray.cluster_resources()
+print("connected", flush=True)
+tune.check()
+assert ray.cluster_resources()["CPU"] == 1
+'''], stdout=subprocess.PIPE, text=True)
+assert driver.stdout.readline() == "connected\\n"
+cluster.add_node(num_cpus=1)
+assert driver.wait(30) == 0
+cluster.shutdown()
+"""
+
+
+def test_machines_of_a_joined_cluster_may_still_be_on_their_way() -> None:
+    done = subprocess.run([sys.executable, "-c", JOINING], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,28 @@ def test_a_budget_below_one_instance_each_is_refused():
         rule(budget=71).plan(72)
 
 
+def test_a_budget_that_earlier_waves_spent_still_hears_everyone_once():
+    _, losses = table(12)
+    seen = np.full_like(losses, np.nan)
+    seen[0, :60] = losses[0, :60]  # the leader of an earlier wave
+    limited, idle = rule(budget=40), np.zeros(12, dtype=np.intp)
+    asked = limited.decide(seen, idle, MEAN).train
+    assert sorted(asked) == list(range(1, 12))
+    seen[1:, 0] = losses[1:, 0]
+    assert limited.decide(seen, idle, MEAN).verdict is not None
+
+
+def test_whoever_may_still_be_better_than_a_leader_at_the_cap_is_tried():
+    # two noisy leaders at the cap, and a quiet one of which little is known
+    losses = np.full((3, 100), np.nan)
+    noise = np.random.default_rng(0).normal(size=(3, 100))
+    losses[0], losses[1] = 1 + 0.2 * noise[0], 1 + 0.2 * noise[1]
+    losses[:2] += 1 - losses[:2].mean(axis=1, keepdims=True)
+    losses[2, :3] = 1.001 + 0.01 * noise[2, :3]
+    decision = rule(cap=100).decide(losses, np.zeros(3, dtype=np.intp), MEAN)
+    assert decision.train == (2,)
+
+
 def test_running_instances_are_respected_and_workers_find_work():
     means, losses = table()
     decision, n = play(rule(), losses, MEAN, n_workers=32)
@@ -203,7 +225,16 @@ def test_a_decision_takes_a_millisecond_or_two():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"delta": -1}, {"confidence": 1}, {"warmup": 0}, {"keep": 0}, {"cap": 5}, {"budget": 0}, {"prior_dof": 0}],
+    [
+        {"delta": -1},
+        {"confidence": 1},
+        {"warmup": 0},
+        {"keep": 0},
+        {"cap": 5},
+        {"budget": 0},
+        {"batch": 0},
+        {"prior_dof": 0},
+    ],
 )
 def test_values_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match="must"):
