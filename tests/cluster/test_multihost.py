@@ -111,7 +111,6 @@ def join(hosts: Hosts, daemons: Daemons, name: str) -> None:
     daemons.start_ray(name, *here, *small, prefix=hosts.on(name))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_a_race_survives_a_cut_link_and_uses_a_host_that_joins_later(
     hosts: Hosts, daemons: Daemons, tmp_path: Path
