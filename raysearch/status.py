@@ -30,6 +30,8 @@ class RunStatus:
     progress: Progress
     verdict: Verdict | None
     """None until the winner is confirmed."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the winner's confirmed criterion."""
 
     def print(self, console: Console) -> None:
         """Print it."""
@@ -37,7 +39,7 @@ class RunStatus:
 
         print_status(console, self.experiment.name, self.progress, self.verdict is not None)
         if self.verdict is not None:
-            print_verdict(console, self.verdict, None)
+            print_verdict(console, self.verdict, self.interval)
 
 
 def read_status(run_dir: Path) -> RunStatus:
@@ -45,7 +47,9 @@ def read_status(run_dir: Path) -> RunStatus:
     race, experiment, events = _race_of(run_dir)
     seconds = float(events[-1]["t"]) - float(events[0]["t"])
     now = replace(progress(race, seconds), criterion=label(experiment.criterion))
-    return RunStatus(experiment, now, ending.verdict_of(race, experiment) if race.done else None)
+    if not race.done:
+        return RunStatus(experiment, now, None)
+    return RunStatus(experiment, now, ending.verdict_of(race, experiment), ending.confirmed_interval(race))
 
 
 def follow(console: Console, run_dir: Path, every_s: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,14 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch import registry
 from raysearch.errors import ExperimentError, WorkloadError, unknown
-from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names, require_numbers
-from raysearch.records import Configuration, InstanceKey, InstanceResult
-from raysearch.workloads import Report
+from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._sources import check_vary, sources
+from raysearch.workloads._sources import check_vary
 
 _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST_FILE = "test_batch.bin"
@@ -26,7 +23,7 @@ _DEFAULTS: dict[str, Any] = {"width": 64, "blocks": 2, "dropout": 0.0, "flip": T
 
 
 @dataclass(frozen=True)
-class Cifar10:
+class Cifar10(Images):
     """ResNets that name the object in an image; the loss is 1 - accuracy, or cross entropy (nats), on validation.
 
     The space may name width, blocks, dropout, flip (defaults 64, 2, 0, true: ResNet-18) and the fields of `Recipe`.
@@ -111,56 +108,19 @@ class Cifar10:
             **{"test_images": test_images, "test_labels": test_labels},
         }
 
-    def train(
-        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Mapping[str, NDArray[Any]]
-    ) -> list[InstanceResult]:
-        """Train one network per seed and return their results."""
-        return [self._instance(configuration, seed, report, data) for seed in seeds]
+    def network(self, parameters: Mapping[str, Any]) -> Any:
+        """Return a new network."""
+        return _network(parameters)
 
-    def _instance(
-        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
-    ) -> InstanceResult:
-        from raysearch import training
-        from raysearch.workloads import _instruments
-
-        weights_seed, sample = self._sample(seed, data)
-        return training.instance(
-            InstanceKey(configuration.id, seed),
-            lambda: _network(configuration.parameters),
-            _instruments.sets(data, "images", "labels", sample),
-            registry.load("losses", "cross_entropy"),
-            Recipe.of(configuration.parameters),
-            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
-            weights_seed,
-            report,
-            score=training.error if self.loss == "error" else None,
-            measure=training.accuracies,
-        )
-
-    def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
-        """Return the torch seed and the rows of the pool that an instance is taught."""
-        weights_seed, sampler = sources(seed, self.vary)
-        n_pool = len(data["pool_labels"])
-        return weights_seed, sampler.choice(n_pool, self.n_train or max(1, n_pool * 9 // 10), replace=False)
+    def n_sample(self, n_pool: int) -> int:
+        """Return the size of an instance's training sample: nine tenths of the pool unless `n_train` says."""
+        return self.n_train or max(1, n_pool * 9 // 10)
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the classes of images `(n, 3, 32, 32)`, values 0-255."""
         from raysearch import training
 
         return softmax(training.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
-
-    def instrument(
-        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
-    ) -> Subject:
-        """Return an instance's network and its `validation` or `test` examples, for measures."""
-        from raysearch.workloads import _instruments
-
-        own = _instruments.sets(data, "images", "labels", self._sample(seed, data)[1])
-        return _instruments.subject(_network(parameters), weights, own, "cross_entropy", examples)
-
-    def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return a few test images, `(5, 3, 32, 32)`."""
-        return data["test_images"][:5]
 
 
 @dataclass(frozen=True)

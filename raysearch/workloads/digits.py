@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
-from raysearch.measures import Subject
 from raysearch.recipe import Recipe, check_names
-from raysearch.records import Configuration, InstanceKey, InstanceResult
-from raysearch.workloads import Report
 from raysearch.workloads._digits import Classifier
+from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._sources import check_vary, sources
+from raysearch.workloads._sources import check_vary
 
 _LOSSES = ("cross_entropy", "error")
 _N_IMAGES = 1797
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Images):
     """Networks that read a digit; the loss is cross entropy (nats) or error (1 - accuracy) on validation examples.
 
     The space may name the fields of `Classifier` (conv, hidden, activation, dropout) and of `Recipe` (optimizer ...).
@@ -98,54 +95,16 @@ class Digits:
             data[f"{name}_images"], data[f"{name}_labels"] = images[rows], labels[rows].astype(np.int64)
         return data
 
-    def train(
-        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Mapping[str, NDArray[Any]]
-    ) -> list[InstanceResult]:
-        """Train one network per seed and return their results."""
-        return [self._instance(configuration, seed, report, data) for seed in seeds]
+    def network(self, parameters: Mapping[str, Any]) -> Any:
+        """Return a new network."""
+        return Classifier.of(parameters).network()
 
-    def _instance(
-        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[Any]]
-    ) -> InstanceResult:
-        from raysearch import training
-        from raysearch.workloads import _instruments
-
-        weights_seed, sample = self._sample(seed, data)
-        classifier = Classifier.of(configuration.parameters)
-        return training.instance(
-            InstanceKey(configuration.id, seed),
-            classifier.network,
-            _instruments.sets(data, "images", "labels", sample),
-            registry.load("losses", "cross_entropy"),
-            Recipe.of(configuration.parameters),
-            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
-            weights_seed,
-            report,
-            score=training.error if self.loss == "error" else None,
-            measure=training.accuracies,
-        )
-
-    def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
-        """Return the torch seed and the rows of the pool that an instance is taught."""
-        weights_seed, sampler = sources(seed, self.vary)
-        return weights_seed, sampler.choice(len(data["pool_labels"]), self.n_train, replace=False)
+    def n_sample(self, n_pool: int) -> int:
+        """Return the size of an instance's training sample."""
+        return self.n_train
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
         from raysearch import training
 
-        network = Classifier.of(parameters).network()
-        return softmax(training.answer(network, weights, np.asarray(inputs, dtype=np.float32)))
-
-    def instrument(
-        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
-    ) -> Subject:
-        """Return an instance's network and its `validation` or `test` examples, for measures."""
-        from raysearch.workloads import _instruments
-
-        own = _instruments.sets(data, "images", "labels", self._sample(seed, data)[1])
-        return _instruments.subject(Classifier.of(parameters).network(), weights, own, "cross_entropy", examples)
-
-    def example(self, data: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return a few test images, `(5, 8, 8)`."""
-        return data["test_images"][:5]
+        return softmax(training.answer(self.network(parameters), weights, np.asarray(inputs, dtype=np.float32)))

@@ -1,0 +1,80 @@
+"""What workloads that classify images have in common: how an instance is trained, measured and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from raysearch import registry
+from raysearch.measures import Subject
+from raysearch.recipe import Recipe
+from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.workloads import Report
+from raysearch.workloads._sources import sources
+
+Data = Mapping[str, NDArray[Any]]
+"""`SET_images` and `SET_labels` of the sets pool, validation and test."""
+
+
+class Images:
+    """Trains networks on cross entropy; a workload adds its data, its settings, `network` and `n_sample`."""
+
+    loss: str
+    epochs: int
+    vary: str
+    patience: int | None
+    n_threads: int
+    device: str
+
+    def network(self, parameters: Mapping[str, Any]) -> Any:
+        """Return a new network."""
+        raise NotImplementedError
+
+    def n_sample(self, n_pool: int) -> int:
+        """Return the size of an instance's training sample, drawn from a pool of `n_pool` examples."""
+        raise NotImplementedError
+
+    def train(
+        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Data
+    ) -> list[InstanceResult]:
+        """Train one network per seed and return their results."""
+        return [self._instance(configuration, seed, report, data) for seed in seeds]
+
+    def instrument(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str
+    ) -> Subject:
+        """Return an instance's network and its `validation` or `test` examples, for measures."""
+        from raysearch.workloads import _instruments
+
+        own = _instruments.sets(data, "images", "labels", self._sample(seed, data)[1])
+        return _instruments.subject(self.network(parameters), weights, own, "cross_entropy", examples)
+
+    def example(self, data: Data) -> NDArray[Any]:
+        """Return a few test images."""
+        return data["test_images"][:5]
+
+    def _instance(self, configuration: Configuration, seed: int, report: Report, data: Data) -> InstanceResult:
+        from raysearch import training
+        from raysearch.workloads import _instruments
+
+        weights_seed, sample = self._sample(seed, data)
+        return training.instance(
+            InstanceKey(configuration.id, seed),
+            lambda: self.network(configuration.parameters),
+            _instruments.sets(data, "images", "labels", sample),
+            registry.load("losses", "cross_entropy"),
+            Recipe.of(configuration.parameters),
+            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            weights_seed,
+            report,
+            score=training.error if self.loss == "error" else None,
+            measure=training.accuracies,
+        )
+
+    def _sample(self, seed: int, data: Data) -> tuple[int, NDArray[Any]]:
+        """Return the torch seed and the rows of the pool that an instance is taught."""
+        weights_seed, sampler = sources(seed, self.vary)
+        n_pool = len(data["pool_labels"])
+        return weights_seed, sampler.choice(n_pool, self.n_sample(n_pool), replace=False)
