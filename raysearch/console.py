@@ -42,9 +42,9 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     table = Table(box=None, pad_edge=False)
     for head in ("", "instances", verdict.criterion, "median", "Q3", "IQR", "max"):
         table.add_column(head, justify="right" if head else "left")
-    table.add_row("race (chosen by these: optimistic)", *_cells(verdict.race))
+    table.add_row("race, optimistic", *_cells(verdict.race))
     if verdict.confirmation is not None:
-        table.add_row("confirmation (fresh seeds)", *_cells(verdict.confirmation))
+        table.add_row("fresh seeds", *_cells(verdict.confirmation))
     console.print(table)
     if interval is not None:
         console.print(
@@ -54,21 +54,32 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
         console.print(f"median test loss (examples that steered nothing): {number(verdict.test_median)}")
     if verdict.probability is not None:
         claim = "certified" if verdict.certified else "not certified"
-        within = f"P(within {verdict.delta:.3g} of the best)" if verdict.delta is not None else "P"
-        console.print(f"{claim}: {within} = {verdict.probability:.3f}")
+        within = f"P(within {100 * verdict.delta:.3g} % of the best)" if verdict.delta is not None else "P"
+        console.print(
+            f"{claim}: {within} = {verdict.probability:.3f} after {verdict.race.n_instances} instances of the winner"
+        )
+    if verdict.note:
+        console.print(verdict.note)
     if len(verdict.indistinguishable) > 1:
         console.print(
             f"cannot be told apart from: {', '.join(i for i in verdict.indistinguishable if i != verdict.winner.id)}"
         )
     if verdict.pareto:
-        console.print(f"no configuration beats these in all of {', '.join(verdict.objectives)}:")
-        for id_, values in verdict.pareto:
-            console.print(f"  {id_}  " + "  ".join(number(value) for value in values), highlight=False)
-    if verdict.note:
-        console.print(verdict.note)
+        _print_pareto(console, verdict)
     epochs = f" ({verdict.n_epochs} epochs)" if verdict.n_epochs else ""
     spent = f"{verdict.n_instances} instances{epochs} for {verdict.n_configurations} configurations"
-    console.print(f"Spent {spent}; exhaustive search: {verdict.n_exhaustive}.")
+    console.print(f"Spent {spent};\nexhaustive search: {verdict.n_exhaustive}.")
+
+
+def _print_pareto(console: Console, verdict: Verdict) -> None:
+    """Print the configurations that no other one beats, those best in the first objective first."""
+    console.print("\nNo configuration beats these in all objectives:")
+    table = Table(box=None, pad_edge=False)
+    for head in ("", *verdict.objectives):
+        table.add_column(head, justify="right" if head else "left")
+    for id_, values in verdict.pareto:
+        table.add_row(id_, *(number(value) for value in values))
+    console.print(table)
 
 
 def print_where_next(console: Console, run_dir: Path, tracked_at: str) -> None:

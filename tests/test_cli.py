@@ -80,8 +80,8 @@ def test_a_run_ends_with_winner_confirmation_cost_and_where_to_look(finished):
     assert "Winner" in output
     assert "level = 0.1" in output
     assert "spread = 0.01" in output
-    assert "confirmation (fresh seeds)" in output
-    assert re.search(r"Spent 25 instances.* for 6 configurations; exhaustive search: 300", output)
+    assert re.search(r"^fresh seeds +4 ", output, re.MULTILINE)
+    assert re.search(r"Spent 25 instances.* for 6 configurations;\nexhaustive search: 300", output)
     assert str(run_dir / "report.html") in output
     assert "mlflow ui" not in output, "nothing was logged to MLflow"
     for name in ("journal.jsonl", "experiment.yaml", "instances.parquet", "report.html"):
