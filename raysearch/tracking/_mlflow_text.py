@@ -73,9 +73,30 @@ def search_note(verdict: Verdict) -> str:
         lines.append(_row("confirmation (fresh seeds)", verdict.confirmation))
     if verdict.test_median is not None:
         lines += ["", f"Median test loss of the confirmation instances: {verdict.test_median:.6g}."]
-    if verdict.note:
-        lines += ["", verdict.note]
+    lines += ["", *_certainty(verdict)]
+    if verdict.pareto:
+        lines += ["", "No configuration beats these in all objectives:", "", *_pareto(verdict)]
     return "\n".join([*lines, "", "Artifacts: `report.html` (plots), `instances.parquet` (one row per instance)."])
+
+
+def _certainty(verdict: Verdict) -> list[str]:
+    """Return how sure the rule is of the winner; nothing where it states no confidence."""
+    lines = [] if not verdict.note else [f"{verdict.note}."]
+    if verdict.certified is not None and verdict.probability is not None:
+        within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of the best"
+        claim = "**Certified**" if verdict.certified else "**Not certified**"
+        sure = f"{claim}: P({within}) = {verdict.probability:.3f} after {verdict.race.n_instances} instances of it."
+        lines.insert(0, sure)
+    others = [f"`{id_}`" for id_ in verdict.indistinguishable if id_ != verdict.winner.id]
+    if others:
+        lines.append(f"The rule cannot tell it apart from {', '.join(others)}.")
+    return [" ".join(lines)] if lines else []
+
+
+def _pareto(verdict: Verdict) -> list[str]:
+    head = f"| configuration | {' | '.join(verdict.objectives)} |"
+    rows = [f"| `{id_}` | {' | '.join(f'{value:.6g}' for value in values)} |" for id_, values in verdict.pareto]
+    return [head, "|---" * (1 + len(verdict.objectives)) + "|", *rows]
 
 
 def _row(name: str, summary: Summary) -> str:

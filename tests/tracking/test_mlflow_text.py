@@ -1,0 +1,28 @@
+"""What MLflow's pages say in words."""
+
+import dataclasses
+
+from raysearch.records import Configuration, Summary, Verdict
+from raysearch.tracking._mlflow_text import search_note
+
+SUMMARY = Summary(24, 0.2, 0.19, 0.2, 0.02, 0.3, 0.2, 0.01)
+BEST, OTHER = Configuration.of({"x": 1}), Configuration.of({"x": 2})
+PLAIN = Verdict(winner=BEST, criterion="q3", race=SUMMARY, n_configurations=8, n_instances=90, n_exhaustive=400)
+
+
+def test_the_note_says_how_sure_the_rule_is_and_of_what():
+    sure = dataclasses.replace(PLAIN, certified=True, probability=0.962, delta=0.01)
+    assert "**Certified**: P(within 1 % of the best) = 0.962 after 24 instances of it." in search_note(sure)
+    same = (BEST.id, OTHER.id)
+    open_ = dataclasses.replace(sure, certified=False, probability=0.8, indistinguishable=same, note="budget spent")
+    assert (
+        "**Not certified**: P(within 1 % of the best) = 0.800 after 24 instances of it. budget spent. "
+        f"The rule cannot tell it apart from `{OTHER.id}`."
+    ) in search_note(open_)
+    assert "ertified" not in search_note(PLAIN)
+
+
+def test_the_note_shows_the_pareto_set():
+    front = ((BEST.id, (0.19, 0.02)), (OTHER.id, (0.25, 0.01)))
+    note = search_note(dataclasses.replace(PLAIN, objectives=("median", "q3 of curvature"), pareto=front))
+    assert f"| configuration | median | q3 of curvature |\n|---|---|---|\n| `{BEST.id}` | 0.19 | 0.02 |" in note
