@@ -51,7 +51,8 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
             f"95 % interval of the confirmed {verdict.criterion}: {number(interval[0])} to {number(interval[1])}"
         )
     if verdict.test_median is not None:
-        console.print(f"median test loss (examples that steered nothing): {number(verdict.test_median)}")
+        what = verdict.of or "loss"
+        console.print(f"median {what} on test examples, which steered nothing: {number(verdict.test_median)}")
     if verdict.probability is not None:
         claim = "certified" if verdict.certified else "not certified"
         within = f"P(within {100 * verdict.delta:.3g} % of the best)" if verdict.delta is not None else "P"
@@ -75,10 +76,10 @@ def _print_pareto(console: Console, verdict: Verdict) -> None:
     """Print the configurations that no other one beats, those best in the first objective first."""
     console.print("\nNo configuration beats these in all objectives:")
     table = Table(box=None, pad_edge=False)
-    for head in ("", *verdict.objectives):
+    for head in ("", "instances", *verdict.objectives):
         table.add_column(head, justify="right" if head else "left")
-    for id_, values in verdict.pareto:
-        table.add_row(id_, *(number(value) for value in values))
+    for point in verdict.pareto:
+        table.add_row(point.configuration_id, str(point.n_instances), *(number(value) for value in point.values))
     console.print(table)
 
 

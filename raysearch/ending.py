@@ -46,7 +46,8 @@ def write(
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
-    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment))
+    of = parse(experiment.criterion).metric or ""
+    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
 
 
 def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
@@ -122,11 +123,12 @@ def pareto_table(state: State, verdict: Verdict | None) -> list[Any]:
 
     rows = [
         {
-            "configuration": id_,
-            **dict(zip(verdict.objectives, values, strict=True)),
-            **dict(state.configuration(id_).parameters),
+            "configuration": point.configuration_id,
+            "instances": point.n_instances,
+            **dict(zip(verdict.objectives, point.values, strict=True)),
+            **dict(state.configuration(point.configuration_id).parameters),
         }
-        for id_, values in verdict.pareto
+        for point in verdict.pareto
     ]
     return [f"No configuration beats these in all of {', '.join(verdict.objectives)}.", pd.DataFrame(rows)]
 

@@ -14,12 +14,15 @@ from raysearch.errors import ExperimentError
 from raysearch.records import Outcome
 
 Section = str | dict[str, Any]
+TASK_LOSS = "task_loss"
+"""The metric that holds the workload's own loss where a measure has taken its place."""
+RACED = ""
 _EPOCHS = "local_instability"
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A criterion and what it is a statistic of: the loss, or the metric of that name.
+    """A criterion and what it is a statistic of: the workload's loss, what the race judges (RACED), or a metric.
 
     `measures` are those by name that instances must be measured with, on the workers, to have the metric.
     """
@@ -34,8 +37,12 @@ class Objective:
 
         An instance that lacks the metric, because it diverged or failed, counts as +inf.
         """
-        missing = (np.inf,) * len(outcome.losses)
-        numbers = outcome.losses if self.metric is None else outcome.metrics.get(self.metric, missing)
+        if self.metric is None:  # where a measure has taken its place, the loss is a metric
+            numbers = outcome.metrics.get(TASK_LOSS, outcome.losses)
+        elif self.metric == RACED:
+            numbers = outcome.losses
+        else:
+            numbers = outcome.metrics.get(self.metric, (np.inf,) * len(outcome.losses))
         if not numbers:
             raise ValueError(f"configuration {outcome.configuration.id} has no finished instance")
         return float(self.criterion(np.asarray(numbers, dtype=np.float64)))

@@ -154,13 +154,23 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class ParetoPoint:
+    """A configuration that no other one beats in all objectives: their values, in their order, over its instances."""
+
+    configuration_id: str
+    values: tuple[float, ...]
+    n_instances: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How the race ended.
 
     `certified`: True or False where the rule states a confidence, None where it states none. `probability` is then
     P(the winner is within `delta` (relative) of the best). `indistinguishable` are the ids, winner included, that the
-    rule cannot tell apart. `pareto` holds (id, value of each of the `objectives`) of the configurations that no other
-    one beats in all of them. `confirmation` and `test_median` come from fresh seeds the race never saw.
+    rule cannot tell apart. `pareto` holds the configurations that no other one beats in all of the `objectives`. `of`
+    is what was judged, where it was not the loss. `confirmation` and `test_median` come from fresh seeds that the race
+    never saw.
     """
 
     winner: Configuration
@@ -179,7 +189,8 @@ class Verdict:
     n_epochs: int = 0
     """Epochs trained in all, those of screened-out instances included; 0 where the workload reports none."""
     objectives: tuple[str, ...] = ()
-    pareto: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    pareto: tuple[ParetoPoint, ...] = ()
+    of: str = ""
 
 
 @dataclass(frozen=True)

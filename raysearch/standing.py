@@ -10,7 +10,7 @@ import numpy as np
 from raysearch.criteria import Criterion
 from raysearch.objectives import Objective
 from raysearch.race import Race
-from raysearch.records import Phase, Progress, Status, Verdict
+from raysearch.records import ParetoPoint, Phase, Progress, Status, Verdict
 from raysearch.state import State
 from raysearch.summary import summarize
 
@@ -66,30 +66,36 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
     return int(survivors[deepest[best]]), float(values[best])
 
 
-def pareto(
-    state: State, objectives: Sequence[Objective], n_least: int = 2
-) -> tuple[tuple[str, tuple[float, ...]], ...]:
-    """Return (id, value of each objective) of the configurations that no other one beats, best first objective first.
+def pareto(state: State, objectives: Sequence[Objective]) -> tuple[ParetoPoint, ...]:
+    """Return the configurations that no other one beats, best first objective first.
 
-    Each is judged over all its race instances, if it has at least `n_least`; an earlier row stays where two are equal.
+    Each is judged over all its race instances. Those of few instances look better than they are, above all in spread:
+    only configurations with five are compared, or with four, three or two where less than two have as many.
     """
-    outcomes = [outcome for outcome in state.outcomes() if len(outcome.losses) >= n_least] if objectives else []
-    if not outcomes:
+    outcomes = state.outcomes() if objectives else []
+    for n_least in (5, 4, 3, 2):
+        known = [outcome for outcome in outcomes if len(outcome.losses) >= n_least]
+        if len(known) > 1:
+            break
+    if not outcomes or not known:
         return ()
-    values = np.array([[objective.value(outcome) for objective in objectives] for outcome in outcomes])
+    values = np.array([[objective.value(outcome) for objective in objectives] for outcome in known])
     front = [
         i
         for i, own in enumerate(values)
         if np.isfinite(own).all() and not ((values <= own).all(axis=1) & (values < own).any(axis=1)).any()
     ]
     front.sort(key=lambda i: tuple(values[i]))
-    return tuple((outcomes[i].configuration.id, tuple(values[i].tolist())) for i in front)
+    return tuple(ParetoPoint(known[i].configuration.id, tuple(values[i].tolist()), len(known[i].losses)) for i in front)
 
 
-def verdict(race: Race, criterion_name: str, n_exhaustive: int, objectives: Sequence[Objective] = ()) -> Verdict:
+def verdict(
+    race: Race, criterion_name: str, n_exhaustive: int, objectives: Sequence[Objective] = (), of: str = ""
+) -> Verdict:
     """Return how a race ended; raises ValueError while it has no verdict.
 
-    `n_exhaustive` is the number of instances that exhaustive search trains for each configuration.
+    `n_exhaustive` is the number of instances that exhaustive search trains for each configuration; `of` names what was
+    judged in place of the loss.
     """
     state = race.state
     end = state.verdict
@@ -115,4 +121,5 @@ def verdict(race: Race, criterion_name: str, n_exhaustive: int, objectives: Sequ
         n_epochs=state.counts["epochs"],
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),
+        of=of,
     )

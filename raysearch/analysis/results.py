@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from raysearch.analysis.intervals import Statistic
 from raysearch.criteria._statistics import quantile
+from raysearch.objectives import label
 from raysearch.records import Eliminate, Phase, Status, Verdict
 
 
@@ -43,9 +44,8 @@ class Results:
         if self.criterion_label:
             return self.criterion_label
         section = self.experiment.get("criterion")
-        if isinstance(section, Mapping):
-            rest = ", ".join(f"{key}={value}" for key, value in section.items() if key != "name")
-            return f"{section.get('name', 'criterion')}" + (f"({rest})" if rest else "")
+        if isinstance(section, dict) and "name" in section:
+            return label(section)
         return str(section or (self.verdict.criterion if self.verdict else "") or "criterion")
 
     @cached_property

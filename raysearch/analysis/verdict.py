@@ -49,7 +49,7 @@ def sentences(results: Results, spent: Savings, interval: Interval | None) -> li
     found = [f"The race chose configuration {verdict.winner.id}{among}."]
     found += _quality(results, verdict, interval)
     if verdict.test_median is not None:
-        found.append(f"The median test loss of those instances is {number(verdict.test_median)}.")
+        found.append(f"The median test {verdict.of or 'loss'} of those instances is {number(verdict.test_median)}.")
     found += [certainty(verdict), *_alike(verdict), sentence(spent)]
     return [*found, verdict.note] if verdict.note else found
 

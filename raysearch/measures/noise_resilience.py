@@ -14,7 +14,8 @@ from raysearch.measures._subjects import answers, examined, n_used, replaced
 
 @dataclass(frozen=True)
 class NoiseResilience:
-    """Numbers `rise`: mean of `(L(w (1 + sigma z)) - L(w)) / L(w)` over draws of normal z; `rise_std`; `loss` L(w).
+    """Numbers `rise`: mean of `(L(w (1 + sigma z)) - L(w)) / L(w)` over draws of normal z; `rise_over_draws`, its std
+    from draw to draw; `loss` L(w).
 
     Args:
         sigma: relative size of the noise, above 0.
@@ -55,4 +56,4 @@ class NoiseResilience:
                 with replaced(parameters, noisy):
                     loss = float(subject.task(answers(module, inputs), targets))
                 rises.append((loss - plain) / max(plain, 1e-12))
-        return Found({"rise": float(np.mean(rises)), "rise_std": float(np.std(rises)), "loss": plain})
+        return Found({"rise": float(np.mean(rises)), "rise_over_draws": float(np.std(rises)), "loss": plain})

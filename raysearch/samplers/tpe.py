@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError, unknown
-from raysearch.objectives import Objective, parse_all
+from raysearch.objectives import RACED, Objective, parse_all
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
 from raysearch.space import Choice, Parameter, Space
@@ -35,7 +35,7 @@ class Tpe:
     Args:
         n_configurations: of all waves together, at least 1.
         wave: configurations per wave, at least 1; the first is random.
-        algorithm: a sampler of Optuna: TPESampler, GPSampler, NSGAIISampler, CmaEsSampler, QMCSampler ...
+        algorithm: a sampler of Optuna: TPESampler, GPSampler, QMCSampler ... but none with a state of its own.
         objectives: criteria to be weighed against each other, e.g. [median, iqr], or with a measure or a metric of the
             workload, [median, {name: q3, of: noise_resilience}]; none is the race's criterion alone.
 
@@ -55,6 +55,11 @@ class Tpe:
                 f"n_configurations and wave must be at least 1, got {self.n_configurations} and {self.wave}"
             )
         known = [name for name in optuna.samplers.__all__ if name.endswith("Sampler") and name not in _UNFIT]
+        if self.algorithm in _FORGETFUL:
+            raise ExperimentError(
+                f"{self.algorithm} keeps a state of its own from trial to trial, which a search rebuilt from its "
+                "journal does not have: it would be random search. TPESampler and GPSampler take several objectives too"
+            )
         if self.algorithm not in known:
             raise unknown("algorithm of Optuna", self.algorithm, known)
         object.__setattr__(self, "objectives", tuple(self.objectives))
@@ -64,7 +69,7 @@ class Tpe:
         """Return the proposal; raises ValueError without a criterion."""
         if criterion is None:
             raise ValueError("tpe needs the criterion that it is to be guided by")
-        objectives = parse_all(self.objectives) or (Objective("criterion", criterion),)
+        objectives = parse_all(self.objectives) or (Objective("criterion", criterion, RACED),)
 
         def propose(outcomes: Sequence[Outcome]) -> list[Configuration]:
             n = min(self.wave, self.n_configurations - len(outcomes))
@@ -112,14 +117,17 @@ class Tpe:
 
 
 _UNFIT = ("BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler", "BruteForceSampler")
+_FORGETFUL = ("NSGAIISampler", "NSGAIIISampler", "CmaEsSampler")
+"""They keep generations or a distribution in the trials they made; a study rebuilt from outcomes has none of it."""
 
 
 def _told(space: Space | FunctionSpace, objectives: Sequence[Objective], outcome: Outcome) -> optuna.trial.FrozenTrial:
     """Return an outcome as Optuna's trial."""
     parameters = dict(outcome.configuration.parameters)
     encoded, distributions = _as_optuna_keeps_them(space, parameters)
-    if not outcome.losses:
-        return optuna.trial.create_trial(state=TrialState.FAIL, params=encoded, distributions=distributions)
+    if not outcome.losses:  # screened out: as bad as can be, not dropped
+        state = TrialState.PRUNED if outcome.eliminated and len(objectives) == 1 else TrialState.FAIL
+        return optuna.trial.create_trial(state=state, params=encoded, distributions=distributions)
     values = [_finite(objective.value(outcome)) for objective in objectives]
     if outcome.eliminated and len(objectives) == 1:
         losses = np.asarray(outcome.losses, dtype=np.float64)

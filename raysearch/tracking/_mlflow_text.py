@@ -72,7 +72,7 @@ def search_note(verdict: Verdict) -> str:
     if verdict.confirmation is not None:
         lines.append(_row("confirmation (fresh seeds)", verdict.confirmation))
     if verdict.test_median is not None:
-        lines += ["", f"Median test loss of the confirmation instances: {verdict.test_median:.6g}."]
+        lines += ["", f"Median test {verdict.of or 'loss'} of the confirmation instances: {verdict.test_median:.6g}."]
     lines += ["", *_certainty(verdict)]
     if verdict.pareto:
         lines += ["", "No configuration beats these in all objectives:", "", *_pareto(verdict)]
@@ -94,9 +94,12 @@ def _certainty(verdict: Verdict) -> list[str]:
 
 
 def _pareto(verdict: Verdict) -> list[str]:
-    head = f"| configuration | {' | '.join(verdict.objectives)} |"
-    rows = [f"| `{id_}` | {' | '.join(f'{value:.6g}' for value in values)} |" for id_, values in verdict.pareto]
-    return [head, "|---" * (1 + len(verdict.objectives)) + "|", *rows]
+    head = f"| configuration | instances | {' | '.join(verdict.objectives)} |"
+    rows = [
+        f"| `{point.configuration_id}` | {point.n_instances} | {' | '.join(f'{v:.6g}' for v in point.values)} |"
+        for point in verdict.pareto
+    ]
+    return [head, "|---" * (2 + len(verdict.objectives)) + "|", *rows]
 
 
 def _row(name: str, summary: Summary) -> str:

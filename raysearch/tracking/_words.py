@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raysearch.objectives import label
 from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Progress
 
 
@@ -16,8 +17,8 @@ def title(search: Mapping[str, Any]) -> str:
 
 
 def plugin(section: Any) -> str:
-    """Return the name in a section of an experiment, `q3` as well as `{name: quantile, q: 0.9}`; "" for none."""
-    return str((section.get("name") if isinstance(section, Mapping) else section) or "")
+    """Return a section of an experiment in short: `q3`, `quantile(q=0.9)`; "" for none."""
+    return label(section) if isinstance(section, dict) and "name" in section else str(section or "")
 
 
 def named(configuration: Configuration) -> str:

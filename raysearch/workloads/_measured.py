@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch.errors import WorkloadError
+from raysearch.objectives import TASK_LOSS
 from raysearch.records import Configuration, InstanceResult, Status
 from raysearch.workloads import Report
-
-TASK_LOSS = "task_loss"
-"""The metric that holds the workload's own loss where a measure has taken its place."""
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from raysearch.records import Configuration, Summary, Verdict
+from raysearch.records import Configuration, ParetoPoint, Summary, Verdict
 from raysearch.tracking._mlflow_text import search_note
 
 SUMMARY = Summary(24, 0.2, 0.19, 0.2, 0.02, 0.3, 0.2, 0.01)
@@ -23,6 +23,7 @@ def test_the_note_says_how_sure_the_rule_is_and_of_what():
 
 
 def test_the_note_shows_the_pareto_set():
-    front = ((BEST.id, (0.19, 0.02)), (OTHER.id, (0.25, 0.01)))
+    front = (ParetoPoint(BEST.id, (0.19, 0.02), 9), ParetoPoint(OTHER.id, (0.25, 0.01), 5))
     note = search_note(dataclasses.replace(PLAIN, objectives=("median", "q3 of curvature"), pareto=front))
-    assert f"| configuration | median | q3 of curvature |\n|---|---|---|\n| `{BEST.id}` | 0.19 | 0.02 |" in note
+    assert "| configuration | instances | median | q3 of curvature |\n|---|---|---|---|" in note
+    assert f"| `{BEST.id}` | 9 | 0.19 | 0.02 |" in note
