@@ -23,7 +23,8 @@ def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
     """Print what a search will cost."""
     least, most = plan.n_instances
     table = Table(title=f"Plan of {name}", title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_row("configurations", str(plan.n_configurations))
+    waves = f" in waves of {plan.wave}" if plan.wave < plan.n_configurations else ""
+    table.add_row("configurations", f"{plan.n_configurations}{waves}")
     ours = str(least) if least == most else f"{least} to {most}, depending on the losses"
     table.add_row(f"instances by {rule}", ours)
     table.add_row("instances by exhaustive search", str(plan.n_exhaustive))

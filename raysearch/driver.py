@@ -38,6 +38,8 @@ class Plan:
     n_exhaustive: int
     n_epochs: int | None
     """Epochs per instance, where the workload says so."""
+    wave: int
+    """Configurations that race together at first; fewer than all where the sampler proposes in waves."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,13 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     race = experiment.race
     wave = len(parts.propose([]))
     n = max(getattr(experiment.load("sampler"), "n_configurations", wave), wave)
-    # later waves race with the leader so far, whose instances are there already
-    sizes = [min(wave, n - first) for first in range(0, n, wave)]
-    least = sum(parts.rule.plan(size)[0] for size in sizes)
-    most = parts.rule.plan(sizes[0])[1] + sum(parts.rule.plan(size + 1)[1] for size in sizes[1:])
+    first, later = parts.rule.plan(wave), [min(wave, n - start) for start in range(wave, n, wave)]
+    # later waves race with the leader so far, whose instances are there already: they may use up a budget
+    limited = getattr(parts.rule, "budget", None) is not None
+    least = first[0] + sum(size if limited else parts.rule.plan(size)[0] for size in later)
+    most = first[1] + sum(parts.rule.plan(size + 1)[1] for size in later)
     epochs = getattr(parts.workload, "epochs", None)
-    return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs)
+    return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
 
 
 def run(

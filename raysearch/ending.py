@@ -10,10 +10,12 @@ import numpy as np
 import yaml
 
 from raysearch.criteria import Criterion
+from raysearch.events import Event
 from raysearch.experiment import Experiment
 from raysearch.findings import Finding, figure_path, read_findings, to_table
 from raysearch.frame import to_frame, write_parquet
 from raysearch.journal import read
+from raysearch.measuring import asked, told
 from raysearch.objectives import Objective, label, parse, parse_all
 from raysearch.race import Race
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
@@ -29,12 +31,14 @@ def write(
     """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
     verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
-    frame, findings = to_frame(events), read_findings(events)
+    frame, findings = to_frame(events), findings_of(experiment, race.state, events)
     write_parquet(frame, directory.instances)
     sections = measured_sections(findings, directory)
     write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
     artifacts = {"report": directory.report, "instances": directory.instances}
-    for finding in findings:
+    # what a worker measured is among the metrics of its instance already
+    heard = [*(f for f in findings if f.seed is None), *(f for f in read_findings(events) if f.seed is not None)]
+    for finding in heard:
         numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
         tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
     if findings:
@@ -53,6 +57,14 @@ def verdict_of(race: Race, experiment: Experiment) -> Verdict:
 def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
     """Return what the experiment's sampler weighs against each other; nothing where it follows the criterion alone."""
     return parse_all(getattr(experiment.load("sampler"), "objectives", ()))
+
+
+def findings_of(experiment: Experiment, state: State, events: Sequence[Event]) -> list[Finding]:
+    """Return what was measured: on the workers, as the instances' metrics tell, and at the end."""
+    judged = (parse(experiment.criterion), *objectives_of(experiment))
+    names = [one.name for one in asked(experiment.measures) if one.on_workers]
+    names += [name for objective in judged for name in objective.measures]
+    return [*told(list(dict.fromkeys(names)), state), *read_findings(events)]
 
 
 def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:

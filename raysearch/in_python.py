@@ -38,8 +38,10 @@ def search(
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
             or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe).
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
-        rule: None is `top_two`, eight instances at a time, which certifies its winner or ends at about the cost of the
-            paper's Algorithm 1 (six instances per configuration, and twenty).
+        rule: None is `top_two`, eight instances at a time whatever the number of workers, which certifies its winner or
+            ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
+            sampler that proposes in waves it gives no configuration more than twenty. On a cluster, `rule="top_two"`
+            keeps every slot busy; what is trained then depends on which instance ends first.
         measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
             workloads that can be measured.
         confirm: fresh-seed instances of the winner.
@@ -82,8 +84,10 @@ def search(
         }
     )
     if rule is None:
-        budget = EACH * plan(experiment, **of_user).n_configurations + CERTIFY
-        experiment = experiment.with_values({"rule": {"name": "top_two", "batch": BATCH, "budget": budget}})
+        planned = plan(experiment, **of_user)
+        in_waves = planned.wave < planned.n_configurations
+        limit = {"cap": CERTIFY} if in_waves else {"budget": EACH * planned.n_configurations + CERTIFY}
+        experiment = experiment.with_values({"rule": {"name": "top_two", "batch": BATCH, **limit}})
     watchers = [Terminal()] if progress else []
     return run(
         experiment,

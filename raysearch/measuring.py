@@ -91,6 +91,29 @@ def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
     return [_keeper.Keeper(any(one.of == "all" for one in later))] if later else []
 
 
+def told(names: Sequence[str], state: State) -> list[Finding]:
+    """Return what instances that were measured on the workers told: of each, and of configurations over theirs.
+
+    `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`.
+    """
+    findings: list[Finding] = []
+    for name in names:
+        for row, configuration in enumerate(state.pool.configurations):
+            own = [
+                Finding(name, configuration.id, seed, numbers)
+                for seed, metrics in state.metrics(row).items()
+                if (numbers := _own(metrics, f"{name}."))
+            ]
+            if own:
+                whole = _means(own).numbers
+                findings += [*own, Finding(name, configuration.id, None, whole, n_instances=len(own))]
+    return findings
+
+
+def _own(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+
+
 def carry_out(
     measures: Sequence[Asked], workload: Any, state: State, journal: Writer | None, run_dir: Path
 ) -> list[Finding]:
@@ -195,5 +218,7 @@ def _means(founds: Sequence[Any]) -> Any:
         values = np.asarray([found.numbers[name] for found in founds if name in found.numbers])
         numbers[name] = float(values.mean())
         if len(values) > 1:
+            if f"{name}_std" in names:
+                raise ValueError(f"a measure's number {name}_std is in the way of the spread of {name} over instances")
             numbers[f"{name}_std"] = float(values.std(ddof=1))
     return Found(numbers)

@@ -102,6 +102,10 @@ class Pool:
         if metrics:
             self._metrics.setdefault(row, {})[column] = metrics
 
+    def metrics(self, row: int) -> Mapping[int, Mapping[str, float]]:
+        """Return what a row's instances told beside the loss, by column."""
+        return self._metrics.get(row, {})
+
     def forget(self, row: int, column: int) -> None:
         """Take back a loss: the instance is the first to be handed out if its row goes on."""
         self._losses[row, column] = np.nan

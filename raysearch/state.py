@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysearch.errors import JournalError
-from raysearch.events import Event, decode_key, decode_result, decode_verdict
+from raysearch.events import REMARKS, Event, at_line, decode_key, decode_measure, decode_result, decode_verdict
 from raysearch.pool import Pool, Seeds
 from raysearch.records import Configuration, Eliminate, InstanceKey, InstanceResult, Outcome, Phase, Status
 from raysearch.rules import RuleVerdict
@@ -54,6 +53,9 @@ class State:
         """Of this wave, with rows of the pool."""
         self.final = False
         """Whether the sampler has no more configurations: the verdict is the race's."""
+        self._screened: set[int] = set()
+        """Rows that were screened out."""
+        self._n_replayed = 0
 
     # ---- questions
 
@@ -99,23 +101,27 @@ class State:
         """Return what came of each configuration so far, in the order of the pool."""
         return self.pool.outcomes()
 
+    def metrics(self, row: int) -> dict[int, Mapping[str, float]]:
+        """Return what the instances of a row told beside the loss, by seed, those of the race first."""
+        raced = {self.seeds.seed(Phase.RACE, column): told for column, told in sorted(self.pool.metrics(row).items())}
+        fresh = sorted(self._confirmations.get(row, {}).items())
+        return raced | {self.seeds.seed(Phase.CONFIRMATION, index): dict(one.metrics) for index, one in fresh}
+
     # ---- events
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Apply the events of a journal; raises JournalError for one that does not fit."""
+        """Apply the next events of a journal; raises JournalError, naming the line, for one that does not fit."""
         for event in events:
-            try:
+            self._n_replayed += 1
+            with at_line(self._n_replayed, event):
                 self.apply(event)
-            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                raise JournalError(
-                    f"the journal's event {str(event)[:120]} does not fit the race: {error!r}"
-                ) from error
 
     def apply(self, event: Event) -> None:
         """Change the state as an event says; remarks such as `start` change nothing."""
-        apply = getattr(self, f"_on_{event['event']}", None)
-        if apply is not None:
-            apply(event)
+        if event["event"] == "measure":
+            self.configuration(decode_measure(event)["configuration_id"])
+        elif event["event"] not in REMARKS:
+            getattr(self, f"_on_{event['event']}")(event)
 
     def _on_pool(self, event: Event) -> None:
         first = len(self.pool.configurations)
@@ -208,6 +214,7 @@ class State:
         self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
         self.pool.alive[row] = False
         self.members = self.members[self.members != row]
+        self._screened.add(row)
         self.eliminations.append(Eliminate(key.configuration_id, 0, curve[-1], float(event["cutoff"]), 0))
         self._end(key)
 
@@ -231,9 +238,10 @@ class State:
         self.final = False
         if event["whole_pool"]:
             self.wave += 1
-            self.members = np.arange(len(self.pool.configurations))
-            self.pool.alive[:] = True
-            self.eliminations.clear()
+            # what was screened out stays out: a first instance is judged as it runs, not by the rule
+            self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
+            self.members = self.pool.survivors
+            self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]
             self.rounds.clear()
             self.n_rounds_before = 0
             self.verdict = None

@@ -11,7 +11,6 @@ from rich.console import Console
 from raysearch import ending
 from raysearch.events import Event
 from raysearch.experiment import Experiment
-from raysearch.findings import read_findings
 from raysearch.frame import to_frame
 from raysearch.journal import read
 from raysearch.objectives import label
@@ -76,7 +75,7 @@ def write_report(run_dir: Path, out: Path | None) -> Path:
     end = ending.verdict_of(race, experiment) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     data = experiment.model_dump(mode="json")
-    sections = ending.measured_sections(read_findings(events), RunDirectory.open(run_dir))
+    sections = ending.measured_sections(ending.findings_of(experiment, race.state, events), RunDirectory.open(run_dir))
     return ending.write_report(to_frame(events), race.state, race.criterion, end, data, path, sections)
 
 

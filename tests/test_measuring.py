@@ -3,13 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from raysearch import objectives
+from raysearch import measuring, objectives
 from raysearch.driver import build, load, run
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.experiment import from_data
-from raysearch.findings import array_path, read_findings
+from raysearch.findings import Finding, array_path, read_findings
 from raysearch.journal import read
 from raysearch.tracking.silent import Silent
 
@@ -90,6 +91,29 @@ def test_report_figures_and_tracker_have_them(measured):
     assert {seed is None for _, seed, _ in listener.heard} == {True, False}
     for name in ("measures", "measure_local_instability", "measure_synaptic_filtering", "measure_generalization_gap"):
         assert listener.artifacts[name].stat().st_size > 0
+
+
+def test_what_workers_measured_is_summed_up_by_configuration_and_shown(measured):
+    result, folder, listener = measured
+    frame = load(folder)
+    frame["rise"] = frame["metrics"].map(lambda text: json.loads(text)["noise_resilience.rise"])
+    own = frame[frame["configuration_id"] == result.verdict.winner.id]["rise"]
+    heard = {
+        id_: numbers for id_, seed, numbers in listener.heard if seed is None and "noise_resilience.rise" in numbers
+    }
+    assert set(heard) == set(frame["configuration_id"])
+    assert heard[result.verdict.winner.id]["noise_resilience.rise"] == pytest.approx(own.mean())
+    assert heard[result.verdict.winner.id]["noise_resilience.rise_std"] == pytest.approx(own.std())
+    assert "Noise resilience, by instance" in (folder / "report.html").read_text(encoding="utf-8")
+    table = pd.read_parquet(folder / "measures.parquet").query("measure == 'noise_resilience' and number == 'rise'")
+    assert table["seed"].notna().sum() == len(frame)
+    assert listener.artifacts["measure_noise_resilience"].stat().st_size > 0
+
+
+def test_a_number_in_the_way_of_a_spread_is_refused():
+    founds = [Finding("made", "0" * 12, seed, {"rise": 1.0, "rise_std": 2.0}) for seed in (1, 2)]
+    with pytest.raises(ValueError, match="rise_std is in the way of the spread of rise"):
+        measuring._means(founds)
 
 
 def test_a_measure_can_steer_the_race(tmp_path):

@@ -223,3 +223,33 @@ print(result.verdict.winner.parameters, len(result.instances))
     assert f"{{'x': 0}} {5 * 2 + 2 + 5}" in done.stdout
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_default_rule_certifies_or_ends_at_the_cost_of_algorithm_1(tmp_path):
+    def train(config, seed):
+        return config["x"] + np.random.default_rng(seed).normal() / 100
+
+    common = {"confirm": 0, "execution": "local", "tracking": None, "progress": False}
+    clear = raysearch.search(train, space={"x": [1, 2, 3, 4]}, run_dir=tmp_path / "clear", **common).verdict
+    assert (clear.winner.parameters, clear.certified) == ({"x": 1}, True)
+    close = {"x": [1.0, 1.0001, 1.0002, 1.0003]}
+
+    def noisy(config, seed):
+        return config["x"] + np.random.default_rng(seed).normal()
+
+    open_ = raysearch.search(noisy, space=close, run_dir=tmp_path / "open", **common).verdict
+    assert (open_.certified, open_.n_instances) == (False, 6 * 4 + 20)
+
+
+def test_the_default_rule_in_waves_gives_nobody_more_than_twenty(tmp_path):
+    def noisy(config, seed):
+        return config["x"] + np.random.default_rng([seed, round(1e6 * config["x"])]).normal()
+
+    sampler = {"name": "tpe", "n_configurations": 12, "wave": 4}
+    common = {"confirm": 0, "execution": "local", "tracking": None, "progress": False}
+    result = raysearch.search(
+        noisy, space={"x": {"low": 1, "high": 1.1}}, sampler=sampler, run_dir=tmp_path / "run", **common
+    )
+    sizes = result.instances.groupby("configuration_id").size()
+    assert sizes.max() <= 20
+    assert result.verdict.race.n_instances > 1

@@ -17,6 +17,8 @@ from raysearch.rules._rounds import cut, open_round
 class SequentialHalving:
     """Spends `budget` instances in rounds of equal cost; each round drops the worse half, by all instances so far.
 
+    The budget is that of a wave, where the sampler proposes in waves.
+
     The rounds left share the instances left evenly, so the few late survivors get many. Where a round's share does not
     buy every survivor one instance, the round cuts on the data at hand and costs nothing. The budget is never exceeded,
     and fewer than twice the last survivors are left over. Ties are broken by the order of the configurations.

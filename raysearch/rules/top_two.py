@@ -42,7 +42,7 @@ class TopTwo:
        decisions whatever the number of workers.
     4. P = product over rivals of 1 - P(more than delta better) x P(the leader's bad mode is rarer than what the
        criterion can bear). Certified when P >= confidence and n_b >= certify. Not certified when `budget` (all
-       instances of these configurations, each its first ones at least; None = no limit) is spent, or when
+       instances of a wave's configurations, each its first ones at least; None = no limit) is spent, or when
        configurations that trained `cap` instances cannot be told apart to within delta, and no other may be better.
 
     Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
@@ -70,7 +70,7 @@ class TopTwo:
             raise ValueError(f"confidence must lie in (0, 1), got {self.confidence}")
         if not self.prior_dof > 0:
             raise ValueError(f"prior_dof must be above 0, got {self.prior_dof}")
-        for name, least in (("warmup", 1), ("keep", 1), ("certify", 1)):
+        for name, least in (("warmup", 1), ("keep", 2), ("certify", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.cap < max(self.certify, self.warmup, 2):
@@ -146,7 +146,8 @@ class TopTwo:
             return Decision(in_steps(rows, owed))
         complete = not np.isnan(losses[:, :n_base]).any() and losses.shape[1] >= n_base
         if len(rows) == 1 and complete:
-            return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), 1.0, self.delta, True))
+            note = "there is no other configuration"
+            return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), None, None, None, note))
         beliefs = Contenders.of(losses, criterion, self.cap, self.prior_dof) if n.any() else None
         if beliefs is None:
             return Decision()
@@ -244,6 +245,9 @@ class TopTwo:
             ahead = decision.ahead[: max(left - len(train), 0)]
             n_to_come = len(train) + int(pending.sum())  # a round that is broken off must not be waited for
             return replace(decision, train=train, ahead=ahead, n_awaited=min(decision.n_awaited, n_to_come))
+        # one lucky instance crowns nobody who could have had a second
+        known = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) > 1
+        survivors = survivors[known] if known.any() else survivors
         beliefs = Contenders.of(losses[survivors], criterion, self.cap, self.prior_dof)
         note = f"the budget of {self.budget} instances is spent"
         if beliefs is not None:

@@ -3,9 +3,6 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from races import Memory, drive, image, make_race
 
 from raysearch import registry
 from raysearch.rules._contenders import Contenders
@@ -184,6 +181,20 @@ def test_whoever_may_still_be_better_than_a_leader_at_the_cap_is_tried():
     assert decision.train == (2,)
 
 
+def test_one_configuration_alone_is_no_claim():
+    for losses in ([[np.inf]], [[0.3]]):
+        verdict = rule().decide(np.array(losses), np.zeros(1, dtype=np.intp), MEAN).verdict
+        assert (verdict.leader, verdict.certified, verdict.probability) == (0, None, None)
+        assert "no other configuration" in verdict.note
+
+
+def test_a_spent_budget_crowns_nobody_by_a_single_instance():
+    losses = np.full((3, 6), np.nan)
+    losses[0], losses[1, :2], losses[2, 0] = 1.0 + 0.01 * np.arange(6), (1.2, 1.3), 0.2
+    verdict = rule(budget=9).decide(losses, np.zeros(3, dtype=np.intp), MEAN).verdict
+    assert (verdict.leader, verdict.certified) == (0, False)
+
+
 def test_running_instances_are_respected_and_workers_find_work():
     means, losses = table()
     decision, n = play(rule(), losses, MEAN, n_workers=32)
@@ -229,7 +240,7 @@ def test_a_decision_takes_a_millisecond_or_two():
         {"delta": -1},
         {"confidence": 1},
         {"warmup": 0},
-        {"keep": 0},
+        {"keep": 1},
         {"cap": 5},
         {"budget": 0},
         {"batch": 0},
@@ -270,58 +281,3 @@ def test_pairing_serves_levels_and_not_widths():
     losses = luck + 0.1 * np.random.default_rng(12).standard_normal((20, 6))
     assert Contenders.of(losses, MEDIAN, 100, 6.0).paired.max() > 0.5
     assert Contenders.of(losses, registry.load("criteria", "std"), 100, 6.0).paired.max() == 0
-
-
-@st.composite
-def raced(draw):
-    """A table with ties or divergence, and a rule that takes several decisions on it."""
-    n = draw(st.integers(1, 9))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    losses = 5 + generator.normal(size=(n, 1)) + generator.normal(size=(n, 60))
-    kind = draw(st.sampled_from(["plain", "coarse", "diverging"]))
-    if kind == "coarse":
-        losses = np.round(losses)
-    if kind == "diverging":
-        losses = np.where(generator.random(losses.shape) < 0.2, np.nan, losses)
-    budget = draw(st.integers(n, 120))
-    keep = draw(st.integers(1, 9))
-    rule = draw(
-        st.sampled_from(
-            [
-                ("top_two", {"budget": budget, "cap": 30, "keep": keep}),
-                ("top_two", {"cap": 25, "delta": 0.05}),
-                ("sequential_halving", {"budget": budget // 3 + n}),
-                ("significance", {"warmup": 2, "max_instances": 8, "alpha": 0.2}),
-            ]
-        )
-    )
-    return losses, rule
-
-
-@settings(max_examples=60, deadline=None)
-@given(raced(), st.sampled_from(["mean", "q3", "std"]), st.integers(1, 12), st.booleans(), st.integers(0, 2**32))
-def test_in_a_race_with_crashes_the_plan_bounds_the_cost_and_the_eliminated_stay_out(table, criterion, w, ahead, seed):
-    losses, rule_ = table
-    generator = np.random.default_rng(seed)
-    journal = Memory()
-    race = make_race(losses, rule=rule_, criterion=criterion, journal=journal, ahead=ahead)
-    drive(
-        race,
-        losses,
-        n_workers=w,
-        choose=lambda running: int(generator.integers(len(running))),
-        fails=lambda key, attempt: attempt == 1 and key.seed % 5 == 0,
-    )
-    out = {e.configuration_id for e in race.state.eliminations}
-    assert race.state.pool.configurations[race.state.verdict.leader].id not in out
-    if "budget" in rule_[1]:
-        assert race.state.counts["asked"] <= rule_[1]["budget"]
-    eliminated = set()
-    for event in journal.events:
-        if event["event"] == "eliminate":
-            eliminated.update(event["configurations"])
-        if event["event"] == "ask":
-            assert event["configuration"] not in eliminated
-    again = make_race(losses, rule=rule_, criterion=criterion)
-    again.replay(journal.events)
-    assert image(again) == image(race)
