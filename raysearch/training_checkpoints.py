@@ -1,13 +1,16 @@
 """Checkpoints of the torch loop: an instance that was cut off goes on from its last kept epoch, to the same loss.
 
 One safetensors file per instance, on storage that all workers see, with its plain values as JSON in the header: written
-aside and renamed, nothing is unpickled. The executor opts in by giving its `report` the attribute
-`checkpoints`: a folder, and the least time between two writes in seconds.
+aside, brought to disk and renamed, nothing is unpickled. It only saves time: where it cannot be read or written, a
+warning says so and the instance is trained as if there were none. The executor opts in by giving its `report` the
+attribute `checkpoints`: a folder, and the least time between two writes in seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import time
 from collections import deque
@@ -23,6 +26,10 @@ from torch import Tensor, nn
 
 from raysearch.records import InstanceKey
 from raysearch.training_aids import Averaging
+
+_log = logging.getLogger(__name__)
+_DAMAGED = (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError)
+"""What a file that is cut short, empty, overwritten or of another network can raise on its way into a loop."""
 
 
 class Trained(Protocol):
@@ -51,6 +58,7 @@ class Checkpoint:
     def __init__(self, path: Path, every_s: float, settings: str) -> None:
         self.path, self._every_s, self._settings = path, every_s, settings
         self._saved = time.monotonic()
+        self._warned = False
 
     @classmethod
     def of(cls, report: Callable[[int, float], None], key: InstanceKey, *settings: object) -> Checkpoint | None:
@@ -62,35 +70,72 @@ class Checkpoint:
         return cls(Path(folder, key.configuration_id, f"{key.seed}.safetensors"), every_s, repr(settings))
 
     def save(self, loop: Loop) -> None:
-        """Write the state after an epoch, unless the last one was written a moment ago."""
+        """Write the state after an epoch, unless the last one was written a moment ago; a warning if it cannot be."""
         if time.monotonic() - self._saved < self._every_s:
             return
         tensors, plain = _state(loop)
         header = {"settings": self._settings, "plain": json.dumps(plain)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(f".{os.getpid()}")
         whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        aside.write_bytes(safetensors.torch.save(whole, header))
-        aside.replace(self.path)
+        try:
+            self._write(safetensors.torch.save(whole, header))
+        except OSError as error:
+            self._warn_once(error)
         self._saved = time.monotonic()
 
     def restore(self, loop: Loop, report: Callable[[int, float], None]) -> int:
         """Bring `loop` to the kept state, report its epochs again, and return their number, 0 where nothing fits."""
-        if not self.path.is_file():
-            return 0
-        with safetensors.safe_open(self.path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("settings") != self._settings:
+        before, plain_before = _state(loop)
+        before = {name: value.detach().clone() for name, value in before.items()}
+        try:
+            kept = self._read()
+            if kept is None:
                 return 0
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        _put_back(loop, tensors, json.loads(header["plain"]))
+            _put_back(loop, *kept)
+        except _DAMAGED as error:
+            _log.warning("the checkpoint %s cannot be used, training starts at epoch 0: %s", self.path, error)
+            for grown in loop.trained.curve, loop.trained.train_curve, loop.trained.recent:
+                grown.clear()
+            _put_back(loop, before, plain_before)  # half of a checkpoint would be another training
+            self.drop()
+            return 0
         for epoch, loss in enumerate(loop.trained.curve, 1):
             report(epoch, loss)
         return len(loop.trained.curve)
 
     def drop(self) -> None:
-        """Delete it: the instance has ended."""
-        self.path.unlink(missing_ok=True)
+        """Delete it, and what a killed worker left half written: the instance has ended."""
+        with contextlib.suppress(OSError):
+            for path in self.path.parent.glob(f"{self.path.stem}.*"):
+                path.unlink(missing_ok=True)
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return tensors and plain values, None where there are none of these settings."""
+        if not self.path.is_file():
+            return None
+        with safetensors.safe_open(self.path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("settings") != self._settings:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["plain"])  # noqa: SIM118
+
+    def _write(self, content: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(f".{os.getpid()}")
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave an empty file under the final name
+            aside.replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+
+    def _warn_once(self, error: OSError) -> None:
+        if not self._warned:
+            _log.warning("cannot keep the checkpoint %s, training goes on without: %s", self.path, error)
+        self._warned = True
 
 
 def _state(loop: Loop) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -137,7 +182,6 @@ def _put_back(loop: Loop, tensors: Mapping[str, Tensor], plain: Mapping[str, Any
     for number, slot, plain_value in plain["slots"]:
         slots.setdefault(int(number), {})[slot] = plain_value
     loop.optimizer.load_state_dict({"state": slots, "param_groups": plain["groups"]})
-    loop.averaging.restore({name: value.to(device) for name, value in part("average/").items()})
     for name, generator in loop.generators.items():
         generator.set_state(tensors[f"generator/{name}"])
     torch.set_rng_state(tensors["random/cpu"])
@@ -146,3 +190,5 @@ def _put_back(loop: Loop, tensors: Mapping[str, Tensor], plain: Mapping[str, Any
     loop.trained.curve.extend(plain["curve"])
     loop.trained.train_curve.extend(plain["train_curve"])
     loop.trained.recent.extend(value.to(device) for _, value in sorted(part("recent/").items()))
+    # last, as nothing takes it back: what comes before it has failed if a part is missing
+    loop.averaging.restore({name: value.to(device) for name, value in part("average/").items()})

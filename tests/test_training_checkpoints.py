@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 from ray import cloudpickle
 
 from raysearch import training
@@ -95,6 +99,88 @@ def test_it_is_written_no_more_often_than_asked(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         train(PLAIN, report)
     assert not any(tmp_path.iterdir())
+
+
+def without_a_part(content: bytes) -> bytes:
+    """Return the file with an optimizer's tensor missing, so that it breaks off when half of it is put back."""
+    metadata = safetensors_header(content)
+    tensors = safetensors.torch.load(content)
+    del tensors["random/cpu"]
+    return bytes(safetensors.torch.save(tensors, metadata))
+
+
+def safetensors_header(content: bytes) -> dict[str, str]:
+    size = int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8 : 8 + size])["__metadata__"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: bytes(len(content)),
+        without_a_part,
+    ],
+    ids=["cut in half", "empty", "zeros", "a part is missing"],
+)
+def test_a_damaged_checkpoint_is_warned_of_and_passed_over(
+    damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parameters = {**PLAIN, "dropout": 0.3, "average": "ema", "average_start": 0.3}
+    with pytest.raises(ConnectionError):
+        train(parameters, Report(tmp_path, last=3))
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.write_bytes(damage(file.read_bytes()))
+    whole, report = train(parameters, Report(None)), Report(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        again = train(parameters, report)
+    assert f"the checkpoint {file} cannot be used, training starts at epoch 0" in caplog.text
+    assert report.epochs == [1, 2, 3, 4, 5, 6]
+    assert (again.loss, again.curve, again.metrics) == (whole.loss, whole.curve, whole.metrics)
+    assert again.weights == whole.weights
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_warning_and_no_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING):
+        result = train(PLAIN, Report(tmp_path / "file" / "kept"))
+    assert result.curve == train(PLAIN, Report(None)).curve
+    (warning,) = caplog.records
+    assert "cannot keep the checkpoint" in warning.message
+    assert "Not a directory" in warning.message
+
+
+def test_what_a_killed_worker_left_half_written_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError):
+        train(PLAIN, Report(tmp_path, last=3))
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.with_suffix(".1234").write_bytes(b"half")
+    (other := file.with_name("77.safetensors")).touch()
+    train(PLAIN, Report(tmp_path))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
+
+
+def test_a_checkpoint_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def syncing(number: int) -> None:
+        done.append("fsync")
+        fsync(number)
+
+    def replacing(path: Path, to: Path) -> Path:
+        done.append("replace")
+        return replace(path, to)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "replace", replacing)
+    with pytest.raises(ConnectionError):
+        train(PLAIN, Report(tmp_path, last=1))
+    assert done == ["fsync", "replace"]
 
 
 @dataclass(frozen=True)
