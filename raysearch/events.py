@@ -5,8 +5,10 @@ JSON has no infinity: non-finite numbers are the strings "inf", "-inf" and "nan"
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from raysearch.errors import JournalError
@@ -14,6 +16,16 @@ from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 from raysearch.rules import Elimination, RuleVerdict
 
 Event = dict[str, Any]
+REMARKS = frozenset({"start", "resume", "measure"})
+"""Events that change nothing in a race."""
+EVENTS = REMARKS | {
+    "pool", "ask", "tell", "retry", "failure", "lost", "stop", "screen", "eliminate", "verdict", "final", "reopen",
+}  # fmt: skip
+"""All there are: an event of another name is damage."""
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading an event raises where a field of it is missing or of the wrong kind."""
+_MEASURE = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_ID = re.compile(r"[0-9a-f]{12}")
 
 
 def encode_number(value: float) -> float | str:
@@ -54,8 +66,66 @@ def decode_result(event: Mapping[str, Any]) -> InstanceResult:
             attempt=int(event["attempt"]),
             error=str(event["error"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise JournalError(f"the journal's event {str(dict(event))[:120]} is damaged: {error!r}") from error
+    except DAMAGE as error:
+        raise _damaged(event, error) from error
+
+
+def decode_measure(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the Finding that a `measure` event holds; raises JournalError if one is missing or wrong."""
+    try:
+        found = {
+            "measure": measure_name(event["measure"]),
+            "configuration_id": configuration_id(event["configuration"]),
+            "seed": None if event["seed"] is None else _whole(event["seed"]),
+            "numbers": {str(name): float(value) for name, value in event["numbers"].items()},
+            "tables": {str(name): [dict(row) for row in rows] for name, rows in event["tables"].items()},
+            "n_instances": _whole(event["n_instances"]),
+            "error": str(event["error"]),
+        }
+        if found["seed"] is not None and not (found["numbers"] or found["error"]):
+            raise ValueError("it says nothing of its instance")
+        return found
+    except DAMAGE as error:
+        raise _damaged(event, error) from error
+
+
+def measure_name(value: Any) -> str:
+    """Return a measure's name, which also names files; raises JournalError for what could name any other file."""
+    return _of_form(_MEASURE, value, "measure")
+
+
+def configuration_id(value: Any) -> str:
+    """Return a configuration's id, which also names files; raises JournalError for what could name any other file."""
+    return _of_form(_ID, value, "configuration")
+
+
+def _of_form(form: re.Pattern[str], value: Any, kind: str) -> str:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise JournalError(f"{str(value)[:60]!r} is the name of no {kind}: it has not the form {form.pattern}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    """Return a seed or a number of instances; raises ValueError where it has more than 32 bits, or is negative."""
+    whole = int(value)
+    if whole != value or not 0 <= whole < 2**32:
+        raise ValueError(f"{str(value)[:60]} is no whole number of 32 bits")
+    return whole
+
+
+@contextlib.contextmanager
+def at_line(line: int, event: Mapping[str, Any]) -> Iterator[None]:
+    """Turn whatever reading `event` raises into a JournalError that names its line in the journal, from 1."""
+    try:
+        yield
+    except JournalError as error:
+        raise JournalError(f"line {line} of the journal: {error}") from error
+    except DAMAGE as error:
+        raise JournalError(f"line {line} of the journal: {_damaged(event, error)}") from error
+
+
+def _damaged(event: Mapping[str, Any], error: Exception) -> JournalError:
+    return JournalError(f"the event {str(dict(event))[:120]} is damaged or does not fit those before it: {error!r}")
 
 
 def decode_key(event: Mapping[str, Any]) -> InstanceKey:
@@ -64,14 +134,18 @@ def decode_key(event: Mapping[str, Any]) -> InstanceKey:
 
 
 def taken_back(events: Sequence[Event]) -> set[int]:
-    """Return the positions of the results that a later `retry` took back: they count for nothing."""
+    """Return the positions of the results that a later `retry` took back: they count for nothing.
+
+    `events` are those of a whole journal; raises JournalError, naming the line, for one that is damaged.
+    """
     told: dict[InstanceKey, int] = {}
     back: set[int] = set()
     for position, event in enumerate(events):
-        if event["event"] == "tell":
-            told[decode_key(event)] = position
-        elif event["event"] == "retry" and decode_key(event) in told:
-            back.add(told.pop(decode_key(event)))
+        with at_line(position + 1, event):
+            if event["event"] == "tell":
+                told[decode_key(event)] = position
+            elif event["event"] == "retry" and decode_key(event) in told:
+                back.add(told.pop(decode_key(event)))
     return back
 
 

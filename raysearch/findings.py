@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.events import Event, encode_number
+from raysearch.events import Event, at_line, configuration_id, decode_measure, encode_number, measure_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,24 +46,30 @@ class Finding:
 
 
 def read_findings(events: Iterable[Event]) -> list[Finding]:
-    """Return the findings in a journal, in its order; where something was measured twice, the later one."""
+    """Return the findings in a journal, in its order; where something was measured twice, the later one.
+
+    Raises JournalError, naming the line, for one that is damaged or names what is no measure or configuration.
+    """
     found: dict[tuple[str, str, int | None], Finding] = {}
-    for event in events:
+    for line, event in enumerate(events, start=1):
         if event["event"] == "measure":
-            key = (str(event["measure"]), str(event["configuration"]), event["seed"])
-            numbers = {str(name): float(value) for name, value in event["numbers"].items()}
-            found[key] = Finding(*key, numbers, event["tables"], int(event["n_instances"]), str(event["error"]))
+            with at_line(line, event):
+                finding = Finding(**decode_measure(event))
+            found[finding.measure, finding.configuration_id, finding.seed] = finding
     return list(found.values())
 
 
-def array_path(run_dir: Path, measure: str, configuration_id: str) -> Path:
-    """Return where the arrays of a configuration's measure are kept, by example or layer."""
-    return run_dir / FOLDER / f"{measure}-{configuration_id}.npz"
+def array_path(run_dir: Path, measure: str, of: str) -> Path:
+    """Return where the arrays of a measure of the configuration with id `of` are kept, by example or layer.
+
+    Raises JournalError for what names no measure or configuration: it could lead out of the run directory.
+    """
+    return run_dir / FOLDER / f"{measure_name(measure)}-{configuration_id(of)}.npz"
 
 
 def figure_path(run_dir: Path, measure: str) -> Path:
-    """Return where the figure of a measure is kept."""
-    return run_dir / FOLDER / f"{measure}.png"
+    """Return where the figure of a measure is kept; raises JournalError for what is no measure's name."""
+    return run_dir / FOLDER / f"{measure_name(measure)}.png"
 
 
 def to_table(findings: Iterable[Finding]) -> pd.DataFrame:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysearch.errors import JournalError, RunDirectoryError
-from raysearch.events import Event, decode_result, taken_back
+from raysearch.errors import RunDirectoryError
+from raysearch.events import Event, at_line, decode_key, decode_measure, decode_result, encode_number
 from raysearch.pool import Seeds
-from raysearch.records import Status
+from raysearch.records import InstanceKey, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,38 +27,59 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     """Return one row per ended instance, in the order they ended, with COLUMNS and one `p.NAME` per parameter.
 
     `loss` is +inf where an instance diverged or failed and NaN where it was stopped; `instance` counts from 0 within
-    its phase; `parameters` and `metrics` are JSON.
+    its phase; `parameters` and `metrics` are JSON. Of an instance that ended several times, as a search that was gone
+    on with may ask again for what it had stopped, the last end counts; what a `retry` took back has none.
     """
     import pandas as pd
 
-    parameters: dict[str, dict[str, Any]] = {}
-    measured: dict[tuple[str, int], dict[str, Any]] = {}
-    rows: list[dict[str, Any]] = []
-    seeds = Seeds(0)
-    events = list(events)
-    try:
-        back = taken_back(events)
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise JournalError(f"the journal is damaged: {error!r}") from error
-    for position, event in enumerate(events):
-        try:
-            if event["event"] == "start":
-                seeds = Seeds(int(event["experiment"]["seed"]))
-            elif event["event"] == "pool":
-                parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
-            elif event["event"] in ("tell", "stop", "screen") and position not in back:
-                rows.append(_row(event, seeds, parameters[event["configuration"]]))
-            elif event["event"] == "measure" and event["seed"] is not None:
-                numbers = {f"{event['measure']}.{name}": value for name, value in event["numbers"].items()}
-                measured.setdefault((event["configuration"], int(event["seed"])), {}).update(numbers)
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise JournalError(f"the journal's event {str(event)[:120]} is damaged: {error!r}") from error
-    for row in rows:
-        if row["status"] == Status.COMPLETE.value:
-            own = measured.get((row["configuration_id"], row["seed"]), {})
-            row["metrics"] = json.dumps({**json.loads(row["metrics"]), **own}) if own else row["metrics"]
-    names = sorted({name for values in parameters.values() for name in values})
-    return pd.DataFrame(rows, columns=[*COLUMNS, *(f"p.{name}" for name in names)])
+    table = _Table()
+    for line, event in enumerate(events, start=1):
+        with at_line(line, event):
+            table.take(event)
+    return pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
+
+
+class _Table:
+    """The rows that the events so far add up to."""
+
+    def __init__(self) -> None:
+        self._seeds = Seeds(0)
+        self._parameters: dict[str, dict[str, Any]] = {}
+        self._measured: dict[InstanceKey, dict[str, Any]] = {}
+        self._rows: dict[InstanceKey, dict[str, Any]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The sorted names of all parameters."""
+        return sorted({name for values in self._parameters.values() for name in values})
+
+    def take(self, event: Event) -> None:
+        """Take in the next event."""
+        match event["event"]:
+            case "start":
+                self._seeds = Seeds(int(event["experiment"]["seed"]))
+            case "pool":
+                self._parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
+            case "tell" | "stop" | "screen":
+                row = _row(event, self._seeds, self._parameters[event["configuration"]])
+                self._rows.pop(decode_key(event), None)  # the new one goes to the end
+                self._rows[decode_key(event)] = row
+            case "retry":
+                del self._rows[decode_key(event)]
+            case "measure":
+                found = decode_measure(event)
+                if found["seed"] is not None:
+                    key = InstanceKey(found["configuration_id"], found["seed"])
+                    numbers = {f"{found['measure']}.{name}": encode_number(v) for name, v in found["numbers"].items()}
+                    self._measured.setdefault(key, {}).update(numbers)
+
+    def whole_rows(self) -> list[dict[str, Any]]:
+        """Return the rows, those of whole trainings with what was measured at the end."""
+        for key, own in self._measured.items():
+            row = self._rows.get(key, {})
+            if row.get("status") == Status.COMPLETE.value:
+                row["metrics"] = json.dumps({**json.loads(row["metrics"]), **own})
+        return list(self._rows.values())
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from raysearch.errors import JournalError
-from raysearch.events import Event
+from raysearch.errors import JournalError, unknown
+from raysearch.events import EVENTS, Event
 
 VERSION = 1
 """Format of the lines; a journal of another version is refused."""
@@ -117,6 +117,8 @@ def _parse(line: bytes, path: Path, number: int) -> Event:
         or not 0 <= event["t"] < _END_OF_TIME
     ):
         raise JournalError(f"{path}, line {number} is no event: {line[:60]!r}")
+    if event["event"] not in EVENTS:
+        raise JournalError(f"{path}, line {number} is damaged: {unknown('event', event['event'], EVENTS)}")
     if number == 1 and (event["event"] != "start" or event.get("version") != VERSION):
         raise JournalError(f"{path} does not begin as a raysearch journal of version {VERSION}, but with {line[:60]!r}")
     return event

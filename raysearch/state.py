@@ -238,7 +238,9 @@ class State:
         self.final = False
         if event["whole_pool"]:
             self.wave += 1
-            # what was screened out stays out: a first instance is judged as it runs, not by the rule
+            if len(self._screened) == len(self.pool.configurations):  # somebody must win
+                self._screened.clear()
+            # what was screened out stays out: no rule decides that, and it would be screened again
             self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
             self.members = self.pool.survivors
             self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]

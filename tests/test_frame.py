@@ -3,9 +3,10 @@ import math
 
 import numpy as np
 import pytest
-from races import Memory, drive, make_race, once
+from races import Memory, drive, make_race, once, pool_of
 
 from raysearch.errors import JournalError, RunDirectoryError
+from raysearch.findings import Finding, array_path, figure_path, read_findings
 from raysearch.frame import COLUMNS, read_parquet, to_frame, write_parquet
 from raysearch.journal import VERSION
 from raysearch.records import Configuration
@@ -90,8 +91,65 @@ def test_damaged_events_are_named():
         {"event": "pool", "configurations": [1]},
         {"event": "start"},
     ):
-        with pytest.raises(JournalError, match=r"is damaged"):
-            to_frame([event])
+        with pytest.raises(JournalError, match=r"line 2 of the journal: the event .* is damaged"):
+            to_frame([{"event": "start", "experiment": {"seed": 7}}, event])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"measure": "../../evil"},
+        {"measure": "Evil"},
+        {"configuration": "../../../evil"},
+        {"seed": 2**32},
+        {"seed": "x"},
+        {"numbers": None},
+        {"numbers": {"a": "x"}},
+        {"numbers": {}},
+        {"tables": {"a": 1}},
+        {"n_instances": -1},
+        {"error": KeyError},
+    ],
+    ids=str,
+)
+def test_a_damaged_measure_is_an_error_that_names_its_line(damage):
+    event = Finding("curvature", "0123456789ab", 3, {"trace": math.inf}).event()
+    assert read_findings([event]) == [Finding("curvature", "0123456789ab", 3, {"trace": math.inf})]
+    damaged = {name: value for name, value in {**event, **damage}.items() if value is not KeyError}
+    for reader in (read_findings, to_frame):
+        with pytest.raises(JournalError, match="line 2 of the journal"):
+            reader([{"event": "start", "experiment": {"seed": 7}}, damaged])
+
+
+def test_a_measures_files_stay_in_the_run_directory(tmp_path):
+    id_ = pool_of(1)[0].id
+    assert array_path(tmp_path, "curvature", id_).parent == figure_path(tmp_path, "curvature").parent
+    for measure in ("../../evil", "/evil", "a/b", "", "a.b", "a\n", "a" * 101):
+        with pytest.raises(JournalError, match="is the name of no measure"):
+            figure_path(tmp_path, measure)
+        with pytest.raises(JournalError, match="is the name of no measure"):
+            array_path(tmp_path, measure, id_)
+    for other in ("../evil", id_ + "0", id_.upper() + "\n", ""):
+        with pytest.raises(JournalError, match="is the name of no configuration"):
+            array_path(tmp_path, "curvature", other)
+
+
+def test_a_stopped_instance_that_is_asked_again_has_one_row_the_last():
+    journal = Memory()
+    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
+    stops = lambda running: int(isinstance(running, range))  # noqa: E731 - what is superfluous is stopped
+    drive(make_race(LOSSES, journal=journal, seed=7, ahead=True), LOSSES, n_workers=8, choose=stops)
+    stopped = to_frame(journal.events).query("status == 'STOPPED'")
+    assert len(stopped) > 0
+    race = make_race(LOSSES, journal=journal, seed=7, rule=("exhaustive", {"n_instances": 6}))
+    race.replay(list(journal.events))
+    race.reopen(whole_pool=True)
+    drive(race, LOSSES)
+    frame = to_frame(journal.events)
+    assert not frame.duplicated(["configuration_id", "seed"]).any()
+    assert set(frame.status) == {"COMPLETE"}
+    ended = [(e["configuration"], e["seed"]) for e in journal.events if e["event"] == "tell"]
+    assert list(zip(frame.configuration_id, frame.seed, strict=True)) == ended
 
 
 def test_a_place_where_nothing_can_be_written_is_a_clear_error(tmp_path):

@@ -14,7 +14,9 @@ import pytest
 from races import drive, image, make_race, once, outcome, pool_of, result_of
 
 from raysearch.errors import JournalError
+from raysearch.events import EVENTS, REMARKS
 from raysearch.journal import VERSION, Journal, read
+from raysearch.state import State
 
 START = {"event": "start", "version": VERSION, "experiment": {"seed": 0}}
 LOSSES = np.random.default_rng(0).normal(size=(5, 40))
@@ -29,7 +31,7 @@ def write(path, *events):
 def test_what_is_written_is_read_with_its_time(tmp_path):
     path = tmp_path / "journal.jsonl"
     before = time.time()
-    write(path, START, {"event": "note", "text": 'line\nbreak, "quotes", \u00e9\u4e2d\ud800'})
+    write(path, START, {"event": "final", "text": 'line\nbreak, "quotes", \u00e9\u4e2d\ud800'})
     first, second = read(path)
     assert {key: value for key, value in first.items() if key != "t"} == START
     assert second["text"] == 'line\nbreak, "quotes", \u00e9\u4e2d\ud800'
@@ -44,7 +46,7 @@ def test_every_line_is_on_disk_before_append_returns(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_size), fsync(fd)))
         sizes = []
         for number in range(3):
-            journal.append({"event": "note", "n": number})
+            journal.append({"event": "final", "n": number})
             sizes.append(journal.path.stat().st_size)
     assert synced == sizes
 
@@ -62,13 +64,13 @@ def test_a_race_comes_back_from_the_file(tmp_path):
 
 def test_a_torn_last_line_is_cut_with_a_warning(tmp_path, caplog):
     path = tmp_path / "journal.jsonl"
-    write(path, START, {"event": "note", "n": 1})
+    write(path, START, {"event": "final", "n": 1})
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"event":"tell","configur')
     with caplog.at_level(logging.WARNING):
         assert len(list(read(path))) == 2
         assert "line 3 is torn" in caplog.text
-        write(path, {"event": "note", "n": 2})
+        write(path, {"event": "final", "n": 2})
     assert "cut off a torn last line of 25 bytes" in caplog.text
     assert [event.get("n") for event in read(path)] == [None, 1, 2]
     assert path.read_bytes().startswith(whole)
@@ -80,25 +82,49 @@ def test_a_torn_last_line_is_cut_with_a_warning(tmp_path, caplog):
         (b'{"event": "tell", "confi', "line 2 is damaged"),
         (b"\xff\xfe\x00", "line 2 is damaged"),
         (b"", "line 2 is damaged"),
-        (b'{"event": "note", "t": 1, "x": NaN}', "line 2 is damaged: NaN is no JSON"),
+        (b'{"event": "final", "t": 1, "x": NaN}', "line 2 is damaged: NaN is no JSON"),
         (b"[" * 100_000, "line 2 is damaged"),
         (b"[1, 2]", "line 2 is no event"),
         (b'{"t": 1.0}', "line 2 is no event"),
-        (b'{"event": "note"}', "line 2 is no event"),
+        (b'{"event": "final"}', "line 2 is no event"),
+        (b'{"event": "tlel", "t": 1}', "line 2 is damaged: unknown event 'tlel'. Did you mean 'tell'"),
     ],
 )
 def test_any_other_damage_names_the_line(tmp_path, line, message):
     path = tmp_path / "journal.jsonl"
-    write(path, START, {"event": "note"}, {"event": "note"})
+    write(path, START, {"event": "final"}, {"event": "final"})
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + line + b"\n" + lines[2])
     with pytest.raises(JournalError, match=message):
         list(read(path))
 
 
+def test_every_event_that_may_be_in_a_journal_is_one_that_the_state_knows():
+    handlers = {name.removeprefix("_on_") for name in vars(State) if name.startswith("_on_")}
+    assert handlers == EVENTS - REMARKS
+
+
+def test_an_event_that_does_not_fit_names_its_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(START)
+        drive(make_race(LOSSES, journal=journal), LOSSES)
+    events = list(read(path))
+    told = [number for number, event in enumerate(events, start=1) if event["event"] == "tell"]
+    twice = [*events[: told[0]], events[told[0] - 1], *events[told[0] :]]
+    with pytest.raises(JournalError, match=f"line {told[0] + 1} of the journal: the event .*'tell'"):
+        make_race(LOSSES).replay(twice)
+    broken = {name: value for name, value in events[told[1] - 1].items() if name != "loss"}
+    race = make_race(LOSSES)
+    for event in events[: told[1] - 1]:  # one by one, as those do that look at every event
+        race.replay([event])
+    with pytest.raises(JournalError, match=rf"line {told[1]} of the journal: the event .*KeyError\('loss'\)"):
+        race.replay([broken])
+
+
 def test_another_version_or_another_file_is_refused(tmp_path):
     path = tmp_path / "journal.jsonl"
-    for first in ({**START, "version": VERSION + 1}, {"event": "note"}):
+    for first in ({**START, "version": VERSION + 1}, {"event": "final"}):
         path.write_text(json.dumps({**first, "t": 1.0}) + "\n")
         with pytest.raises(JournalError, match=f"does not begin as a raysearch journal of version {VERSION}"):
             list(read(path))

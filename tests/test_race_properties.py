@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import Memory, drive, image, make_race, once, outcome, pool_of, result_of
 
-from raysearch.records import DONE, WAIT, Configuration, InstanceKey, Phase, Status
+from raysearch.records import WAIT, Configuration, InstanceKey, Phase, Status
 
 
 @st.composite
@@ -209,74 +209,6 @@ def test_nothing_happens_before_the_journal_has_it():
     with pytest.raises(OSError, match="disk full"):
         made.ask(1)
     assert image(made) == image(make_race(np.ones((2, 40))))
-
-
-# ---- a finished race that goes on
-
-
-def rebuild(journal, losses, **race):
-    made = make_race(losses, journal=journal, **race)
-    made.replay(list(journal.events))
-    made.requeue_running()
-    return made
-
-
-def test_more_confirmation_trains_only_what_is_new():
-    losses, journal = np.random.default_rng(0).normal(size=(4, 40)), Memory()
-    drive(make_race(losses, journal=journal, confirm=2), losses)
-    more = rebuild(journal, losses, confirm=5)
-    asked = drive(more, losses, n_workers=2)
-    assert [more.state.seeds.index(key.seed) for key in asked] == [(Phase.CONFIRMATION, i) for i in (2, 3, 4)]
-    assert more.ask(1) is DONE
-
-
-def test_more_configurations_race_against_the_winner():
-    losses, journal = np.random.default_rng(1).normal(size=(8, 40)), Memory()
-    drive(make_race(losses[:4], journal=journal, confirm=2), losses)
-    every = pool_of(8)
-    more = rebuild(journal, losses, confirm=2, propose=lambda outcomes: every[len(outcomes) :])
-    winner = more.state.verdict.leader
-    more.reopen(whole_pool=False)
-    asked = drive(more, losses, n_workers=3)
-    racing = {more.state.pool.rows[key.configuration_id] for key in asked}
-    assert {4, 5, 6, 7} <= racing <= {winner, 4, 5, 6, 7}
-    assert more.done
-    assert len(more.state.confirmation) == 2
-    drive(rebuild(journal, losses, confirm=2), losses)  # and the longer journal rebuilds as well
-
-
-def test_a_winner_that_returns_gets_the_confirmation_that_was_broken_off():
-    losses, journal = np.random.default_rng(4).normal(size=(8, 40)), Memory()
-    losses[2] -= 9  # wins the first wave, and again against the second
-    first = make_race(losses[:4], journal=journal, confirm=4)
-    running = []
-    while len(running) < 4:  # until nothing but confirmation is in flight
-        answer = first.ask(1)
-        keys = [] if answer is WAIT else [key for block in answer for key in block.keys]
-        running += [key for key in keys if first.state.phase(key) is Phase.CONFIRMATION]
-        for key in keys:
-            if key not in running:
-                first.tell(result_of(first, key, losses))
-    first.tell(result_of(first, running[1], losses))
-    every = pool_of(8)
-    more = rebuild(journal, losses, confirm=4, propose=lambda outcomes: every[len(outcomes) :])
-    more.reopen(whole_pool=False)
-    asked = drive(more, losses, n_workers=2)
-    assert more.done
-    indices = [more.state.seeds.index(key.seed)[1] for key in asked if more.state.phase(key) is Phase.CONFIRMATION]
-    assert sorted(indices) == [0, 2, 3]
-    assert image(rebuild(journal, losses, confirm=4)) == image(more)
-
-
-def test_another_rule_decides_anew_on_what_is_there():
-    losses, journal = np.random.default_rng(2).normal(size=(6, 40)), Memory()
-    drive(make_race(losses, journal=journal, rule=("halving", {"warmup": 2})), losses)
-    n = sum(event["event"] == "tell" for event in journal.events)
-    more = rebuild(journal, losses, rule=("exhaustive", {"n_instances": 6}))
-    more.reopen(whole_pool=True)
-    asked = drive(more, losses)
-    assert n + len(asked) == 36
-    assert more.state.verdict.leader == int(np.argmin(losses[:, :6].mean(axis=1)))
 
 
 def test_a_sampler_that_goes_on_after_the_first_wave_is_heard():
