@@ -10,7 +10,7 @@ import yaml
 
 from raysearch.driver import Parts, SearchResult, build, carry_out, make_race, opened, trackers
 from raysearch.errors import ExperimentError, JournalError
-from raysearch.events import Event
+from raysearch.events import Event, decode_key
 from raysearch.experiment import Experiment, from_data
 from raysearch.journal import Journal, read
 from raysearch.race import Race
@@ -38,7 +38,8 @@ def resume(
 
     Raises:
         JournalError: the journal is damaged, or another driver runs in this directory.
-        ExperimentError: a setting is changed that would make the instances there incomparable with new ones.
+        ExperimentError: a setting is changed that would make the instances there incomparable with new ones; or
+            instances failed for good and are to end the search, not to count (`race.on_failure: raise`).
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal) as journal:
@@ -47,11 +48,13 @@ def resume(
         experiment = before.with_values(values or {})
         _check_changes(before, experiment)
         parts = build(experiment, _workload(experiment, workload), space)
+        race = make_race(parts, journal)
+        race.replay(events)  # first: what is refused must leave no trace, not even in the tracker
+        if experiment.race.on_failure == "raise" and not retry_failed:
+            _refuse_failures(race, events)
         parts.executor.check()
         data = experiment.model_dump(mode="json")
         with opened(trackers(parts, watchers), data, directory) as tracker:
-            race = make_race(parts, journal)
-            race.replay(events)
             journal.append({"event": "resume", "experiment": data})
             directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
             race.requeue_running()
@@ -62,11 +65,32 @@ def resume(
 
 
 def experiment_of(events: Sequence[Event]) -> Experiment:
-    """Return the experiment as the last driver ran it; raises JournalError for an empty journal."""
+    """Return the experiment as the last driver ran it; raises JournalError where there is none, or it is damaged."""
     if not events:
         raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
-    last = [event for event in events if event["event"] in ("start", "resume")][-1]
-    return from_data(last.get("experiment"))
+    lines = [line for line, event in enumerate(events, start=1) if event["event"] in ("start", "resume")]
+    last = events[lines[-1] - 1]
+    try:
+        return from_data(last.get("experiment"))
+    except ExperimentError as error:
+        raise JournalError(
+            f"line {lines[-1]} of the journal, a {last['event']!r} event, holds no experiment: {error}"
+        ) from error
+
+
+def _refuse_failures(race: Race, events: Sequence[Event]) -> None:
+    """Raise ExperimentError where instances failed for good: `on_failure: raise` would be undone by going on."""
+    failed = race.state.failed
+    if not failed:
+        return
+    told = {decode_key(event): str(event["error"]) for event in events if event["event"] == "tell"}
+    first = next(error for key, error in told.items() if key in failed)
+    last_line = (first.strip().splitlines() or ["unknown"])[-1]
+    raise ExperimentError(
+        f"{len(failed)} instance{'s' * (len(failed) > 1)} failed for good, the first with {last_line!r}, and "
+        "race.on_failure is 'raise'. Mend the cause and train them again with `--retry-failed` (in Python, "
+        "retry_failed=True), or let them count as +inf with `--set race.on_failure=count`"
+    )
 
 
 def _workload(experiment: Experiment, workload: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from killing import EXPERIMENT, facts, kill_and_resume
 from raysearch.driver import load, run
 from raysearch.errors import ExperimentError, JournalError, WorkloadError
 from raysearch.experiment import from_data
+from raysearch.findings import Finding
 from raysearch.in_python import search
 from raysearch.journal import Journal
 from raysearch.resuming import resume
+from raysearch.status import write_report
+from raysearch.tracking.silent import Silent
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +159,62 @@ def test_what_would_make_instances_incomparable_cannot_change(tmp_path: Path) ->
         resume(run_dir, {"seed": 8})
     with pytest.raises(ExperimentError, match="'workload' cannot change"):
         resume(run_dir, {"workload.tail": 0.2})
+
+
+@dataclass(frozen=True)
+class _Opened(Silent):
+    """A tracker that counts how often it was opened."""
+
+    times: list[Path] = field(default_factory=list)
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        self.times.append(run_dir)
+
+
+@pytest.mark.parametrize("measure", ["curvature", "../../evil"])
+def test_a_resume_that_is_refused_leaves_no_trace(tmp_path: Path, measure: str) -> None:
+    run_dir, tracker = tmp_path / "a" / "b" / "run", _Opened()
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir, watchers=[tracker])
+    of_another_search = Finding(measure, "0123456789ab", None, {"trace": 1.0}, n_instances=3)
+    with Journal(run_dir / "journal.jsonl") as journal:
+        journal.append(of_another_search.event())
+    n_lines = len((run_dir / "journal.jsonl").read_bytes().splitlines())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for look in (lambda: resume(run_dir, watchers=[tracker]), lambda: write_report(run_dir, None)):
+        with pytest.raises(JournalError, match=f"line {n_lines} of the journal: "):
+            look()
+    assert len(tracker.times) == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_an_experiment_that_is_none_names_its_event_and_line(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
+    for event in ({"event": "resume"}, {"event": "resume", "experiment": {"name": "x"}}):
+        with Journal(run_dir / "journal.jsonl") as journal:
+            journal.append(event)
+        n_lines = len((run_dir / "journal.jsonl").read_bytes().splitlines())
+        with pytest.raises(JournalError, match=f"line {n_lines} of the journal, a 'resume' event, holds no experiment"):
+            resume(run_dir)
+
+
+def test_what_failed_under_on_failure_raise_does_not_count_by_going_on(tmp_path: Path) -> None:
+    disk, run_dir = tmp_path / "disk", tmp_path / "run"
+
+    def train(config: dict[str, int], seed: int) -> float:
+        if config["x"] == 2 and not disk.exists():
+            raise OSError("the dataset is not there")
+        return 1 / config["x"] + seed % 7 / 1000
+
+    common: dict[str, Any] = {"execution": "local", "tracking": None, "retries": 0, "on_failure": "raise", "confirm": 1}
+    with pytest.raises(WorkloadError, match="on_failure: raise"):
+        search(train, space={"x": [1, 2, 3]}, run_dir=run_dir, progress=False, **common)
+    before = (run_dir / "journal.jsonl").read_bytes()
+    both = r"1 instance failed for good.*the dataset is not there'.*--retry-failed.*--set race.on_failure=count"
+    with pytest.raises(ExperimentError, match=both):
+        resume(run_dir, workload=train)
+    assert (run_dir / "journal.jsonl").read_bytes() == before
+    disk.touch()
+    result = resume(run_dir, retry_failed=True, workload=train)
+    assert set(result.instances.status) == {"COMPLETE"}
+    assert resume(run_dir, workload=train).verdict == result.verdict

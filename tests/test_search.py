@@ -127,7 +127,7 @@ def test_on_failure_raise_ends_the_search_at_once_and_resume_goes_on(tmp_path):
     with pytest.raises(WorkloadError, match=r"failed 1 times \(on_failure: raise\)(?s:.*)the disk is away"):
         raysearch.search(fit, space=space, run_dir=tmp_path / "run", **asked)
     works.append(True)
-    found = resume(tmp_path / "run", workload=fit)
+    found = resume(tmp_path / "run", workload=fit, retry_failed=True)
     assert found.verdict.n_instances == 5
 
 
