@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from raysearch.criteria import Criterion
 from raysearch.errors import RaysearchError, WorkloadError
 from raysearch.race import Race
-from raysearch.records import Eliminate, InstanceKey, InstanceResult, Progress, Signal, Status, Train
+from raysearch.records import Eliminate, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
 from raysearch.standing import progress
 from raysearch.state import State
 from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
 _PROGRESS_EVERY_S = 0.1
+"""Least time between two views of a race in which instances end, and"""
+_LOOK_EVERY_S = 1.0
+"""of one in which all of them are long."""
 _HOPELESS = 5
 """So many failed instances, and no other, end a search: its workload is broken, not its configurations."""
 
@@ -35,20 +40,34 @@ class Conductor:
         self.failure: RaysearchError | None = None
         """Why the search cannot go on: executors raise it."""
         self.n_slots = 0
+        self.on_given_up: Callable[[InstanceKey], None] | None = None
+        """Called with an instance that was ended early, and will not go on."""
         self._n_eliminations = len(race.state.eliminations)
         self._n_cuts = len(race.state.cuts)
         self._started = time.monotonic()
-        self._next_progress = self._started
+        self._progress_at = -math.inf
+        self._news = True
         self._told_before = race.state.counts["told"]
 
     def ask(self, n: int = 1) -> list[Train] | Signal:
         """Return what to train next; see Race.ask."""
         answer = self.race.ask(n)
         if isinstance(answer, list):
+            self._news = True
             for train in answer:
                 self.tracker.started(train)
         self._pass_on_news()
+        self.look()
         return answer
+
+    def look(self) -> None:
+        """Show how the race stands, unless it was shown a moment ago; called by executors while instances run.
+
+        After a result it waits for what is handed out in its place, so that the number of running instances is right.
+        """
+        every_s = _PROGRESS_EVERY_S if self._news else _LOOK_EVERY_S
+        if time.monotonic() >= self._progress_at + every_s:
+            self._show()
 
     def tell(self, result: InstanceResult) -> None:
         """Take in a result; one that was told before is passed over."""
@@ -65,15 +84,25 @@ class Conductor:
     def screen_out(self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str) -> None:
         """Note that a first instance ended at a rung, and its configuration with it."""
         self.race.screen_out(key, curve, cutoff, seconds, node)
+        self._give_up(key)
         self._pass_on_news()
 
     def stop(self, key: InstanceKey) -> None:
         """Note that a superfluous instance was ended early."""
         self.race.stop(key)
+        self._give_up(key)
 
     def superfluous(self, key: InstanceKey) -> bool:
         """Return whether nobody waits any more for an instance."""
         return self.race.state.superfluous(key)
+
+    @property
+    def given_up(self) -> list[InstanceKey]:
+        """Race instances that were ended early and will not go on, those of earlier drivers among them."""
+        state = self.race.state
+        ids = [configuration.id for configuration in state.pool.configurations]
+        stopped = ((ids[row], index) for row, indices in state.pool.stopped.items() for index in sorted(indices))
+        return [InstanceKey(id_, state.seeds.seed(Phase.RACE, index)) for id_, index in stopped]
 
     @property
     def n_decisions(self) -> int:
@@ -89,19 +118,24 @@ class Conductor:
         counts, key = self.race.state.counts, failed.key
         if self.raise_on_failure:
             fact = f"instance {key.seed} of configuration {key.configuration_id} failed {failed.attempt} times"
-            return WorkloadError(f"{fact} (on_failure: raise). Its last error:\n{failed.error}")
+            return WorkloadError(f"{fact} (on_failure: raise). {self._remedy()} Its last error:\n{failed.error}")
         if counts[Status.FAILED] == counts["told"] >= _HOPELESS:
             fact = f"all of the first {counts['told']} instances failed, each {failed.attempt} times"
-            return WorkloadError(f"{fact}: the search is ended, nothing is lost. The last error:\n{failed.error}")
+            return WorkloadError(f"{fact}: the search is ended. {self._remedy()} The last error:\n{failed.error}")
         return None
+
+    def _remedy(self) -> str:
+        path: Path | None = getattr(self.race.journal, "path", None)
+        where = "RUN_DIR" if path is None else path.parent
+        return f"Nothing is lost: mend the cause, then `raysearch resume {where} --retry-failed` trains them again."
 
     def _told(self, result: InstanceResult) -> None:
         state = self.race.state
         self.tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
         self._pass_on_news()
-        if time.monotonic() >= self._next_progress or self.race.done:
-            self._next_progress = time.monotonic() + _PROGRESS_EVERY_S
-            self.tracker.progress(self.progress())
+        self._news = True
+        if self.race.done:  # nobody asks any more
+            self._show()
 
     def _pass_on_news(self) -> None:
         state = self.race.state
@@ -110,17 +144,27 @@ class Conductor:
         new = state.eliminations[self._n_eliminations :]
         self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
         announce(new, state, self.race.criterion, self.tracker)
-        self.tracker.progress(self.progress())  # a tracker keeps survivors and incumbent of every round
+        self._show()  # a tracker keeps survivors and incumbent of every round
+
+    def _show(self) -> None:
+        self._progress_at, self._news = time.monotonic(), False
+        self.tracker.progress(self.progress())
+
+    def _give_up(self, key: InstanceKey) -> None:
+        if self.on_given_up is not None and not self.race.state.awaited(key):  # the last one left is trained again
+            self.on_given_up(key)
 
 
 def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: Tracker) -> None:
-    """Tell a tracker of eliminations: the scores of all that were in the round, then who is out."""
+    """Tell a tracker of eliminations: the scores of all that were in each round, then who is out.
+
+    Whoever was screened out was in no round. Several rounds may end at once, where all instances are there already.
+    """
+    ended = {elimination.round for elimination in cut}
+    for round_, n_instances, rows in state.rounds:
+        for row in rows if round_ in ended else ():
+            losses = state.pool.losses[row, :n_instances]
+            if not np.isnan(losses).all():
+                tracker.scored(state.pool.configurations[row], round_, summarize(losses, criterion))
     for elimination in cut:
-        configuration = state.configuration(elimination.configuration_id)
-        losses = state.pool.losses[state.pool.rows[configuration.id], : elimination.n_instances]
-        if not np.isnan(losses).all():
-            tracker.scored(configuration, elimination.round, summarize(losses, criterion))
-        tracker.eliminated(configuration, elimination)
-    for row in state.pool.survivors if cut and cut[-1].n_instances else ():
-        losses = state.pool.losses[row, : cut[-1].n_instances]
-        tracker.scored(state.pool.configurations[row], cut[-1].round, summarize(losses, criterion))
+        tracker.eliminated(state.configuration(elimination.configuration_id), elimination)

@@ -58,6 +58,11 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
             named["cutoffs"] = list(block.cutoffs.items())
         return {**block.configuration.parameters, "seed": block.seeds[0], BLOCK: named}
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Let the views follow: long instances end rarely, but their workers report at every heartbeat."""
+        with self.noting_failure():
+            self.conductor.look()
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note a trial whose process died for good, or that was removed before it ran; results go to the scheduler."""
         block = self.blocks.pop(trial_id, None)

@@ -10,17 +10,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raysearch.errors import ResourceError
 from raysearch.execution.conductor import Conductor
+from raysearch.records import InstanceKey
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
 _JOINING_S = 10.0
+_ADDRESS = "RAY_ADDRESS"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
@@ -37,12 +39,13 @@ class RayTune:
     Args:
         cpus: CPUs per trial, above 0 unless `gpus` is; may be a fraction.
         gpus: GPUs per trial; 0.25 puts four trials on one GPU.
-        address: a running cluster ("auto", "host:6379", "ray://..."); None starts one on this machine.
+        address: a running cluster ("auto", "host:6379", "ray://..."), or "local" to start one on this machine. None
+            takes the one at RAY_ADDRESS, which Ray sets in its jobs, and starts one where that is not set.
         local_cpus: CPUs of the cluster started here; None takes all.
         timeout_s: time limit for one instance in seconds; None sets none.
         heartbeat_s: how often a worker looks whether it should stop, in seconds.
-        checkpoints: a folder that all workers see (shared storage), where instances of workloads that can (those of the
-            torch loop) keep their state, to go on from it if they are cut off; None keeps nothing.
+        checkpoints: a folder that driver and workers see (shared storage), where instances of workloads that can (those
+            of the torch loop) keep their state, to go on from it if they are cut off; None keeps nothing.
         checkpoint_every_s: least time between two writes of one instance, in seconds.
         autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
     """
@@ -98,6 +101,7 @@ class RayTune:
         self.check()
         conductor.n_slots = self._n_slots(ray.cluster_resources())
         searcher = RaceSearcher(conductor)
+        conductor.on_given_up = self._drop_checkpoint
         shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}
         if self.checkpoints is not None:
             shared["checkpoints"] = (str(Path(self.checkpoints).absolute()), self.checkpoint_every_s)
@@ -128,6 +132,8 @@ class RayTune:
                 ),
             ).fit()
             shutil.rmtree(storage, ignore_errors=True)
+        for key in conductor.given_up:  # again, now that no worker can write any more
+            self._drop_checkpoint(key)
         if conductor.failure is not None:
             raise conductor.failure
 
@@ -137,11 +143,24 @@ class RayTune:
 
         return Gauges(self.cpus, self.gpus, lambda: getattr(tracker, "backlog", 0))
 
+    def _drop_checkpoint(self, key: InstanceKey) -> None:
+        """Delete what an instance kept that will not go on; see training_checkpoints for the files' names."""
+        if self.checkpoints is not None:
+            with suppress(OSError):
+                for path in Path(self.checkpoints, key.configuration_id).glob(f"{key.seed}.*"):
+                    path.unlink(missing_ok=True)
+
+    @property
+    def _cluster(self) -> str | None:
+        """The cluster to join, None where one is to be started here."""
+        address = self.address or os.environ.get(_ADDRESS) or "local"
+        return None if address == "local" else address
+
     def _resources(self) -> dict[str, float]:
         """Return what the cluster has; machines of a cluster that was joined may still be on their way."""
         import ray
 
-        end = time.monotonic() + (_JOINING_S if self.address is not None and not self.autoscaling else 0.0)
+        end = time.monotonic() + (_JOINING_S if self._cluster is not None and not self.autoscaling else 0.0)
         while True:
             has: dict[str, float] = ray.cluster_resources()
             enough = has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus
@@ -158,15 +177,17 @@ class RayTune:
         import ray
 
         arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self.address is None:
+        if self._cluster is None:
             arguments |= {"num_cpus": self.local_cpus, "include_dashboard": False}
         on_terminate = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address=self.address or "local", **arguments)
+            ray.init(address=self._cluster or "local", **arguments)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"the Ray cluster at {self.address!r}" if self.address else "a Ray cluster on this machine"
+            where = f"the Ray cluster at {self._cluster!r}" if self._cluster else "a Ray cluster on this machine"
+            given = "" if self.address else f" ({_ADDRESS} says so)" if self._cluster else ""
             raise ResourceError(
-                f"cannot reach {where}: {error}. Start one with `ray start --head`, or leave the address out"
+                f"cannot reach {where}{given}: {error}. Start one with `ray start --head`, or pass `--address local` "
+                "for one on this machine"
             ) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_terminate)  # Ray put a handler of its own in its place

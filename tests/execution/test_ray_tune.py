@@ -16,7 +16,7 @@ from raysearch.execution.conductor import Conductor
 from raysearch.execution.ray_tune import RayTune
 from raysearch.journal import Journal, read
 from raysearch.race import Race
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Progress, Status
 from raysearch.registry import load
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.tracking.silent import Silent
@@ -187,6 +187,93 @@ cluster.shutdown()
 def test_machines_of_a_joined_cluster_may_still_be_on_their_way() -> None:
     done = subprocess.run([sys.executable, "-c", JOINING], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+ADDRESS_OF_THE_ENVIRONMENT = """
+import os, subprocess, sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+driver = subprocess.Popen([sys.executable, "-c", '''
+import ray
+from raysearch.execution.ray_tune import RayTune
+
+RayTune()._connect()
+print("connected", flush=True)
+RayTune().check()  # as with an address of its own, machines may still be on their way
+assert "mark" in ray.cluster_resources()
+ray.shutdown()
+RayTune(address="local", local_cpus=1).check()
+assert "mark" not in ray.cluster_resources()
+'''], stdout=subprocess.PIPE, text=True, env=environment)
+assert driver.stdout.readline() == "connected\\n"
+cluster.add_node(num_cpus=1, resources={"mark": 1})
+assert driver.wait(60) == 0
+cluster.shutdown()
+"""
+
+
+def test_the_cluster_at_ray_address_is_joined_and_local_starts_another() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ADDRESS_OF_THE_ENVIRONMENT], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_an_address_that_nobody_answers_says_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense:port")
+    with pytest.raises(ResourceError, match=r"'nonsense:port' \(RAY_ADDRESS says so\).*`--address local`"):
+        RayTune()._connect()
+
+
+@dataclass(frozen=True)
+class _Keeps(_Shared):
+    """Writes a checkpoint after every epoch of 0.05 s; how many epochs there are is the configuration's."""
+
+    def prepare(self) -> None: ...
+
+    def train(self, configuration: Any, seeds: Any, report: Any, data: Any) -> list[InstanceResult]:
+        kept = Path(report.checkpoints[0], configuration.id, f"{seeds[0]}.safetensors")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        for epoch in range(1, configuration.parameters["epochs"] + 1):
+            report(epoch, 1.0)
+            kept.touch()
+            time.sleep(0.05)
+        kept.unlink()
+        return [InstanceResult.of(InstanceKey(configuration.id, seeds[0]), 1.0)]
+
+
+def test_the_checkpoint_of_a_stopped_instance_is_deleted(tmp_path: Path) -> None:
+    quick, slow = {"epochs": 60}, {"epochs": 2000}
+    conductor = race([quick, slow], _FirstDecides())
+    other = tmp_path / Configuration.of(slow).id / "77.safetensors"
+    other.parent.mkdir()
+    other.touch()
+    RayTune(checkpoints=str(tmp_path)).run(conductor, _Keeps(str(tmp_path)))
+    assert conductor.race.state.counts[Status.STOPPED] == 1
+    (stopped,) = conductor.given_up
+    assert stopped.configuration_id == Configuration.of(slow).id
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
+
+
+class _Views(Silent):
+    """Keeps what the views were shown, and when."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[float, Progress]] = []
+
+    def progress(self, progress: Progress) -> None:
+        self.shown.append((time.monotonic(), progress))
+
+
+def test_views_are_right_while_instances_are_long() -> None:
+    conductor = race([{"x": 1}, {"x": 2}], _FirstDecides())
+    conductor.tracker = views = _Views()
+    RayTune(heartbeat_s=0.5).run(conductor, Function(lambda config, seed: time.sleep(6.0) or 1.0))
+    during = [progress for _, progress in views.shown if progress.n_finished == 0]
+    assert len(during) >= 4, "they were shown nothing for six seconds"
+    assert during[-1].n_running == 2
 
 
 @pytest.mark.parametrize(
