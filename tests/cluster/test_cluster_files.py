@@ -53,6 +53,25 @@ def test_ray_s_launcher_accepts_its_files(name: str) -> None:
         util.validate_config({**prepared, "provder": {}})
 
 
+@pytest.mark.parametrize(
+    ("name", "package"), [("on_premise", None), ("aws", "boto3"), ("gcp", "google-api-python-client")]
+)
+def test_the_launcher_uses_the_environment_that_its_autoscaler_runs_in(name: str, package: str | None) -> None:
+    """Ray adds commands of its own where a file has none: `pip install boto3`, which a stock Ubuntu refuses."""
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    prepared = util.prepare_config(yaml.safe_load((CLUSTER / "ray_launcher" / f"{name}.yaml").read_text()))
+    for kind in ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray"):
+        for command in prepared[f"{kind}_commands"]:
+            bare = re.findall(r"(?:^|[\s;&|(])((?:pip3?|ray|conda)\s)", command)
+            assert bare == [], f"{kind}: {command}"
+    head = prepared["head_setup_commands"]
+    if package is not None:
+        assert re.search(rf"~/raysearch-venv/bin/pip install .*\b{package}$", head[-1])
+        made = [i for i, command in enumerate(head) if "python3 -m venv" in command]
+        asked = [i for i, command in enumerate(head) if "apt-get -o DPkg::Lock::Timeout=300 install" in command]
+        assert asked < made, "python3-venv comes too late"
+
+
 @pytest.mark.parametrize(("name", "kind"), [("raycluster.yaml", "RayCluster"), ("rayjob.yaml", "RayJob")])
 def test_kuberay_s_schema_accepts_its_files(name: str, kind: str) -> None:
     schema = json.loads((ROOT / "tests/data/kuberay_v1.json").read_text())
