@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdic
 from raysearch.run_directory import RunDirectory
 from raysearch.standing import verdict
 from raysearch.state import State
+from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
 
@@ -44,6 +46,7 @@ def write(
     if findings:
         artifacts |= _write_measures(findings, directory)
     model = median_model(race.state, data["workload"], workload, directory.path)
+    score(race, tracker)
     tracker.finished(verdict, artifacts, model)
     return verdict
 
@@ -51,7 +54,29 @@ def write(
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
     of = parse(experiment.criterion).metric or ""
-    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
+    ended = verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
+    left = tuple(race.state.pool.configurations[row].id for row in race.state.pool.survivors)
+    return dataclasses.replace(ended, survivors=left)
+
+
+def score(race: Race, tracker: Tracker) -> None:
+    """Tell the statistics of all that are left, over all their race instances: a rule may end without a cut.
+
+    Their round is the one after the last cut that ever was, so that they are the latest also where an earlier rule had
+    cut more often. What was cut is told anew where an earlier rule may have had the last word on it.
+    """
+    state, deepest = race.state, dict[int, int]()
+    for wave, round_ in state.cuts:
+        deepest[wave] = max(round_, deepest.get(wave, 0))
+    n_seen: dict[int, int] = {}
+    if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
+        n_seen = {state.pool.rows[out.configuration_id]: out.n_instances for out in state.eliminations}
+    n_seen |= dict.fromkeys(state.pool.survivors.tolist(), state.pool.losses.shape[1])
+    for row, n_instances in n_seen.items():
+        losses = state.pool.losses[row, :n_instances]
+        if not np.isnan(losses).all():
+            summary = summarize(losses, race.criterion)
+            tracker.scored(state.pool.configurations[row], 1 + sum(deepest.values()), summary)
 
 
 def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
@@ -114,7 +139,7 @@ def write_report(
         experiment_text=yaml.safe_dump(data, sort_keys=False),
         pareto=pareto_table(state, verdict),
         loss_label=parse(data["criterion"]).metric or "validation loss",
-        measures=measures,
+        measures=[*_screened_out(frame, state), *measures],
     )
 
 

@@ -191,6 +191,8 @@ class Verdict:
     objectives: tuple[str, ...] = ()
     pareto: tuple[ParetoPoint, ...] = ()
     of: str = ""
+    survivors: tuple[str, ...] = ()
+    """Ids of the configurations that nothing eliminated, winner included."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from typing import Any
 from raysearch import ending
 from raysearch.driver import opened
 from raysearch.errors import ExperimentError, TrackingError
-from raysearch.events import Event, decode_result, taken_back
+from raysearch.events import Event, decode_key, decode_result, taken_back
 from raysearch.execution.conductor import announce
 from raysearch.experiment import Experiment
+from raysearch.findings import read_findings
 from raysearch.journal import Journal, read
 from raysearch.race import Race
 from raysearch.records import Train
 from raysearch.resuming import experiment_of
 from raysearch.run_directory import RunDirectory
 from raysearch.standing import progress
+from raysearch.state import State
 from raysearch.tracking import Tracker
 
 
@@ -39,6 +41,9 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
         if experiment.tracking is None:
             raise ExperimentError("this search has no tracker; name one, e.g. `--set tracking=mlflow`")
         data = experiment.model_dump(mode="json")
+        # to its end before the tracker hears anything: a damaged journal must not change what it holds
+        State(experiment.seed).replay(events)
+        read_findings(events)
         tracker, back = experiment.load("tracking"), _out_of_date(events)
         at = getattr(tracker, "at", lambda time_s: None)
         at(float(events[0]["t"]))
@@ -75,6 +80,8 @@ def _tell(event: Event, race: Race, tracker: Tracker, run_dir: Path) -> int:
             result = dataclasses.replace(result, weights=path.read_bytes())
         tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
         return 1
+    elif event["event"] == "screen":
+        announce(state.eliminations[-1:], state, race.criterion, tracker)
     elif event["event"] == "eliminate":
         n_out = len(event["configurations"])
         announce(state.eliminations[-n_out:] if n_out else [], state, race.criterion, tracker)
@@ -83,9 +90,14 @@ def _tell(event: Event, race: Race, tracker: Tracker, run_dir: Path) -> int:
 
 
 def _out_of_date(events: Sequence[Event]) -> set[int]:
-    """Return the positions of what later events took back: failures that were retried, cuts before a new beginning."""
+    """Return the positions of what later events replaced: failures told again, cuts before a new beginning.
+
+    A failure that was taken back and that nobody asked for again was seen, and stays.
+    """
     last = max((i for i, e in enumerate(events) if e["event"] == "reopen" and e["whole_pool"]), default=0)
-    return taken_back(events) | {i for i, event in enumerate(events[:last]) if event["event"] == "eliminate"}
+    told_last = {decode_key(event): i for i, event in enumerate(events) if event["event"] == "tell"}
+    replaced = {i for i in taken_back(events) if told_last[decode_key(events[i])] != i}
+    return replaced | {i for i, event in enumerate(events[:last]) if event["event"] == "eliminate"}
 
 
 def _workload(experiment: Experiment) -> Any:

@@ -40,8 +40,10 @@ class Runs:
         self._ends: dict[Key, tuple[str, int | None]] = {}
         """How and when a run had ended that was taken up again, until something is written to it."""
         self._attempted: set[Key] = set()
-        self._steps: dict[Key, dict[int, float]] = {}
-        """The last value at each step of the metric that `log_step` goes by."""
+        self._steps: dict[tuple[Key, str], dict[int, tuple[float, int]]] = {}
+        """By run and metric, the last value at each step and its time, of those that `log_step` wrote or asked for."""
+        self._empty: set[Key] = set()
+        """Runs that were made just now: there is no history to ask for."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._ids
@@ -72,6 +74,7 @@ class Runs:
                     identity["raysearch.seed"] = str(key[1])
                 all_tags = {**tags, **{name: value for name, value in identity.items() if value}}
                 self._adopt(key, self.client.create_run(self.place.experiment_id, started_ms, all_tags, run_name=name))
+                self._empty.add(key)
             self._attempted.discard(key)
         return self._ids[key]
 
@@ -130,14 +133,24 @@ class Runs:
             self.log(key, metrics(fresh, at_ms), tags=new)
 
     def log_step(self, key: Key, values: Mapping[str, float], step: int, at_ms: int) -> None:
-        """Write `values` at `step` unless they are there; the first name tells."""
-        name = next(iter(values))
-        if key not in self._steps:
-            history = sorted(self.client.get_metric_history(self._ids[key], name), key=lambda point: point.timestamp)
-            self._steps[key] = {point.step: point.value for point in history}
-        if not _same(self._steps[key].get(step), values[name]):
-            self.log(key, metrics(values, at_ms, step))
-            self._steps[key][step] = metrics(values, at_ms)[0].value
+        """Write those of `values` that are not at `step` yet; what is there is corrected."""
+        shown = {name: self._history(key, name).get(step, (None, 0)) for name in values}
+        fresh = {name: value for name, value in values.items() if not _same(shown[name][0], value)}
+        if fresh:
+            # of two points at one step MLflow shows the later: a correction must not seem older than what it corrects
+            at_ms = max(at_ms, *(shown[name][1] + 1 for name in fresh))
+            points = metrics(fresh, at_ms, step)
+            self.log(key, points)
+            for point in points:
+                self._history(key, point.key)[step] = point.value, at_ms
+
+    def _history(self, key: Key, name: str) -> dict[int, tuple[float, int]]:
+        """Return the last value, and its time, at each step of a metric."""
+        if (key, name) not in self._steps:
+            points = [] if key in self._empty else self.client.get_metric_history(self._ids[key], name)
+            points = sorted(points, key=lambda point: point.timestamp)
+            self._steps[key, name] = {point.step: (point.value, point.timestamp) for point in points}
+        return self._steps[key, name]
 
     def end(self, key: Key, status: str, at_ms: int) -> None:
         """End a run with an MLflow status; a run that has ended stays as it is."""

@@ -52,7 +52,7 @@ class Search:
     ) -> None:
         """Write one instance at its end: one run, one batch."""
         key: Key = (result.key.configuration_id, result.key.seed)
-        if self.runs.is_ended(key, RUN_STATUS[result.status]):
+        if self.runs.is_ended(key, RUN_STATUS[result.status]) and not self._failed_otherwise(key, result):
             return
         started_ms = ended_ms - round(1000 * result.seconds)
         tags = {
@@ -63,7 +63,7 @@ class Search:
             "raysearch.phase": str(phase),
         }
         if result.error.strip():
-            tags["error"] = result.error.strip().splitlines()[-1][:1000]
+            tags["error"] = _last_line(result.error)
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
         if self.runs.is_ended(key):  # had failed for good, and was retried
             self._retried.add(key)
@@ -85,6 +85,10 @@ class Search:
             if phase is Phase.RACE:  # the model is made of a confirmation instance
                 weights.unlink()
         self.runs.end(key, RUN_STATUS[result.status], ended_ms)
+
+    def _failed_otherwise(self, key: Key, result: InstanceResult) -> bool:
+        """Return whether the run shows another error: it was retried, and failed again."""
+        return result.status is Status.FAILED and self.runs.tags(key).get("error", "") != _last_line(result.error)
 
     def weights(self, key: Key, path: Path) -> None:
         """Upload kept weights of an instance."""
@@ -128,10 +132,7 @@ class Search:
         # an extended search may crown another one, and may have dropped the first by now
         if before != winner and before in self.runs and self.runs.tags(before).get("status") == "winner":
             self.runs.log(before, tags={"status": "survivor"})
-        for key in self.runs.open_configurations():
-            if key != winner:
-                self.runs.log(key, tags={"status": "survivor"})
-                self.runs.end(key, "FINISHED", at_ms)
+        self._settle(verdict, at_ms)
         final = {} if verdict.confirmation is None else _summary_values(verdict.confirmation, "confirmation_")
         if verdict.test_median is not None:
             final["test_median"] = verdict.test_median
@@ -144,6 +145,17 @@ class Search:
         record = dataclasses.asdict(verdict)
         self.runs.write(SEARCH, "verdict.json", json.dumps(record, indent=2, default=str))
 
+    def _settle(self, verdict: Verdict, at_ms: int) -> None:
+        """End the runs of all configurations but the winner's; who is left after another rule decided is no loser."""
+        still_open = {id_ for id_, _ in self.runs.open_configurations()} - {verdict.winner.id}
+        for id_ in still_open:
+            lost = verdict.survivors and id_ not in verdict.survivors
+            self.runs.log((id_, None), tags={"status": "eliminated" if lost else "survivor"})
+            self.runs.end((id_, None), "FINISHED", at_ms)
+        for id_ in verdict.survivors:
+            if (id_, None) in self.runs and id_ not in still_open and id_ != verdict.winner.id:
+                self.runs.log_changed((id_, None), {}, {"status": "survivor"}, at_ms)
+
     def artifact(self, path: Path) -> None:
         """Upload a file that belongs to the search as a whole."""
         self.runs.attach(SEARCH, path, path.name)
@@ -152,6 +164,11 @@ class Search:
         """End the search run; KILLED says that the race broke off."""
         if SEARCH in self.runs:
             self.runs.end(SEARCH, "FINISHED" if finished else "KILLED", at_ms)
+
+
+def _last_line(error: str) -> str:
+    lines = error.strip().splitlines()
+    return lines[-1][:1000] if lines else ""
 
 
 def _curve_point(epoch: int, loss: float, at_ms: int) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -85,12 +86,17 @@ def _certainty(verdict: Verdict) -> list[str]:
     if verdict.certified is not None and verdict.probability is not None:
         within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of the best"
         claim = "**Certified**" if verdict.certified else "**Not certified**"
-        sure = f"{claim}: P({within}) = {verdict.probability:.3f} after {verdict.race.n_instances} instances of it."
+        sure = f"{claim}: P({within}) = {_share(verdict.probability)} after {verdict.race.n_instances} instances of it."
         lines.insert(0, sure)
     others = [f"`{id_}`" for id_ in verdict.indistinguishable if id_ != verdict.winner.id]
     if others:
         lines.append(f"The rule cannot tell it apart from {', '.join(others)}.")
     return [" ".join(lines)] if lines else []
+
+
+def _share(probability: float) -> str:
+    """Return a probability cut, not rounded, to three digits: .9996 must not read as certainty."""
+    return f"{math.floor(1000 * probability + 1e-9) / 1000:.3f}" if math.isfinite(probability) else "unknown"
 
 
 def _pareto(verdict: Verdict) -> list[str]:

@@ -1,25 +1,23 @@
-"""MLflow: what a search looks like there, that writing twice changes nothing, and a server that is not there."""
+"""MLflow: what a search looks like there, and that writing twice changes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import os
 import re
-import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_image import KINDS, runs_of
 
-from raysearch.errors import ExperimentError, TrackingError
+from raysearch.errors import TrackingError
 from raysearch.records import Phase, Status
 from raysearch.tracking.mlflow import Mlflow
 
 # MLflow's own use of SQLAlchemy
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-KINDS = ("search", "configuration", "instance")
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +27,6 @@ def told(make_race: Any, make_store: Any, tmp_path_factory: Any) -> dict[str, An
     tracker, race = Mlflow(uri=make_store(folder)), make_race()
     verdict = race.run(tracker, folder)
     return {"tracker": tracker, "race": race, "verdict": verdict, "folder": folder, **runs_of(folder)}
-
-
-def client_of(folder: Path) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
-
-
-def runs_of(folder: Path, experiment: str = "small") -> dict[str, Any]:
-    client = client_of(folder)
-    found = client.get_experiment_by_name(experiment)
-    runs = client.search_runs([found.experiment_id], max_results=5000)
-    by_kind = {kind: [run for run in runs if run.data.tags["kind"] == kind] for kind in KINDS}
-    return {**by_kind, "client": client, "experiment": found}
 
 
 def test_every_configuration_and_instance_has_its_run(told: dict[str, Any]) -> None:
@@ -258,71 +242,6 @@ def test_weights_of_all_go_to_mlflow_and_leave_the_disk(make_race: Any, make_sto
         assert "weights.safetensors" in {file.path for file in found["client"].list_artifacts(run.info.run_id)}
     kept = [path.relative_to(tmp_path / "weights") for path in (tmp_path / "weights").rglob("*.safetensors")]
     assert kept == [Path(verdict.winner.id, "1000.safetensors")], "the confirmation instance, for the model"
-
-
-def test_default_store_is_what_a_bare_mlflow_ui_shows(
-    make_race: Any, make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_store(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tracker = Mlflow(weights="none")
-    make_race(n=2, confirm=0).run(tracker, tmp_path)
-    assert len(runs_of(tmp_path)["configuration"]) == 2
-    assert tracker.address.startswith("mlflow ui  and open http://127.0.0.1:5000/#/experiments/1/runs")
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ, "our limits are taken back"
-
-
-def test_the_environment_chooses_the_store(make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", make_store(tmp_path))
-    tracker = Mlflow()
-    tracker.open({"name": "small"}, tmp_path)
-    tracker.close()
-    assert len(runs_of(tmp_path)["search"]) == 1
-
-
-def test_an_experiment_that_was_deleted_or_described_is_taken_as_it_is(make_store: Any, tmp_path: Path) -> None:
-    uri, client = make_store(tmp_path), client_of(tmp_path)
-    made = client.create_experiment("mine", tags={"mlflow.note.content": "my words"})
-    client.delete_experiment(made)
-    tracker = Mlflow(uri=uri, experiment="mine")
-    tracker.open({"name": "small"}, tmp_path)
-    tracker.close()
-    found = client.get_experiment(made)
-    assert found.lifecycle_stage == "active"
-    assert found.tags["mlflow.note.content"] == "my words"
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"weights": "best"}, "Known: all, none, winner"),
-        ({"timeout_s": 0}, "timeout_s = 0 must be at least 1"),
-        ({"uri": "http://me:secret@host"}, "carries a password"),
-    ],
-)
-def test_bad_settings_are_refused(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(ExperimentError, match=re.escape(text)) as caught:
-        Mlflow(**settings)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "text"),
-    [
-        ("http://127.0.0.1:9", "server http://127.0.0.1:9 cannot be reached: [Errno 111] Connection refused. Start it"),
-        ("postgresql://me:secret@127.0.0.1:9/runs", "MLflow cannot use postgresql://127.0.0.1:9/runs"),
-        ("sqlite:////proc/none/mlflow.db", "MLflow cannot use sqlite:////proc/none/mlflow.db"),
-    ],
-)
-def test_a_store_that_is_not_there_is_named_at_once(
-    uri: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(TrackingError, match=re.escape(text)) as caught:
-        Mlflow(timeout_s=2).open({"name": "x"}, tmp_path)
-    assert "secret" not in "".join(traceback.format_exception(caught.value))
-    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 def test_use_before_open_is_an_error(make_race: Any) -> None:
