@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from raysearch.analysis.verdict import cut
 from raysearch.driver import Plan
 from raysearch.records import Progress, Summary, Verdict
 
@@ -58,7 +59,7 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
         claim = "certified" if verdict.certified else "not certified"
         within = f"P(within {100 * verdict.delta:.3g} % of the best)" if verdict.delta is not None else "P"
         console.print(
-            f"{claim}: {within} = {verdict.probability:.3f} after {verdict.race.n_instances} instances of the winner"
+            f"{claim}: {within} = {cut(verdict.probability)} after {verdict.race.n_instances} instances of the winner"
         )
     if verdict.note:
         console.print(verdict.note)

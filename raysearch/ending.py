@@ -143,6 +143,20 @@ def write_report(
     )
 
 
+def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
+    """Return the report's section on configurations whose first instance ended early, if there are any."""
+    cutoffs = {out.configuration_id: out for out in state.eliminations if not out.n_instances}
+    rows = frame[frame["configuration_id"].isin(cutoffs) & (frame["epochs"] > 0) & (frame["status"] == Status.STOPPED)]
+    if rows.empty:
+        return []
+    table = rows[["configuration_id", "epochs"]].rename(columns={"configuration_id": "configuration"})
+    table["loss there"] = [cutoffs[id_].value for id_ in rows["configuration_id"]]
+    table["cutoff"] = [cutoffs[id_].cutoff for id_ in rows["configuration_id"]]
+    table["parameters"] = rows["parameters"]
+    said = f"{len(table)} configurations were out after some epochs of their first instance: in no table above."
+    return [("Screened out", said), ("Screened out", table.reset_index(drop=True))]
+
+
 def confirmed_interval(race: Race) -> tuple[float, float] | None:
     """Return the 95 % bootstrap interval of the winner's criterion over its confirmation instances, None if unknown."""
     from raysearch.analysis.intervals import confidence_interval

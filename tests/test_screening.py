@@ -107,7 +107,10 @@ def test_the_cost_is_counted_in_epochs_too(screened: Path) -> None:
     assert result.verdict.n_epochs == frame["epochs"].sum()
     assert result.verdict.n_epochs < 9 * result.verdict.n_instances
     assert (frame[frame["status"] == "STOPPED"]["epochs"] > 0).all()
-    assert (screened / "report.html").stat().st_size > 1000
+    page = (screened / "report.html").read_text(encoding="utf-8")
+    n_screened = sum(event["event"] == "screen" for event in read(screened / "journal.jsonl"))
+    assert f"{n_screened} configurations were out after some epochs" in page
+    assert f"{n_screened} of them screened out early, {result.verdict.n_epochs} epochs" in page
 
 
 def test_a_screened_race_is_rebuilt_from_any_prefix_of_its_journal(screened: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 import yaml
 from markupsafe import Markup
@@ -139,7 +140,7 @@ def render(
     jinja = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    jinja.filters.update(number=verdict.number, text=text_of, duration=duration)
+    jinja.filters.update(number=verdict.number, cut=verdict.cut, text=text_of, duration=duration)
     script = jinja.get_template("report.js.j2").render()
     sections: dict[str, list[Content]] = {}
     for title, content in [*(("Several objectives", part) for part in pareto), *measures]:
@@ -196,6 +197,8 @@ def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
 def _part(title: str, index: int, content: Content) -> dict[str, Any]:
     if isinstance(content, pd.DataFrame):
         head = content.head(N_ROWS)
+        for name in head.columns[[pd.api.types.is_float_dtype(kind) for kind in head.dtypes]]:
+            head = head.assign(**{name: _whole(head[name])})
         rows = [[row_name, *row] for row_name, row in zip(head.index, head.itertuples(index=False), strict=True)]
         named = head.index.name or not isinstance(head.index, pd.RangeIndex)
         return {
@@ -210,6 +213,12 @@ def _part(title: str, index: int, content: Content) -> dict[str, Any]:
         return {"kind": "image", "address": plots.data_uri(content)}
     salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
     return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
+
+
+def _whole(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return whole numbers as such, with nothing behind the point."""
+    whole = column.notna().all() and np.isfinite(column).all() and (column == column.round()).all()
+    return column.astype(int) if whole and len(column) else column
 
 
 def _rows(results: Results) -> list[dict[str, Any]]:

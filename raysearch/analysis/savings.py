@@ -27,7 +27,8 @@ class Savings:
 
     `n_each` is what exhaustive search would give every configuration. `seconds_exhaustive` is an estimate: every
     configuration's own mean time times `n_each`; NaN where no times are known. `n_race` leaves out the instances that
-    were stopped (`n_stopped`), the seconds leave out nothing but retried attempts.
+    were stopped (`n_stopped`) but not those screened out early (`n_screened` of it); the seconds leave out nothing but
+    retried attempts. `n_epochs` are all that were trained, 0 where no workload told.
     """
 
     n_configurations: int
@@ -39,6 +40,8 @@ class Savings:
     seconds_confirmation: float
     seconds_exhaustive: float
     steps: tuple[Step, ...]
+    n_screened: int = 0
+    n_epochs: int = 0
 
     @property
     def n_instances(self) -> int:
@@ -74,17 +77,22 @@ def savings(instances: pd.DataFrame, *, n_configurations: int | None = None, n_e
     deepest = int(per_configuration["size"].max()) if len(per_configuration) else 0
     n_pool = len(per_configuration) if n_configurations is None else n_configurations
     each = deepest if n_each is None else n_each
+    # only a screened-out instance ends early with a loss curve
+    epochs = instances["epochs"].fillna(0) if "epochs" in instances else pd.Series(0, index=instances.index)
+    n_screened = int(((race["status"] == Status.STOPPED) & (epochs[race.index] > 0)).sum())
     timed = float(race["seconds"].fillna(0).sum()) > 0
     return Savings(
         n_configurations=n_pool,
         n_each=each,
-        n_race=len(counted),
+        n_race=len(counted) + n_screened,
         n_confirmation=int(confirmation["status"].isin(_COUNTED).sum()),
-        n_stopped=int((instances["status"] == Status.STOPPED).sum()),
+        n_stopped=int((instances["status"] == Status.STOPPED).sum()) - n_screened,
         seconds_race=float(race["seconds"].fillna(0).sum()),
         seconds_confirmation=float(confirmation["seconds"].fillna(0).sum()),
         seconds_exhaustive=float(per_configuration["mean"].mean()) * n_pool * each if timed else float("nan"),
         steps=_steps(counted),
+        n_screened=n_screened,
+        n_epochs=int(epochs.sum()),
     )
 
 
@@ -103,6 +111,8 @@ def sentence(spent: Savings) -> str:
     if not spent.n_instances:
         return "Nothing has been trained yet."
     parts = f" ({spent.n_race:,} to race, {spent.n_confirmation:,} to confirm)" if spent.n_confirmation else ""
+    parts += f", {spent.n_screened:,} of them screened out early" if spent.n_screened else ""
+    parts += f", {count(spent.n_epochs, 'epoch')}" if spent.n_epochs else ""
     machine = f" and {duration(spent.seconds)} of machine time" if spent.seconds > 0 else ""
     estimate = f" and about {duration(spent.seconds_exhaustive)}" if np.isfinite(spent.seconds_exhaustive) else ""
     versus = (

@@ -108,9 +108,8 @@ def _range(interval: Interval | None) -> str:
 def certainty(verdict: Verdict) -> str:
     """Return how sure the rule is of its choice, in one sentence."""
     known = verdict.probability is not None and math.isfinite(verdict.probability)
-    # cut, not rounded: .9996 must not read as certainty
-    stated = f"P = {math.floor(verdict.probability * 1000) / 1000:.3f}" if known and verdict.probability else "P = 0"
-    within = f" that it is within {verdict.delta:.2g} (relative) of the best" if verdict.delta is not None else ""
+    stated = f"P = {cut(verdict.probability)}" if known and verdict.probability else "P = 0"
+    within = f" that it is within {100 * verdict.delta:.3g} % of the best" if verdict.delta is not None else ""
     if verdict.certified is None:
         return "The rule states no confidence: it names a winner, not how sure that is."
     if verdict.certified:
@@ -126,8 +125,15 @@ def _alike(verdict: Verdict) -> list[str]:
     return [f"The rule cannot tell it apart from {count(len(others), 'other configuration')}: {listed}."]
 
 
+def cut(probability: float) -> str:
+    """Return a probability with three digits, cut and not rounded: .9996 must not read as certainty."""
+    return f"{math.floor(probability * 1000) / 1000:.3f}"
+
+
 def number(value: object) -> str:
     """Return a number with four significant digits; +inf as `+inf`, NaN and None as a dash."""
     if value is None or not isinstance(value, int | float | np.number) or math.isnan(float(value)):
         return "–"
+    if isinstance(value, int | np.integer):
+        return str(value)
     return ("+inf" if value > 0 else "-inf") if math.isinf(float(value)) else f"{float(value):#.4g}"

@@ -16,6 +16,7 @@ from raysearch.measures._subjects import answers, error, is_classification, repl
 
 KINDS = ("high", "low", "pulse")
 GLOBAL = "global"
+_LEAST = 1e-12
 _N_THRESHOLDS, _EPSILON, _N_EXAMPLES = 11, 0.25, 256
 
 
@@ -58,7 +59,9 @@ class Bench:
         self.module, self.targets, self.task = module, targets, task
         moved = fgsm(module, inputs, targets, task, box(inputs, epsilon))
         self._sets = (inputs, moved)
-        self._plain = tuple(self._quality(values) for values in self._sets)
+        # what a network that has lost everything still gets: below it "relative" would mean nothing
+        chance = 1.0 / answers(module, inputs[:1]).shape[1] if is_classification(targets) else _LEAST
+        self._plain = tuple(max(self._quality(values), chance) for values in self._sets)
 
     def relative(self) -> tuple[float, float]:
         """Return the quality of the network as it is now over that of the unfiltered one, clean and under FGSM."""
@@ -68,11 +71,11 @@ class Bench:
         return clean, adversarial
 
     def _quality(self, inputs: Tensor) -> float:
-        """Return the accuracy, at least that of half an example right; of a regression 1 / task loss."""
+        """Return the accuracy; of a regression 1 / task loss, 0 where that is not finite."""
         wrong = error(answers(self.module, inputs), self.targets, self.task)
         if is_classification(self.targets):
-            return max(1.0 - wrong, 0.5 / len(inputs))
-        return 1.0 / wrong if np.isfinite(wrong) and wrong > 0 else 0.0
+            return 1.0 - wrong
+        return 1.0 / max(wrong, _LEAST) if np.isfinite(wrong) else 0.0
 
 
 def curves(bench: Bench, chosen: Mapping[str, Tensor], kind: str, n_thresholds: int) -> Curves:

@@ -20,11 +20,11 @@ class SynapticFiltering:
     """Scores of each layer, and of all together (`global`), for three filters of the signed weights.
 
     Filters: high-pass (w -> 0 where w <= a), low-pass (w >= a), pulse wave (a - d <= w < a + d), at thresholds a from
-    the least to the greatest weight, d half their distance. A, B: accuracy, clean and under FGSM, over that of the
-    unfiltered network; D: share of the weights left. `S_clean = int (A - D)`, `S_adversarial = int (B - D)`,
-    `S_difference = int (B - A)` over a scaled to [0, 1], each in about [-1, 1]. Negative is fragile, about zero robust,
-    positive antifragile. Numbers `fragility` (minus the mean of the three global S_difference) and
-    `LAYER.FILTER.SCORE`; arrays hold the curves A, B, D.
+    the least to the greatest weight, d = (max - min) / (2 `n_thresholds`). A, B: accuracy, clean and under FGSM, over
+    that of the unfiltered network, or over chance where FGSM brings it below; D: share of the weights left.
+    `S_clean = int (A - D)`, `S_adversarial = int (B - D)`, `S_difference = int (B - A)` over a scaled to [0, 1].
+    Negative is fragile, about zero robust, positive antifragile. Numbers `fragility` (minus the mean of the global
+    S_difference) and `LAYER.FILTER.SCORE`; arrays hold the curves A, B, D.
 
     Args:
         n_thresholds: at least 3; odd numbers suit Simpson's rule.
@@ -32,8 +32,8 @@ class SynapticFiltering:
         n_examples: at most so many examples.
         tolerance: below it in magnitude a score is `robust`; None is twice its std over the instances.
 
-    Source: arXiv 2312.09821. This project's: D, the tolerance, FGSM against the unfiltered network, `fragility`, and
-    that regressions take the unfiltered over the filtered task loss as A and B.
+    Source: arXiv 2312.09821. This project's: D, the tolerance, chance, FGSM against the unfiltered network,
+    `fragility`, and that regressions take the unfiltered over the filtered task loss as A and B.
     """
 
     n_thresholds: int = 21

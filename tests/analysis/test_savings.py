@@ -55,7 +55,7 @@ def test_paper_sized_race_gives_the_papers_sentence(race):
     spent = savings(race(72, 3, 0).instances, n_each=14)
     assert (spent.n_race, spent.n_exhaustive) == (285, 1008)
     text = sentence(spent)
-    assert "Spent 285 instances and" in text
+    assert "Spent 285 instances, 8,199 epochs and" in text
     assert "3.5 times fewer than the 72 configurations x 14 = 1,008 instances" in text
 
 

@@ -51,7 +51,7 @@ def test_without_confirmation_the_value_is_called_likely_optimistic(race):
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"certified": True, "probability": 0.9617, "delta": 0.01}, "Certified: P = 0.961 that it is within 0.01"),
+        ({"certified": True, "probability": 0.9617, "delta": 0.01}, "Certified: P = 0.961 that it is within 1 %"),
         ({"certified": False, "probability": 0.62, "delta": 0.01}, "Not certified: P = 0.620"),
         ({"certified": True, "probability": 0.99996, "delta": 0.01}, "P = 0.999"),
         ({"certified": False, "probability": 0.0, "delta": 0.01}, "P = 0 that"),
@@ -79,7 +79,7 @@ def test_an_open_race_names_a_leader_and_no_winner(race):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0209, "0.02090"), (math.inf, "+inf"), (-math.inf, "-inf"), (math.nan, "–"), (None, "–"), (3, "3.000")],
+    [(0.0209, "0.02090"), (math.inf, "+inf"), (-math.inf, "-inf"), (math.nan, "–"), (None, "–"), (3, "3")],
 )
 def test_number(value, text):
     assert verdict.number(value) == text

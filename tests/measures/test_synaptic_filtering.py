@@ -47,6 +47,19 @@ def test_the_filtered_accuracy_of_a_linear_layer_can_be_counted():
     assert module.weight.tolist() == [[1.0, 0.0], [0.0, 2.0]]
 
 
+def test_a_network_that_loses_everything_under_attack_has_scores_that_mean_something():
+    module, inputs, labels = two_lines()
+    bench = Bench(module, inputs, labels, CrossEntropy(), epsilon=50.0)  # nothing is right any more
+    found = curves(bench, {"": module.weight.detach()}, "high", 5)
+    assert found.adversarial.max() <= 2.0  # all right over one of two by chance
+    exact = nn.Linear(1, 1, bias=False)
+    values = torch.arange(4.0)[:, None]
+    with torch.no_grad():
+        exact.weight.fill_(1.0)
+    perfect = Bench(exact, values, values, Rmse(), epsilon=1e-9)
+    assert perfect.relative() == (1.0, pytest.approx(1.0, abs=0.1))
+
+
 def test_scores_are_areas_between_the_curves():
     x = np.linspace(0.0, 1.0, 5)
     scores = Curves(x, clean=np.ones(5), adversarial=1.0 - x**2, left=1.0 - x).scores
