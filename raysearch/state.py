@@ -55,6 +55,7 @@ class State:
         """Whether the sampler has no more configurations: the verdict is the race's."""
         self._screened: set[int] = set()
         """Rows that were screened out."""
+        self._stopped: set[InstanceKey] = set()
         self._n_replayed = 0
 
     # ---- questions
@@ -142,7 +143,11 @@ class State:
             if key in self.again:
                 self.again.remove(key)
             else:
-                self.counts["asked"] += 1
+                if key in self._stopped:  # it was counted when it was asked for first
+                    self._stopped.remove(key)
+                    self.counts[Status.STOPPED.value] -= 1
+                else:
+                    self.counts["asked"] += 1
                 if phase is Phase.RACE:
                     self.pool.hand_out(row, index)
                 else:
@@ -175,6 +180,7 @@ class State:
         del self.attempts[key]
         self.counts[Status.FAILED.value] -= 1
         self.counts["told"] -= 1
+        self.counts["asked"] -= 1
         phase, index = self.seeds.index(key.seed)
         row = self.pool.rows[key.configuration_id]
         if phase is Phase.RACE:
@@ -203,6 +209,7 @@ class State:
         else:  # the same winner may come again and will need it
             self._confirmation_asked[row].discard(index)
         self.counts[Status.STOPPED.value] += 1
+        self._stopped.add(key)
         self._end(key)
 
     def _on_screen(self, event: Event) -> None:

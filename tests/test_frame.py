@@ -148,6 +148,8 @@ def test_a_stopped_instance_that_is_asked_again_has_one_row_the_last():
     frame = to_frame(journal.events)
     assert not frame.duplicated(["configuration_id", "seed"]).any()
     assert set(frame.status) == {"COMPLETE"}
+    assert race.state.counts["asked"] == race.state.counts["told"] == len(frame)
+    assert race.state.counts["STOPPED"] == 0
     ended = [(e["configuration"], e["seed"]) for e in journal.events if e["event"] == "tell"]
     assert list(zip(frame.configuration_id, frame.seed, strict=True)) == ended
 

@@ -217,4 +217,5 @@ def test_what_failed_under_on_failure_raise_does_not_count_by_going_on(tmp_path:
     disk.touch()
     result = resume(run_dir, retry_failed=True, workload=train)
     assert set(result.instances.status) == {"COMPLETE"}
+    assert result.verdict.n_instances == len(result.instances)
     assert resume(run_dir, workload=train).verdict == result.verdict
