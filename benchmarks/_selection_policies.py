@@ -11,7 +11,7 @@ import numpy as np
 from _selection_families import Family, Table
 from numpy.typing import NDArray
 
-from raysearch import registry
+from raysearch import in_python, registry
 from raysearch.rules import Rule, RuleVerdict
 
 
@@ -142,11 +142,18 @@ def top_two(table: Table, family: Family) -> Iterator[Outcome]:
         yield Outcome("top_two", f"budget={budget}", spent, answer.leader, answer.probability, bool(answer.certified))
 
 
-def top_two_short(table: Table, family: Family) -> Iterator[Outcome]:
+def default(n_configurations: int) -> dict[str, Any]:
+    """Return the parameters of `top_two` in `raysearch.search` where no rule is named."""
+    return {"batch": in_python.BATCH, "budget": in_python.EACH * n_configurations + in_python.CERTIFY}
+
+
+def top_two_default(table: Table, family: Family) -> Iterator[Outcome]:
     """The default of `raysearch.search`: certified, by the eight, ended at about the cost of Algorithm 1."""
-    rule = registry.load("rules", "top_two", delta=family.delta, batch=8, budget=6 * family.n_configurations + 20)
+    rule = registry.load("rules", "top_two", delta=family.delta, **default(family.n_configurations))
     verdict, n = drive(rule, table, family.measure())
-    yield Outcome("top_two, short", "short", n, verdict.leader, verdict.probability, bool(verdict.certified))
+    yield Outcome(
+        "top_two, default", "as search sets it", n, verdict.leader, verdict.probability, bool(verdict.certified)
+    )
 
 
 OWN: dict[str, Policy] = {
@@ -155,7 +162,7 @@ OWN: dict[str, Policy] = {
     "significance": significance,
     "sequential_halving": sequential_halving,
     "top_two": top_two,
-    "top_two_short": top_two_short,
+    "top_two_default": top_two_default,
 }
 PEERS: dict[str, Policy] = {
     "ray_repeater": lambda table, family: _named("ray Repeater, mean", peers.repeater(table, family)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from _selection_families import Family
+from _selection_policies import default
 
 from raysearch import registry
 from raysearch.execution.conductor import Conductor
@@ -39,6 +40,7 @@ def policies(family: Family) -> dict[str, tuple[str, dict[str, Any], bool]]:
         "halving, asking ahead": ("halving", {"warmup": 5}, True),
         "sequential_halving": ("sequential_halving", {"budget": budget}, True),
         "top_two, certified": ("top_two", {"delta": family.delta, "cap": cap}, True),
+        "top_two, as search sets it": ("top_two", {**default(family.n_configurations), "delta": family.delta}, False),
     }
 
 
