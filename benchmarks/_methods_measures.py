@@ -114,7 +114,10 @@ def _forecast(job: Job, configurations: list[dict[str, Any]], n_instances: int) 
             row[f"with {criterion} over {n_instances}"] = _correlation(column, value)
         rows.append(row)
     missing = " (the others' measured instance diverged)" if len(kept) < len(configurations) else ""
-    note = f"Spearman's rho over {len(kept)} of {len(configurations)} configurations{missing}, 95 % bootstrap over configurations; one instance of a fresh seed, on validation examples."
+    note = (
+        f"Spearman's rho over {len(kept)} of {len(configurations)} configurations{missing}, 95 % bootstrap over "
+        "configurations; one instance of a fresh seed, on validation examples."
+    )
     table(f"4a. What foretells robustness, {job.name}", rows, note)
     depth = np.asarray([row["loss on its training sample"] for row in kept])
     width = np.asarray([row["curvature"] for row in kept])
