@@ -196,8 +196,8 @@ def _group(of: str, state: State) -> list[Configuration]:
     if verdict is None:
         return []
     rows = [verdict.leader]
-    if of == "survivors":
-        rows += [*verdict.indistinguishable, *state.pool.survivors]
+    if of == "survivors":  # a rule that states a confidence drops nobody, but says who may be the best
+        rows += [*verdict.indistinguishable, *(state.pool.survivors if verdict.certified is None else ())]
     elif of == "all":
         rows += range(len(state.pool.configurations))
     return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]

@@ -110,6 +110,16 @@ def test_what_workers_measured_is_summed_up_by_configuration_and_shown(measured)
     assert listener.artifacts["measure_noise_resilience"].stat().st_size > 0
 
 
+def test_survivors_of_a_rule_that_drops_nobody_are_those_that_it_cannot_tell_apart(tmp_path):
+    rule = {"name": "top_two", "certify": 3, "cap": 3, "delta": 0.5, "batch": 2}
+    wide = {**SPACE, "lr": [0.02, 1e-7]}
+    section = experiment(rule=rule, space=wide, measures=[{"name": "generalization_gap", "of": "survivors"}])
+    verdict = run(section, tmp_path / "run").verdict
+    findings = read_findings(read(tmp_path / "run" / "journal.jsonl"))
+    assert {f.configuration_id for f in findings} == {verdict.winner.id, *verdict.indistinguishable}
+    assert len(verdict.indistinguishable) < verdict.n_configurations
+
+
 def test_a_number_in_the_way_of_a_spread_is_refused():
     founds = [Finding("made", "0" * 12, seed, {"rise": 1.0, "rise_std": 2.0}) for seed in (1, 2)]
     with pytest.raises(ValueError, match="rise_std is in the way of the spread of rise"):
