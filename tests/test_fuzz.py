@@ -16,7 +16,11 @@ import raysearch
 from raysearch import ending, status
 from raysearch.driver import build, run
 from raysearch.errors import RaysearchError
+from raysearch.events import EVENTS
 from raysearch.experiment import from_data, from_file
+from raysearch.findings import Finding, read_findings, to_table
+from raysearch.frame import write_parquet
+from raysearch.journal import Journal, read
 from raysearch.resuming import resume
 
 SEARCH = {
@@ -143,11 +147,29 @@ def test_any_text_as_an_experiment_file_and_as_a_setting(file, text):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The run directory of a whole search, one instance of which had to be tried again."""
+    """The run directory of a whole search in which everything happened that may be in a journal."""
     folder = tmp_path_factory.mktemp("fuzz")
-    flaky = {**SEARCH["workload"], "fail": 0.2, "fail_once_in": str(folder / "marks")}
-    run(from_data({**SEARCH, "workload": flaky}), folder / "run")
-    return folder / "run"
+    run_dir = folder / "run"
+    flaky = {**SEARCH["workload"], "epochs": 4, "fail": 0.3, "fail_once_in": str(folder / "marks")}
+    race = {"confirm": 2, "retries": 0, "screen": {"rule": "median", "n_startup": 2}}
+    sampler = {"name": "random", "n_configurations": 6}
+    first = run(from_data({**SEARCH, "workload": flaky, "sampler": sampler, "race": race}), run_dir)
+    resume(run_dir, {"race.retries": 1}, retry_failed=True)
+    # the driver dies with an instance of the winner in flight, and the next one decides by another rule
+    lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    last_ask = max(number for number, line in enumerate(lines) if json.loads(line)["event"] == "ask")
+    (run_dir / "journal.jsonl").write_bytes(b"".join(lines[: last_ask + 1]))
+    shutil.rmtree(folder / "marks")  # fails once again
+    found = resume(run_dir, {"race.confirm": 3, "rule.warmup": 3})
+    seed = int(found.instances.seed.iloc[0])
+    row = {"layer": "0", "share": 0.5, "n": 3, "kept": True}
+    with Journal(run_dir / "journal.jsonl") as journal:
+        for id_, of in ((first.verdict.winner.id, seed), (found.verdict.winner.id, None)):
+            numbers = {"trace": 1.5, "share.0": float("inf")}
+            journal.append(Finding("curvature", id_, of, numbers, {"layers": [row, row]}, 1 if of else 3).event())
+        journal.append(Finding("calibration", found.verdict.winner.id, None, {}, error="no weights").event())
+    assert {event["event"] for event in read(run_dir / "journal.jsonl")} == EVENTS
+    return run_dir
 
 
 @pytest.fixture
@@ -163,6 +185,8 @@ def look_at(run_dir):
         status.read_status(run_dir).print(Console(quiet=True))
     with only_clear_errors():
         raysearch.load(run_dir)
+    with only_clear_errors():
+        write_parquet(to_table(read_findings(read(run_dir / "journal.jsonl"))), run_dir / "measures.parquet")
     with only_clear_errors():
         race, _, _ = status._race_of(run_dir)
         ending.rounds(race.state, race.criterion)
