@@ -21,7 +21,8 @@ class LocalInstability:
     0), `churn` (share of examples on which two instances differ, mean over pairs), `confidence` and
     `confidence_spread` (mean and std over instances of the true class's probability, mean over examples), `error` (mean
     over instances), `ensemble_error` (of the mean probabilities). Of a regression, outputs `(n_instances, n_examples)`:
-    `instability`, the mean over examples of the std over instances, in the target's unit. Arrays by example, and the
+    `instability`, the mean over examples of the std over instances, `error` and `ensemble_error`, root mean squares, all
+    in the target's unit. Arrays by example, and the
     table `worst` of the examples with the greatest disagreement.
 
     Args:
@@ -76,7 +77,12 @@ class LocalInstability:
 
     def _numbers(self, outputs: Array, targets: Array) -> Found:
         spread, mean = outputs.std(axis=0), outputs.mean(axis=0)
-        return self._found({"instability": spread.mean()}, {"spread": spread, "mean": mean}, targets, "spread")
+        numbers = {
+            "instability": spread.mean(),
+            "error": np.sqrt(((outputs - targets) ** 2).mean(axis=1)).mean(),
+            "ensemble_error": np.sqrt(((mean - targets) ** 2).mean()),
+        }
+        return self._found(numbers, {"spread": spread, "mean": mean}, targets, "spread")
 
     def _found(self, numbers: dict[str, Any], by_example: dict[str, Array], targets: Array, key: str) -> Found:
         worst = np.argsort(-by_example[key], kind="stable")[: self.n_worst]

@@ -41,7 +41,8 @@ def test_one_instance_agrees_with_itself():
 def test_a_regression_has_a_spread():
     found = LocalInstability(n_worst=1)(np.array([[1.0, 0.0], [3.0, 0.0]]), np.array([2.0, 0.0]))
     assert found.arrays["spread"] == pytest.approx([1.0, 0.0])
-    assert found.numbers == pytest.approx({"instability": 0.5})
+    # each instance errs by 1 on one of two examples, their mean on none
+    assert found.numbers == pytest.approx({"instability": 0.5, "error": 0.5**0.5, "ensemble_error": 0.0})
     assert found.tables["worst"] == [{"example": 0, "target": 2.0, "spread": 1.0, "mean": 2.0}]
 
 
