@@ -88,7 +88,8 @@ def resume(
 
     at = [f"execution.address={address}"] if address else []
     values = parse_settings([*(settings or []), *at])
-    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[_Where(), Terminal()]))
+    where = _Where(_taken_back(run_dir) if retry_failed else "")
+    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[where, Terminal()]))
 
 
 @app.command()
@@ -161,18 +162,43 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 def _print_end(result: object) -> None:
     from raysearch.console import print_verdict, print_where_next
     from raysearch.driver import SearchResult
+    from raysearch.status import read_errors
 
     assert isinstance(result, SearchResult)
     print_verdict(console, result.verdict, result.interval)
+    if n_failed := len(read_errors(result.run_dir)):
+        fact = f"{_instances(n_failed)} failed for good and count as +inf"
+        how = f"`raysearch resume {result.run_dir} --retry-failed` trains them again"
+        console.print(
+            f"{fact}: `raysearch status {result.run_dir}` shows their errors, {how}.", highlight=False, soft_wrap=True
+        )
     print_where_next(console, result.run_dir, result.tracked_at)
+
+
+def _taken_back(run_dir: Path) -> str:
+    from raysearch.status import read_errors
+
+    n_failed = len(read_errors(run_dir))
+    if not n_failed:
+        return "No instance had failed for good: none is taken back."
+    return f"{_instances(n_failed)} that failed for good: taken back, to be trained again where the rule asks for them."
+
+
+def _instances(n: int) -> str:
+    return f"{n} instance{'' if n == 1 else 's'}"
 
 
 class _Where(Silent):
     """Says early where a search is kept, so that it can be watched from another terminal and gone on with."""
 
+    def __init__(self, more: str = "") -> None:
+        self._more = more
+
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         _run_dirs.append(run_dir)
         console.print(f"Run directory: {run_dir}", highlight=False, soft_wrap=True)
+        if self._more:
+            console.print(self._more, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -187,14 +213,14 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        print(f"raysearch: error: {error}. {_how_to_go_on()}", file=sys.stderr)
+        print(f"raysearch: error: {error}.{_how_to_go_on()}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         if _terminated or end.code == signal.SIGTERM:  # the second: a handler of Ray's, while it starts
-            print(f"raysearch: terminated. {_how_to_go_on()}", file=sys.stderr)
+            print(f"raysearch: terminated.{_how_to_go_on()}", file=sys.stderr)
             sys.exit(_TERMINATED)
-        if end.code == _INTERRUPTED and {"run", "resume"} & set(sys.argv[1:2]):
-            print(f"raysearch: interrupted. {_how_to_go_on()}", file=sys.stderr)
+        if end.code == _INTERRUPTED and _searches():
+            print(f"raysearch: interrupted.{_how_to_go_on()}", file=sys.stderr)
         raise
 
 
@@ -205,7 +231,13 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def _how_to_go_on() -> str:
-    return f"Nothing is lost: `raysearch resume {_run_dirs[-1]}` goes on" if _run_dirs else "No search had begun"
+    if not _searches():  # status, report and the like have nothing to lose
+        return ""
+    return f" Nothing is lost: `raysearch resume {_run_dirs[-1]}` goes on" if _run_dirs else " No search had begun"
+
+
+def _searches() -> bool:
+    return bool({"run", "resume"} & set(sys.argv[1:2]))
 
 
 if __name__ == "__main__":

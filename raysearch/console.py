@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +15,16 @@ from raysearch.analysis.verdict import cut
 from raysearch.driver import Plan
 from raysearch.records import Progress, Summary, Verdict
 
+_NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
+_N_ERRORS, _N_LINES, _ERROR_WIDTH = 10, 60, 200
+"""Of failures: kinds that are listed, lines of the traceback that is shown, and characters of a kind."""
+
 
 def number(value: float | None) -> str:
-    """Return a number as people read it: four significant digits, `diverged` for +inf, `-` for none."""
+    """Return a number as people read it: four significant digits, `-` for none; +inf has diverged or failed."""
     if value is None or math.isnan(value):
         return "-"
-    return "diverged" if math.isinf(value) else f"{value:.4g}"
+    return f"{value:+}" if math.isinf(value) else f"{value:.4g}"
 
 
 def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
@@ -115,6 +122,20 @@ def print_status(console: Console, name: str, progress: Progress, ended: bool) -
     if progress.incumbent is not None:
         table.add_row("incumbent", f"{progress.incumbent.id}, {progress.criterion} {number(progress.incumbent_value)}")
     console.print(table)
+
+
+def print_failures(console: Console, errors: Sequence[str], run_dir: Path) -> None:
+    """Print the kinds of errors by how many instances met them, the last one whole, and how to try again."""
+    said = [error.splitlines()[-1][:_ERROR_WIDTH] for error in errors]
+    alike = [_NUMBERS.sub("#", line) for line in said]  # errors that differ in an id or a seed only are of one kind
+    kinds = Counter(alike)
+    lines = ["", "Last errors of the instances that failed for good:"]
+    lines += [f"  {n} x {said[alike.index(kind)]}" for kind, n in kinds.most_common(_N_ERRORS)]
+    if len(kinds) > _N_ERRORS:
+        lines.append(f"  and {len(kinds) - _N_ERRORS} kinds more")
+    lines += ["", "The last one:", *(f"  {line}" for line in errors[-1].splitlines()[-_N_LINES:]), ""]
+    lines.append(f"Mend the cause, then `raysearch resume {run_dir} --retry-failed` trains them again.")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _cells(summary: Summary) -> list[str]:

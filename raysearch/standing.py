@@ -39,7 +39,7 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
         n_diverged=state.counts[Status.DIVERGED],
         n_failed=state.counts[Status.FAILED],
         n_stopped=state.counts[Status.STOPPED],
-        n_retries=state.counts["failures"],
+        n_retries=max(state.counts["failures"] - state.counts[Status.FAILED], 0),  # the last one is not tried again
         elapsed_s=elapsed_s,
         remaining_s=(expected - told) / speed if speed else None,
     )

@@ -105,6 +105,19 @@ def test_report_is_written_again_elsewhere(finished, tmp_path):
     assert str(tmp_path / "again.html") in result.output
 
 
+def test_a_report_is_not_written_over_a_directory(finished, tmp_path):
+    done = shell("report", finished[0], "--out", tmp_path)
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"raysearch: error: cannot write the report {tmp_path}: it is a directory. Name a file in it\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    done = shell("report", finished[0], "--out", tmp_path / "file" / "report.html")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_resume_of_a_finished_search_trains_nothing_and_then_only_what_is_new(finished):
     run_dir = finished[0]
     before = (run_dir / "journal.jsonl").read_bytes()

@@ -1,0 +1,157 @@
+"""How a search stands: its failures, whether somebody carries it on, and for how long it worked."""
+
+import json
+import math
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from rich.console import Console
+from test_cli import SEARCH, call, shell
+
+import raysearch
+from raysearch.console import number, print_failures
+from raysearch.journal import Journal, read
+from raysearch.status import read_status
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("search") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(SEARCH))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(file):
+    """A finished search: its directory and what the command printed."""
+    run_dir = file.parent / "run"
+    result = call("run", file, "--run-dir", run_dir)
+    assert result.exit_code == 0, result.output
+    return run_dir, result.output
+
+
+@pytest.fixture(scope="module")
+def failing(file, tmp_path_factory):
+    """A finished search in which a part of the instances failed for good, and what the command printed."""
+    run_dir = tmp_path_factory.mktemp("failing") / "run"
+    result = call("run", file, "--run-dir", run_dir, "--set", "workload.fail=0.3", "--set", "race.retries=1")
+    assert result.exit_code == 0, result.output
+    return run_dir, result.output, int((raysearch.load(run_dir)["status"] == "FAILED").sum())
+
+
+def test_the_end_of_a_run_says_how_many_failed_and_what_to_do(failing, finished):
+    run_dir, output, n_failed = failing
+    assert n_failed > 1
+    assert f"{n_failed} instances failed for good and count as +inf" in output
+    assert f"`raysearch resume {run_dir} --retry-failed`" in output
+    assert "failed for good" not in finished[1]
+
+
+def test_status_shows_the_errors_of_failed_instances(failing):
+    run_dir, _, n_failed = failing
+    output = call("status", run_dir).output
+    assert re.search(rf"failed for good \(count as \+inf\) +{n_failed} *\n", output)
+    assert re.search(rf"crashes tried again +{n_failed} *\n", output), "one retry each; the last crash is no retry"
+    last = raysearch.load(run_dir).query("status == 'FAILED'")["error"].iloc[0].strip().splitlines()[-1]
+    assert re.findall(r"^  (\d+) x (\w+): ", output, re.MULTILINE) == [(str(n_failed), last.split(":")[0])]
+    assert output.count("Traceback (most recent call last)") == 1
+    assert f"`raysearch resume {run_dir} --retry-failed`" in output
+
+
+def test_errors_are_listed_by_kind_and_told_apart(capsys):
+    errors = [
+        "Trace\nValueError: seed 12 of 3857563192f8 [red]",
+        "Trace\nValueError: seed 7 of ca8a9f30b7fd [red]",
+        "OSError: x",
+    ]
+    print_failures(Console(width=200), errors, "runs/x")
+    output = capsys.readouterr().out
+    assert "  2 x ValueError: seed 12 of 3857563192f8 [red]\n  1 x OSError: x\n" in output
+    assert "The last one:\n  OSError: x\n" in output
+
+
+def test_what_failed_is_not_called_diverged():
+    assert [number(value) for value in (math.inf, 0.5, math.nan, None)] == ["+inf", "0.5", "-", "-"]
+
+
+def test_retry_failed_says_how_many_it_takes_back(failing, finished, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(failing[0], run_dir)
+    output = call("resume", run_dir, "--retry-failed").output
+    assert f"{failing[2]} instances that failed for good: taken back" in output
+    assert "No instance had failed for good" in call("resume", finished[0], "--retry-failed").output
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """The directory of a search whose driver died after half of its events, an hour between it and its resume."""
+    events = list(read(finished[0] / "journal.jsonl"))
+    asked = [position for position, event in enumerate(events) if event["event"] == "tell"]
+    first = [{**event, "t": 1000.0 + n} for n, event in enumerate(events[: asked[5] + 1])]
+    begin = first[-1]["t"] + 3600
+    more = [{"event": "resume", "experiment": events[0]["experiment"], "t": begin}]
+    more += [{**event, "t": begin + 1 + n} for n, event in enumerate(events[asked[5] + 1 : asked[9] + 1])]
+    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in [*first, *more]))
+    return tmp_path, len(first) - 1 + len(more) - 1
+
+
+def test_status_of_a_search_that_nobody_carries_on_says_so_and_does_not_follow_for_ever(unfinished):
+    run_dir, _ = unfinished
+    for more in [], ["--follow"]:
+        done = shell("status", run_dir, *more)
+        assert done.returncode == 0, done.stderr
+        assert f"no driver runs: `raysearch resume {run_dir}` goes on" in done.stdout
+    assert [path.name for path in run_dir.iterdir()] == ["journal.jsonl"]
+
+
+def test_status_while_a_driver_runs_does_not_speak_of_resume(unfinished):
+    with Journal(unfinished[0] / "journal.jsonl"):
+        assert read_status(unfinished[0]).driven is True
+        assert "no driver runs" not in call("status", unfinished[0]).output
+    assert read_status(unfinished[0]).driven is False
+
+
+def test_follow_ends_when_the_driver_does(unfinished):
+    command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow", "--every-s", "0.1"]
+    with Journal(unfinished[0] / "journal.jsonl"):
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            watcher.wait(4)
+    output, _ = watcher.communicate(timeout=30)
+    assert "no driver runs" in output
+
+
+def test_the_time_between_two_drivers_does_not_count(unfinished):
+    run_dir, seconds = unfinished
+    assert read_status(run_dir).progress.elapsed_s == seconds
+
+
+def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):
+    run_dir, _ = unfinished
+    command = [sys.executable, "-m", "raysearch.cli", "status", str(run_dir), "--follow", "--every-s", "0.1"]
+    with Journal(run_dir / "journal.jsonl"):
+        with open(run_dir / "journal.jsonl", "a") as file:
+            file.write('{"event": "te')
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            watcher.wait(4)
+    _, errors = watcher.communicate(timeout=30)
+    assert errors.count("is torn and left out") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_ended_status_does_not_speak_of_searches_that_had_not_begun(unfinished, number, code):
+    command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow"]
+    with Journal(unfinished[0] / "journal.jsonl"):
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+        assert watcher.stdout.readline()  # the title: it looks
+        watcher.send_signal(number)
+        _, errors = watcher.communicate(timeout=30)
+    assert watcher.returncode == code
+    assert "begun" not in errors
+    assert "Traceback" not in errors
