@@ -39,8 +39,11 @@ class Screening:
         if self.rule not in RULES:
             raise unknown("screening rule", self.rule, RULES)
         for name, least in (("first_epoch", 1), ("factor", 2), ("n_startup", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if type(value) is not int:  # from a file it may be anything, and True is no number of epochs
+                raise ValueError(f"{name} must be a whole number, got {value!r:.60}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     def cutoffs(self, curves: Sequence[Sequence[float]]) -> dict[int, float]:
         """Return, by epoch, the loss above which a first instance ends, by the `curves` of earlier first instances."""

@@ -36,7 +36,7 @@ SEARCH = {
     "sampler": {"name": "random", "n_configurations": 4},
     "criterion": {"name": "quantile", "q": 0.8},
     "rule": {"name": "halving", "warmup": 2},
-    "race": {"confirm": 2, "retries": 1},
+    "race": {"confirm": 2, "retries": 1, "screen": {"rule": "median", "first_epoch": 1}},
     "execution": "local",
     "tracking": None,
 }
