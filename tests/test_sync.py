@@ -45,24 +45,51 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     return stores(tmp_path_factory.mktemp("store"))
 
 
+SCREENED = {
+    "workload": {"name": "synthetic", "epochs": 3},
+    "space": {"level": [0.2, 0.3, 0.9, 0.8, 0.7], "spread": [0.01]},
+    "race": {"confirm": 2, "screen": {"rule": "median", "n_startup": 2}},
+}
+UNDECIDED = {
+    "space": {"level": [0.2, 0.201, 0.202, 9.0], "spread": [0.1]},
+    "rule": {"name": "significance", "warmup": 3, "max_instances": 5},
+}
+
+
+@pytest.mark.parametrize("sections", [{}, SCREENED, UNDECIDED], ids=["halving", "screened", "undecided"])
 def test_an_empty_store_is_filled_with_what_the_live_tracker_wrote(
-    tmp_path: Path, make_store: Callable[..., str]
+    tmp_path: Path, make_store: Callable[..., str], sections: dict[str, Any]
 ) -> None:
     live, fresh = make_store(tmp_path, "live.db"), make_store(tmp_path, "fresh.db")
     tracking = {"name": "mlflow", "uri": live}
-    run(from_data({**EXPERIMENT, "tracking": tracking}), tmp_path / "run")
+    result = run(from_data({**EXPERIMENT, **sections, "tracking": tracking}), tmp_path / "run")
     wrote = image(live, "synced", with_ids=False)
     n = sync(tmp_path / "run", {"tracking.uri": fresh})
     filled = image(fresh, "synced", with_ids=False)
-    assert n == sum(bool(seed) for _, seed in filled) > 20
+    assert n == sum(bool(seed) for _, seed in filled) > 5
     search = ("", "")
     for held in (wrote, filled):  # the address of the store is a parameter of the search
         held[search]["params"].pop("tracking.uri")
         held[search]["points"] = {name: {p[0] for p in points} for name, points in held[search]["points"].items()}
     # the live view also looks between the cuts
     rounds = [held[search]["points"].pop(name) for name in ("survivors", "incumbent") for held in (filled, wrote)]
-    assert rounds[0] == rounds[2] == {3, 4, 5}
+    assert rounds[0] == rounds[2]
     assert rounds[0] <= rounds[1] == rounds[3]
+    statuses = {id_: held["tags"]["status"] for (id_, seed), held in wrote.items() if id_ and not seed}
+    left = {id_ for id_, status in statuses.items() if status in ("survivor", "winner")}
+    assert left == set(result.verdict.survivors)
+    for id_ in left:
+        assert {"criterion", "median", "q3", "iqr", "max", "n_instances"} <= set(wrote[id_, ""]["points"])
+    if sections is SCREENED:
+        out = {
+            event["configuration"] for event in read(tmp_path / "run" / "journal.jsonl") if event["event"] == "screen"
+        }
+        assert out
+        assert {statuses[id_] for id_ in out} == {"eliminated"}
+    if sections is UNDECIDED:
+        assert len(left) > 1
+    if not sections:
+        assert rounds[0] == {3, 4, 5}
     assert filled.keys() == wrote.keys()
     for key, held in wrote.items():
         assert filled[key] == held, key
@@ -126,6 +153,9 @@ def test_a_retried_instance_is_shown_as_it_ended_at_last(tmp_path: Path, make_st
         assert (held[key]["status"], held[key]["tags"]["status"]) == ("FINISHED", "COMPLETE")
         assert held[key]["tags"]["error"] == ""
         assert held[key]["points"]["final_loss"][-1][1] == pytest.approx(0.5, abs=0.01)
+    whole = held[min(failed)[0], ""]["points"]
+    assert [value for step, value, _ in whole["criterion"] if step == 2] == ["nan", pytest.approx(0.5, abs=0.01)]
+    assert [value for step, value, _ in whole["n_instances"] if step == 2] == [2.0], "it stood, and gained no point"
     sync(tmp_path / "run")
     assert image(store, "synced", with_ids=True) == held
 

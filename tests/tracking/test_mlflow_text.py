@@ -1,6 +1,9 @@
 """What MLflow's pages say in words."""
 
 import dataclasses
+import math
+
+import pytest
 
 from raysearch.records import Configuration, ParetoPoint, Summary, Verdict
 from raysearch.tracking._mlflow_text import search_note
@@ -20,6 +23,14 @@ def test_the_note_says_how_sure_the_rule_is_and_of_what():
         f"The rule cannot tell it apart from `{OTHER.id}`."
     ) in search_note(open_)
     assert "ertified" not in search_note(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"), [(0.9996, "0.999"), (1.0, "1.000"), (0.29, "0.290"), (math.nan, "unknown")]
+)
+def test_a_probability_is_cut_and_never_reads_as_more_than_it_is(probability, text):
+    sure = dataclasses.replace(PLAIN, certified=True, probability=probability, delta=0.01)
+    assert f"of the best) = {text} after" in search_note(sure)
 
 
 def test_the_note_shows_the_pareto_set():
