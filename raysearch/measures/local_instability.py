@@ -21,9 +21,9 @@ class LocalInstability:
     0), `churn` (share of examples on which two instances differ, mean over pairs), `confidence` and
     `confidence_spread` (mean and std over instances of the true class's probability, mean over examples), `error` (mean
     over instances), `ensemble_error` (of the mean probabilities). Of a regression, outputs `(n_instances, n_examples)`:
-    `instability`, the mean over examples of the std over instances, `error` and `ensemble_error`, root mean squares, all
-    in the target's unit. Arrays by example, and the
-    table `worst` of the examples with the greatest disagreement.
+    `instability`, the mean over examples of the std over instances, `error` and `ensemble_error` (root mean
+    squares), all in the target's unit. Arrays by example, and the table `worst` of the examples with the greatest
+    disagreement.
 
     Args:
         n_worst: rows of that table.
