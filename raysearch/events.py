@@ -78,7 +78,7 @@ def decode_measure(event: Mapping[str, Any]) -> dict[str, Any]:
             "configuration_id": configuration_id(event["configuration"]),
             "seed": None if event["seed"] is None else _whole(event["seed"]),
             "numbers": {str(name): float(value) for name, value in event["numbers"].items()},
-            "tables": {str(name): [dict(row) for row in rows] for name, rows in event["tables"].items()},
+            "tables": {str(name): [_row(row) for row in rows] for name, rows in event["tables"].items()},
             "n_instances": _whole(event["n_instances"]),
             "error": str(event["error"]),
         }
@@ -103,6 +103,14 @@ def _of_form(form: re.Pattern[str], value: Any, kind: str) -> str:
     if not isinstance(value, str) or not form.fullmatch(value):
         raise JournalError(f"{str(value)[:60]!r} is the name of no {kind}: it has not the form {form.pattern}")
     return value
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """Return a row of a table, plain values by name; raises ValueError for what no table can hold."""
+    for value in row.values():
+        if not (value is None or isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**63)):
+            raise ValueError(f"{str(value)[:60]} is no value of a table")
+    return dict(row)
 
 
 def _whole(value: Any) -> int:
