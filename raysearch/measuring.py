@@ -94,11 +94,14 @@ def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
 def told(names: Sequence[str], state: State) -> list[Finding]:
     """Return what instances that were measured on the workers told: of each, and of configurations over theirs.
 
-    `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`.
+    `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`. The leader is first.
     """
     findings: list[Finding] = []
+    leader = -1 if state.verdict is None else state.verdict.leader
+    rows = sorted(range(len(state.pool.configurations)), key=lambda row: row != leader)
     for name in names:
-        for row, configuration in enumerate(state.pool.configurations):
+        for row in rows:
+            configuration = state.pool.configurations[row]
             own = [
                 Finding(name, configuration.id, seed, numbers)
                 for seed, metrics in state.metrics(row).items()
