@@ -38,7 +38,8 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the file, e.g. --set race.confirm=200."),
 ]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster: auto, HOST:6379 or ray://HOST:10001. Default: one on this machine.")
+    str | None,
+    typer.Option(help="Ray cluster: auto, HOST:6379, ray://HOST:10001 or local. Default: RAY_ADDRESS, or a local one."),
 ]
 
 

@@ -121,13 +121,15 @@ class Conductor:
             return WorkloadError(f"{fact} (on_failure: raise). {self._remedy()} Its last error:\n{failed.error}")
         if counts[Status.FAILED] == counts["told"] >= _HOPELESS:
             fact = f"all of the first {counts['told']} instances failed, each {failed.attempt} times"
-            return WorkloadError(f"{fact}: the search is ended. {self._remedy()} The last error:\n{failed.error}")
+            return WorkloadError(
+                f"{fact}: the search is ended, nothing is lost. {self._remedy()} The last error:\n{failed.error}"
+            )
         return None
 
     def _remedy(self) -> str:
         path: Path | None = getattr(self.race.journal, "path", None)
         where = "RUN_DIR" if path is None else path.parent
-        return f"Nothing is lost: mend the cause, then `raysearch resume {where} --retry-failed` trains them again."
+        return f"Mend the cause, then `raysearch resume {where} --retry-failed` trains them again."
 
     def _told(self, result: InstanceResult) -> None:
         state = self.race.state
