@@ -109,7 +109,7 @@ def test_a_function_that_never_works_ends_the_search_with_its_traceback(tmp_path
         return "no number"
 
     with pytest.raises(
-        WorkloadError, match=r"all of the first 5 instances failed.*Nothing is lost.*(?s:.*)it gave 'no number'"
+        WorkloadError, match=r"all of the first 5 instances failed.*nothing is lost.*(?s:.*)it gave 'no number'"
     ):
         raysearch.search(fit, space={"a": list(range(9))}, rule=Halving(2), retries=0, run_dir=tmp_path / "run", **HERE)
     assert len(raysearch.load(tmp_path / "run")) == 5
