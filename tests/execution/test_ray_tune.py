@@ -66,15 +66,15 @@ def _train(config: dict[str, Any], seed: int) -> Any:
 
 def test_running_instance_of_an_eliminated_configuration_is_stopped_at_once(tmp_path: Path) -> None:
     mark = tmp_path / "ran-to-its-end"
-    slow = {"seconds": 40.0, "mark": str(mark)}
+    slow = {"seconds": 150.0, "mark": str(mark)}
     conductor = race([{"seconds": 3.0, "mark": ""}, slow], _FirstDecides(), confirm=2)
     start = time.monotonic()
     RayTune().run(conductor, Function(_train))
     state = conductor.race.state
     assert state.counts[Status.STOPPED] == 1
     assert state.counts["told"] == 3  # the winner's one race instance and two confirmations
-    # 3 s until the decision, 2 x 3 s of confirmation on the two slots, actors' start; far less than 40 s
-    assert time.monotonic() - start < 35
+    # 3 s until the decision, 2 x 3 s of confirmation on the two slots, actors' start, which a busy machine draws out
+    assert time.monotonic() - start < 120
     assert not mark.exists()
 
 
