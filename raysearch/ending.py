@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,14 @@ def write(
     """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
     verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
-    frame, findings = to_frame(events), findings_of(experiment, race.state, events)
+    on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
+    frame, findings = to_frame(events), [*on_workers, *at_the_end]
     write_parquet(frame, directory.instances)
     sections = measured_sections(findings, directory)
     write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
     artifacts = {"report": directory.report, "instances": directory.instances}
     # what a worker measured is among the metrics of its instance already
-    heard = [*(f for f in findings if f.seed is None), *(f for f in read_findings(events) if f.seed is not None)]
-    for finding in heard:
+    for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
         numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
         tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
     if findings:
@@ -54,9 +53,7 @@ def write(
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
     of = parse(experiment.criterion).metric or ""
-    ended = verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
-    left = tuple(race.state.pool.configurations[row].id for row in race.state.pool.survivors)
-    return dataclasses.replace(ended, survivors=left)
+    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
 
 
 def score(race: Race, tracker: Tracker) -> None:
@@ -86,10 +83,14 @@ def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
 
 def findings_of(experiment: Experiment, state: State, events: Sequence[Event]) -> list[Finding]:
     """Return what was measured: on the workers, as the instances' metrics tell, and at the end."""
+    return [*told(_on_workers(experiment), state), *read_findings(events)]
+
+
+def _on_workers(experiment: Experiment) -> list[str]:
+    """Return the measures that every instance is measured with where it was trained."""
     judged = (parse(experiment.criterion), *objectives_of(experiment))
     names = [one.name for one in asked(experiment.measures) if one.on_workers]
-    names += [name for objective in judged for name in objective.measures]
-    return [*told(list(dict.fromkeys(names)), state), *read_findings(events)]
+    return list(dict.fromkeys([*names, *(name for objective in judged for name in objective.measures)]))
 
 
 def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:

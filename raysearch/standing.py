@@ -121,5 +121,6 @@ def verdict(
         n_epochs=state.counts["epochs"],
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),
+        survivors=tuple(ids[row] for row in state.pool.survivors),
         of=of,
     )
