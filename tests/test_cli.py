@@ -12,51 +12,24 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from typer.testing import CliRunner
+from command_line import SEARCH, call, finish, shell, write_search
 
 import raysearch
-from raysearch import cli, registry
+from raysearch import registry
 from raysearch.journal import read
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
-SEARCH = {
-    "name": "tiny",
-    "seed": 3,
-    "workload": {"name": "synthetic", "epochs": 2},
-    "space": {"level": [0.1, 0.2, 0.3], "spread": [0.01, 0.05]},
-    "criterion": "q3",
-    "rule": {"name": "halving", "warmup": 3},
-    "race": {"confirm": 4},
-    "execution": "local",
-    "tracking": None,
-}
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("search") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(SEARCH))
-    return path
+    return write_search(tmp_path_factory.mktemp("search"))
 
 
 @pytest.fixture(scope="module")
 def finished(file):
     """A finished search: its directory and what the command printed."""
-    run_dir = file.parent / "run"
-    result = call("run", file, "--run-dir", run_dir)
-    assert result.exit_code == 0, result.output
-    return run_dir, result.output
-
-
-def call(*arguments):
-    """Run a command in this process, through the same door as a shell would."""
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-
-
-def shell(*arguments, **options):
-    """Run a command in a process of its own."""
-    command = [sys.executable, "-m", "raysearch.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return finish(file)
 
 
 def test_plan_shows_what_a_search_costs(file):

@@ -9,9 +9,8 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+from command_line import call, finish, shell, write_search
 from rich.console import Console
-from test_cli import SEARCH, call, shell
 
 import raysearch
 from raysearch.console import number, print_failures
@@ -21,18 +20,13 @@ from raysearch.status import read_status
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("search") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(SEARCH))
-    return path
+    return write_search(tmp_path_factory.mktemp("search"))
 
 
 @pytest.fixture(scope="module")
 def finished(file):
     """A finished search: its directory and what the command printed."""
-    run_dir = file.parent / "run"
-    result = call("run", file, "--run-dir", run_dir)
-    assert result.exit_code == 0, result.output
-    return run_dir, result.output
+    return finish(file)
 
 
 @pytest.fixture(scope="module")
