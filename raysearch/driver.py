@@ -107,7 +107,16 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     _ = parts.instrumented  # refuses what cannot be measured
     for configuration in first:
         workload.check(configuration.parameters)
+    _rule_plan(parts, len(first))
     return parts
+
+
+def _rule_plan(parts: Parts, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    """Return the rule's plan; raises ExperimentError where its budget cannot train the configurations once."""
+    try:
+        return parts.rule.plan(n_configurations, n_known)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ExperimentError(f"rule: {error}") from error
 
 
 def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> Plan:
@@ -119,11 +128,11 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     race = experiment.race
     wave = len(parts.propose([]))
     n = max(getattr(experiment.load("sampler"), "n_configurations", wave), wave)
-    first, later = parts.rule.plan(wave), [min(wave, n - start) for start in range(wave, n, wave)]
+    first, later = _rule_plan(parts, wave), [min(wave, n - start) for start in range(wave, n, wave)]
     # later waves race with the leader so far, whose instances are there already: they may use up a budget
     limited = getattr(parts.rule, "budget", None) is not None
-    least = first[0] + sum(size if limited else parts.rule.plan(size)[0] for size in later)
-    most = first[1] + sum(parts.rule.plan(size + 1)[1] for size in later)
+    least = first[0] + sum(size if limited else _rule_plan(parts, size)[0] for size in later)
+    most = first[1] + sum(_rule_plan(parts, size + 1, 1)[1] for size in later)
     epochs = getattr(parts.workload, "epochs", None)
     return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
 

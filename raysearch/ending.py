@@ -68,7 +68,7 @@ def score(race: Race, tracker: Tracker) -> None:
     n_seen: dict[int, int] = {}
     if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
         n_seen = {state.pool.rows[out.configuration_id]: out.n_instances for out in state.eliminations}
-    n_seen |= dict.fromkeys(state.pool.survivors.tolist(), state.pool.losses.shape[1])
+    n_seen |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
     for row, n_instances in n_seen.items():
         losses = state.pool.losses[row, :n_instances]
         if not np.isnan(losses).all():

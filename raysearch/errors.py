@@ -38,6 +38,10 @@ class WorkloadError(RaysearchError):
     """A workload broke its contract: it returned no number, or one of its settings cannot work."""
 
 
+class StuckError(RaysearchError):
+    """A race waits although nothing runs, which would never end: a defect of its rule."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for an unknown `name` of a `kind`, naming the known choices and the closest one."""
     choices = sorted(known)

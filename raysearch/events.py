@@ -19,7 +19,8 @@ Event = dict[str, Any]
 REMARKS = frozenset({"start", "resume", "measure"})
 """Events that change nothing in a race."""
 EVENTS = REMARKS | {
-    "pool", "ask", "tell", "retry", "failure", "lost", "stop", "screen", "eliminate", "verdict", "final", "reopen",
+    "pool", "decide", "ask", "tell", "retry", "failure", "lost", "stop", "screen", "eliminate", "verdict", "final",
+    "reopen",
 }  # fmt: skip
 """All there are: an event of another name is damage."""
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
@@ -181,6 +182,7 @@ def encode_verdict(wave: int, verdict: RuleVerdict, configurations: Sequence[Con
         "delta": verdict.delta,
         "certified": verdict.certified,
         "note": verdict.note,
+        "n_instances": verdict.n_instances,
     }
 
 
@@ -193,4 +195,5 @@ def decode_verdict(event: Mapping[str, Any], rows: Mapping[str, int]) -> RuleVer
         delta=None if event["delta"] is None else float(event["delta"]),
         certified=None if event["certified"] is None else bool(event["certified"]),
         note=str(event["note"]),
+        n_instances=None if event.get("n_instances") is None else _whole(event["n_instances"]),
     )

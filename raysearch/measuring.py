@@ -200,7 +200,7 @@ def _group(of: str, state: State) -> list[Configuration]:
         return []
     rows = [verdict.leader]
     if of == "survivors":  # a rule that states a confidence drops nobody, but says who may be the best
-        rows += [*verdict.indistinguishable, *(state.pool.survivors if verdict.certified is None else ())]
+        rows += [*verdict.indistinguishable, *(state.survivors if verdict.certified is None else ())]
     elif of == "all":
         rows += range(len(state.pool.configurations))
     return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]

@@ -1,8 +1,9 @@
-"""The pool: all configurations, the loss matrix, and which instance has which seed."""
+"""The pool: all configurations, the loss matrix, which instance has which seed, and whose turn it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from raysearch.records import Configuration, Outcome, Phase
 
 _STEP = 0x9E3779B1  # odd, so that its multiples run through all 32-bit numbers before one comes back
 _MASK = 0xFFFFFFFF
+ALL = int(np.iinfo(np.intp).max)
+"""Of `Pool.judged`: whatever has finished."""
 
 
 class Seeds:
@@ -49,6 +52,9 @@ class Pool:
         """`(n_configurations,)` columns handed out and not ended."""
         self.alive = np.zeros(0, dtype=bool)
         """`(n_configurations,)` still in the race."""
+        self.judged = np.zeros(0, dtype=np.intp)
+        """`(n_configurations,)` so many first columns count for what is said of a row: a decision rested on them, and
+        an instance that was started ahead of it, or ended after it, must not change what follows."""
         self.stopped: dict[int, set[int]] = {}
         """Columns of a row whose instances were ended early: the first to be handed out if the row races again."""
         self._losses = np.full((0, 8), np.nan)
@@ -58,11 +64,6 @@ class Pool:
     def losses(self) -> NDArray[np.float64]:
         """The loss matrix `(n_configurations, n_instances)`: NaN = not finished, +inf = diverged or failed."""
         return self._losses[:, : int(self.asked.max(initial=0))]
-
-    @property
-    def survivors(self) -> NDArray[np.intp]:
-        """The rows still in the race."""
-        return np.flatnonzero(self.alive)
 
     def add(self, configurations: Sequence[Configuration]) -> None:
         """Append rows; raises ValueError for a configuration the pool has already."""
@@ -75,6 +76,7 @@ class Pool:
         self.asked = np.append(self.asked, np.zeros(n, dtype=np.intp))
         self.pending = np.append(self.pending, np.zeros(n, dtype=np.intp))
         self.alive = np.append(self.alive, np.ones(n, dtype=bool))
+        self.judged = np.append(self.judged, np.full(n, ALL, dtype=np.intp))
         self._losses = np.vstack([self._losses, np.full((n, self._losses.shape[1]), np.nan)])
 
     def next_columns(self, row: int, n: int) -> list[int]:
@@ -117,12 +119,46 @@ class Pool:
         return [self._outcome(row) for row in range(len(self.configurations))]
 
     def _outcome(self, row: int) -> Outcome:
-        losses, told = self.losses[row], self._metrics.get(row, {})
+        losses, told = self.judged_losses(row), self._metrics.get(row, {})
         columns = np.flatnonzero(~np.isnan(losses)).tolist()
         names = sorted({name for metrics in told.values() for name in metrics})
         metrics = {name: tuple(told.get(column, {}).get(name, np.inf) for column in columns) for name in names}
         return Outcome(self.configurations[row], tuple(losses[columns].tolist()), not self.alive[row], metrics)
 
+    def judged_losses(self, row: int) -> NDArray[np.float64]:
+        """Return the losses of a row that count for what is said of it, `(n_instances,)`, NaN = not finished."""
+        return self.losses[row, : int(self.judged[row])]
+
     def finished(self, row: int, column: int) -> bool:
         """Return whether an instance has its loss."""
         return column < self._losses.shape[1] and not np.isnan(self._losses[row, column])
+
+
+class Turns:
+    """Rows in the order in which their instances are to be trained; a block of a row takes its later turns along."""
+
+    def __init__(self, rows: Iterable[int] = ()) -> None:
+        self._rows = deque(rows)
+        self._left = Counter(self._rows)
+        self._taken: Counter[int] = Counter()
+
+    def next(self, alive: NDArray[np.bool_], block_of: Callable[[int], int]) -> tuple[int, int] | None:
+        """Return the next row that is `alive`, and how many of its turns one block takes; None where there is none."""
+        if not self.any_left(alive):
+            return None
+        row = self._rows.popleft()
+        n = min(block_of(row), self._left[row])
+        self._left[row] -= n
+        self._taken[row] += n - 1
+        return row, n
+
+    def any_left(self, alive: NDArray[np.bool_]) -> bool:
+        """Return whether a row that is `alive` has a turn; turns that a block took along are passed over."""
+        while self._rows:
+            row = self._rows[0]
+            if self._taken[row]:
+                self._taken[row] -= 1
+            elif alive[row]:
+                return True
+            self._rows.popleft()
+        return False

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from raysearch.criteria import Criterion
+from raysearch.errors import StuckError
 from raysearch.events import Event, encode_cut, encode_number, encode_result, encode_verdict
+from raysearch.pool import Turns
 from raysearch.records import (
     DONE,
     WAIT,
@@ -25,6 +27,7 @@ from raysearch.records import (
     Signal,
     Status,
     Train,
+    checked,
 )
 from raysearch.rules import Decision, Rule, RuleVerdict
 from raysearch.screening import Screening
@@ -75,10 +78,7 @@ class Race:
         self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
         self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
         self.screening, self.state = screening, State(seed)
-        self._queue: deque[int] = deque()
-        self._queued: Counter[int] = Counter()
-        self._taken: Counter[int] = Counter()
-        """Turns in the queue that a block of their row took along."""
+        self._turns = Turns()
         self._likely: deque[int] = deque()
         self._n_awaited = 0
         self._unseen = True
@@ -92,7 +92,10 @@ class Race:
     # ---- what drives the race
 
     def ask(self, n: int = 1) -> list[Train] | Signal:
-        """Return up to `n` blocks to train now, WAIT while a decision needs running instances, or DONE."""
+        """Return up to `n` blocks to train now, WAIT while a decision needs running instances, or DONE.
+
+        Raises StuckError where it would wait although nothing runs: nobody could ever end that.
+        """
         blocks: list[Train] = []
         while len(blocks) < n and (block := self._next_block()) is not None:
             blocks.append(block)
@@ -100,18 +103,26 @@ class Race:
             self._commit({**event, "phase": block.phase.value})
         if blocks:
             return blocks
-        return DONE if self.done else WAIT
+        if self.done:
+            return DONE
+        if n > 0 and not self.state.running:
+            raise self._stuck()
+        return WAIT
 
-    def tell(self, result: InstanceResult) -> bool:
-        """Take in a result; returns False, and does nothing, where that instance is not awaited (told before)."""
+    def tell(self, result: InstanceResult) -> InstanceResult | None:
+        """Take in a result and return it as it counts; None, and nothing is done, where it was told before.
+
+        A loss that is NaN or infinite counts as DIVERGED, whatever its status says. Raises ValueError for what is no
+        result of a training.
+        """
         if not self.state.awaited(result.key):
-            return False
+            return None
         attempt = self.state.attempts[result.key] + (result.key in self.state.running)
-        result = dataclasses.replace(result, attempt=max(attempt, 1))
+        result = dataclasses.replace(checked(result), attempt=max(attempt, 1))
         self._commit({**encode_result(result), "phase": self.state.phase(result.key).value})
         self._n_awaited -= 1
         self._decide()
-        return True
+        return result
 
     def fail(self, key: InstanceKey, error: str, node: str = "") -> InstanceResult | None:
         """Take in a crash; returns None if the instance will be tried again, else the FAILED result that counts."""
@@ -121,9 +132,13 @@ class Race:
         self._commit({"event": "failure", **_names(key), "attempt": attempt, "error": error, "node": node})
         if attempt <= self.retries:
             return None
-        result = InstanceResult(key, math.inf, Status.FAILED, node=node, error=error)
-        self.tell(result)
-        return dataclasses.replace(result, attempt=attempt)
+        return self.tell(InstanceResult(key, math.inf, Status.FAILED, node=node, error=error))
+
+    def lose(self, keys: Iterable[InstanceKey]) -> None:
+        """Have running instances asked for again, one by one, without counting it as a failure of theirs."""
+        for key in keys:
+            if key in self.state.running:
+                self._commit({"event": "lost", **_names(key)})
 
     def stop(self, key: InstanceKey) -> bool:
         """Note that a superfluous instance was ended early; returns False if it is not awaited."""
@@ -148,8 +163,7 @@ class Race:
     def requeue_running(self) -> list[InstanceKey]:
         """Ask again, first of all, for every instance in flight: what a new driver does after the old one died."""
         lost = sorted(self.state.running)
-        for key in lost:
-            self._commit({"event": "lost", **_names(key)})
+        self.lose(lost)
         return lost
 
     def retry_failed(self) -> list[InstanceKey]:
@@ -171,6 +185,7 @@ class Race:
     def replay(self, events: Iterable[Event]) -> None:
         """Bring a new race to where a journal's events led; raises JournalError for an event that does not fit."""
         self.state.replay(events)
+        self._turns = Turns(self.state.batch)  # what the driver before this one had not asked for
 
     # ---- decisions
 
@@ -179,18 +194,14 @@ class Race:
         while state.again:
             key = state.again[0]
             if not state.superfluous(key):
-                return Train(state.configuration(key.configuration_id), (key.seed,), state.phase(key))
+                phase, index = state.seeds.index(key.seed)
+                return self._train(state.pool.rows[key.configuration_id], phase, [index])
             self._commit({"event": "stop", **_names(key)})
-        self._drop_idle_turns()
-        if not self._queue:
-            self._decide()
-        if self._queue:
-            row = self._queue.popleft()
-            take = min(self._block_of(row), self._queued[row])
-            self._queued[row] -= take
-            self._taken[row] += take - 1
-            self._drop_idle_turns()
-            return self._train(row, Phase.RACE, state.pool.next_columns(row, take))
+        self._decide()
+        turn = self._turns.next(state.pool.alive, self._block_of)
+        if turn is not None:
+            row, n = turn
+            return self._train(row, Phase.RACE, state.pool.next_columns(row, n))
         if state.final and state.verdict is not None:
             left = self.confirm - state.n_confirmation_asked
             if left > 0:
@@ -202,24 +213,36 @@ class Race:
                 return self._train(row, Phase.RACE, state.pool.next_columns(row, 1))
         return None
 
+    def _stuck(self) -> StuckError:
+        state = self.state
+        members, losses = state.members, state.pool.losses[state.members]
+        finished = [int(n) for n in (losses == losses).sum(axis=1)]
+        return StuckError(
+            f"the rule {self.rule} asks for nothing and has no verdict, although nothing runs: round {state.round}, "
+            f"{len(state.survivors)} of {len(members)} configurations left, finished instances {finished[:8]} ... "
+            "The journal is good and nothing is lost: `raysearch resume RUN_DIR --set rule=halving` goes on with "
+            "another rule. This is a defect of the rule, please report it"
+        )
+
     def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> Train:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
-        screened = self.screening is not None and phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
+        first = phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
+        screened = first and len(self.state.members) > 1  # the last one is trained to its end: somebody must win
         cutoffs = self.screening.cutoffs(self.state.screening_curves) if self.screening and screened else {}
         return Train(self.state.pool.configurations[row], seeds, phase, cutoffs)
-
-    def _drop_idle_turns(self) -> None:
-        """Take turns off the queue's front that an earlier block took along, or whose row is out by now."""
-        while self._queue and (self._taken[self._queue[0]] or not self.state.pool.alive[self._queue[0]]):
-            self._taken[self._queue.popleft()] -= 1
 
     def _block_of(self, row: int) -> int:
         """Return how many seeds of a row may share a trial; a screening instance is alone in its own."""
         return 1 if self.screening is not None and not self.state.pool.asked[row] else self.block
 
     def _decide(self) -> None:
-        """Let the rule look again, if its queue is empty and what it awaited has come."""
-        while not self.state.final and not self._queue and self._n_awaited <= 0 and self._unseen:
+        """Let the rule look again, if all turns are taken and what it awaited has come, or will not come."""
+        while (
+            self._unseen
+            and not self.state.final
+            and (self._n_awaited <= 0 or not self.state.running)
+            and not self._turns.any_left(self.state.pool.alive)
+        ):
             if self.state.wave == 0 or self.state.verdict is not None:
                 self._next_wave()
                 continue
@@ -240,7 +263,6 @@ class Race:
 
     def _take(self, decision: Decision) -> None:
         members, ids = self.state.members, [c.id for c in self.state.pool.configurations]
-        self.state.round = self.state.n_rounds_before + decision.round
         for cut in decision.eliminated:
             if (self.state.wave, cut.round) not in self.state.cuts:
                 rows = members[list(cut.configurations)].tolist()
@@ -250,7 +272,12 @@ class Race:
                 encode_verdict(self.state.wave, _in_pool(decision.verdict, members), self.state.pool.configurations)
             )
         train = members[list(decision.train)].tolist()
-        self._queue, self._queued, self._taken = deque(train), Counter(train), Counter()
+        round_ = self.state.n_rounds_before + decision.round
+        batch = [ids[row] for row in train] if decision.together else []
+        if decision.verdict is None and (batch or round_ > self.state.round):
+            self._commit({"event": "decide", "round": max(round_, self.state.round), "batch": batch})
+            self._unseen = False
+        self._turns = Turns(train)
         self._likely = deque(members[list(decision.ahead)].tolist())
         self._n_awaited = 0 if self.ahead else decision.n_awaited
 

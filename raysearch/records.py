@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -113,6 +113,34 @@ class InstanceResult:
     def epochs(self) -> int:
         """Number of epochs trained."""
         return len(self.curve)
+
+
+def checked(result: InstanceResult) -> InstanceResult:
+    """Return the result of a training as it counts: a loss that is NaN or infinite is DIVERGED and +inf.
+
+    Raises ValueError for what is none: a loss, curve or metric that is no number, a status that no training ends with.
+    """
+    try:
+        loss = float(result.loss)
+        test_loss = None if result.test_loss is None else float(result.test_loss)
+        curve = tuple(float(one) for one in result.curve)
+        metrics = {str(name): float(value) for name, value in result.metrics.items()}
+        status, seconds = Status(result.status), float(result.seconds)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the workload's result {str(result)[:200]} is none: {error}") from error
+    if status is Status.STOPPED:
+        raise ValueError(f"the workload returned a result of status {status.value}: only the race stops an instance")
+    if status is not Status.FAILED:
+        status = Status.COMPLETE if math.isfinite(loss) and status is Status.COMPLETE else Status.DIVERGED
+    return replace(
+        result,
+        loss=loss if status is Status.COMPLETE else math.inf,
+        status=status,
+        test_loss=test_loss,
+        curve=curve,
+        metrics=metrics,
+        seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)

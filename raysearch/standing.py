@@ -23,13 +23,14 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
     state = race.state
     told = state.counts["told"]
     members = max(len(state.members), 1)
-    expected = max(race.rule.plan(members)[0] + race.confirm, state.counts["asked"])
+    n_known = int(np.count_nonzero(state.pool.asked[state.members]))
+    expected = max(race.rule.plan(members, n_known)[0] + race.confirm, state.counts["asked"])
     row, value = incumbent(state, race.criterion)
     speed = (told - told_before) / elapsed_s if elapsed_s > 0 else 0.0
     return Progress(
         round=state.round,
         n_configurations=len(state.pool.configurations),
-        n_survivors=len(state.pool.survivors),
+        n_survivors=len(state.survivors),
         n_finished=told,
         n_running=len(state.running),
         n_expected=expected,
@@ -52,8 +53,8 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
     """
     if state.verdict is not None:
         row = state.verdict.leader
-        return row, float(criterion(state.pool.losses[row]))
-    survivors = state.pool.survivors
+        return row, float(criterion(state.pool.judged_losses(row)))
+    survivors = state.survivors
     losses = state.pool.losses[survivors]
     if losses.size == 0:
         return None, math.nan
@@ -69,8 +70,8 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
 def pareto(state: State, objectives: Sequence[Objective]) -> tuple[ParetoPoint, ...]:
     """Return the configurations that no other one beats, best first objective first.
 
-    Each is judged over all its race instances. Those of few instances look better than they are, above all in spread:
-    only configurations with five are compared, or with four, three or two where less than two have as many.
+    Each is judged over its race instances that count. Those of few instances look better than they are, above all in
+    spread: only configurations with five are compared, or with four, three or two where less than two have as many.
     """
     outcomes = state.outcomes() if objectives else []
     for n_least in (5, 4, 3, 2):
@@ -107,7 +108,7 @@ def verdict(
     return Verdict(
         winner=state.pool.configurations[end.leader],
         criterion=criterion_name,
-        race=summarize(state.pool.losses[end.leader], race.criterion),
+        race=summarize(state.pool.judged_losses(end.leader), race.criterion),
         n_configurations=len(ids),
         n_instances=state.counts["asked"],
         n_exhaustive=n_exhaustive * len(ids),
@@ -121,6 +122,6 @@ def verdict(
         n_epochs=state.counts["epochs"],
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),
-        survivors=tuple(ids[row] for row in state.pool.survivors),
+        survivors=tuple(ids[row] for row in state.survivors),
         of=of,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.events import REMARKS, Event, at_line, decode_key, decode_measure, decode_result, decode_verdict
-from raysearch.pool import Pool, Seeds
+from raysearch.pool import ALL, Pool, Seeds
 from raysearch.records import Configuration, Eliminate, InstanceKey, InstanceResult, Outcome, Phase, Status
 from raysearch.rules import RuleVerdict
 
@@ -40,6 +40,8 @@ class State:
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
         self.round = 1
+        self.batch: list[int] = []
+        """Rows of a batch that must be asked for whole, as often as they are still to be asked, in their order."""
         self.cuts: list[tuple[int, int]] = []
         """(wave, round) of the cuts so far."""
         self.eliminations: list[Eliminate] = []
@@ -59,6 +61,12 @@ class State:
         self._n_replayed = 0
 
     # ---- questions
+
+    @property
+    def survivors(self) -> NDArray[np.intp]:
+        """The rows that race in this wave and that nothing eliminated: those of earlier waves race no more."""
+        found: NDArray[np.intp] = self.members[self.pool.alive[self.members]]
+        return found
 
     @property
     def confirmation(self) -> dict[int, InstanceResult]:
@@ -131,9 +139,15 @@ class State:
         incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
         self.pool.alive[incumbents] = True
+        self.pool.judged[incumbents] = ALL
         self.wave += 1
         self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
         self.round, self.verdict, self.final = 1, None, False
+        self.batch.clear()
+
+    def _on_decide(self, event: Event) -> None:
+        self.round = int(event["round"])
+        self.batch = [self.pool.rows[id_] for id_ in event["batch"]]
 
     def _on_ask(self, event: Event) -> None:
         row = self.pool.rows[event["configuration"]]
@@ -150,6 +164,8 @@ class State:
                     self.counts["asked"] += 1
                 if phase is Phase.RACE:
                     self.pool.hand_out(row, index)
+                    if row in self.batch:
+                        self.batch.remove(row)
                 else:
                     asked = self._confirmation_asked.setdefault(row, set())
                     if index > max(asked, default=-1) + 1:
@@ -221,6 +237,7 @@ class State:
         self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
         self.pool.alive[row] = False
         self.members = self.members[self.members != row]
+        self.batch = [other for other in self.batch if other != row]
         self._screened.add(row)
         self.eliminations.append(Eliminate(key.configuration_id, 0, curve[-1], float(event["cutoff"]), 0))
         self._end(key)
@@ -228,15 +245,18 @@ class State:
     def _on_eliminate(self, event: Event) -> None:
         cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
         round_ = self.n_rounds_before + int(event["round"])
-        self.rounds.append((round_, n_instances, tuple(self.members[self.pool.alive[self.members]].tolist())))
+        self.rounds.append((round_, n_instances, tuple(self.survivors.tolist())))
         for id_, value in zip(event["configurations"], event["values"], strict=True):
             self.pool.alive[self.pool.rows[id_]] = False
+            self.pool.judged[self.pool.rows[id_]] = n_instances
             self.eliminations.append(Eliminate(id_, round_, float(value), cutoff, n_instances))
         self.cuts.append((int(event["wave"]), int(event["round"])))
         self.round = round_ + 1
 
     def _on_verdict(self, event: Event) -> None:
         self.verdict = decode_verdict(event, self.pool.rows)
+        if self.verdict.n_instances is not None:
+            self.pool.judged[self.survivors] = self.verdict.n_instances
 
     def _on_final(self, event: Event) -> None:
         self.final = True
@@ -249,11 +269,13 @@ class State:
                 self._screened.clear()
             # what was screened out stays out: no rule decides that, and it would be screened again
             self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
-            self.members = self.pool.survivors
+            self.members = np.flatnonzero(self.pool.alive)
+            self.pool.judged[:] = ALL
             self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]
             self.rounds.clear()
             self.n_rounds_before = 0
-            self.verdict = None
+            self.round, self.verdict = 1, None
+            self.batch.clear()
 
     def _end(self, key: InstanceKey) -> None:
         phase = self.running.pop(key, None)

@@ -104,7 +104,9 @@ def image(race):
         "running": sorted(state.running),
         "again": list(state.again),
         "attempts": {key: n for key, n in state.attempts.items() if n},
+        "judged": state.pool.judged.tolist(),
         "wave": (state.wave, state.members.tolist(), state.final, [*state.cuts], [*state.eliminations]),
+        "round": (state.round, list(state.batch)),
         "verdict": state.verdict,
         "confirmation": (sorted(state.confirmation), state.n_confirmation_asked),
     }

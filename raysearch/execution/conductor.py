@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,9 +73,36 @@ class Conductor:
             self._show()
 
     def tell(self, result: InstanceResult) -> None:
-        """Take in a result; one that was told before is passed over."""
-        if self.race.tell(result):
-            self._told(result)
+        """Take in a result; one that was told before is passed over, and what is no result counts as a failure."""
+        try:
+            counted = self.race.tell(result)
+        except ValueError as error:
+            self.fail(result.key, str(error), result.node)
+            return
+        if counted is not None:
+            self._told(counted)
+
+    def complete(self, block: Train, results: Any, node: str = "") -> None:
+        """Take in what a workload returned for a block on `node`: an instance that got no result has failed."""
+        by_key: dict[InstanceKey, InstanceResult] = {}
+        with contextlib.suppress(TypeError):  # None, say, instead of a list
+            by_key = {one.key: one for one in results if isinstance(one, InstanceResult)}
+        for key in block.keys:
+            result = by_key.get(key)
+            if result is None:
+                self.fail(key, f"the workload returned no result for seed {key.seed}, but {_in_short(results)}", node)
+            elif result.status is Status.FAILED:
+                self.fail(key, result.error or "the workload returned a result of status FAILED", result.node or node)
+            else:
+                self.tell(result if result.node else dataclasses.replace(result, node=node))
+
+    def fail_block(self, block: Train, error: str, node: str = "") -> None:
+        """Take in the crash of a whole block; several instances are tried again one by one: it may have been one."""
+        if len(block.keys) == 1:
+            self.fail(block.keys[0], error, node)
+        else:
+            self.race.lose(block.keys)
+            self._news = True
 
     def fail(self, key: InstanceKey, error: str, node: str = "") -> None:
         """Take in a crash, to be tried again or, at last, to count as +inf."""
@@ -155,6 +185,14 @@ class Conductor:
     def _give_up(self, key: InstanceKey) -> None:
         if self.on_given_up is not None and not self.race.state.awaited(key):  # the last one left is trained again
             self.on_given_up(key)
+
+
+def _in_short(results: Any) -> str:
+    try:
+        seeds = [one.key.seed for one in results]
+    except (TypeError, AttributeError):
+        return f"{results!r:.80}"
+    return f"those of seeds {seeds[:8]}" if seeds else "none at all"
 
 
 def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: Tracker) -> None:

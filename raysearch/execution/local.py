@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from raysearch.execution.conductor import Conductor
@@ -31,9 +31,7 @@ class Local:
         data = workload.prepare()
         conductor.n_slots = 1
         while (answer := conductor.ask(1)) is not DONE:
-            if isinstance(answer, Signal):
-                raise RuntimeError("the race waits although nothing runs")
-            for train in answer:
+            for train in () if isinstance(answer, Signal) else answer:
                 self._train(train, conductor, workload, data)
             if conductor.failure is not None:
                 raise conductor.failure
@@ -46,11 +44,9 @@ class Local:
             seconds = time.monotonic() - start
             conductor.screen_out(train.keys[0], out.curve, out.cutoff, seconds, socket.gethostname())
             return
-        except Exception:
+        except (Exception, SystemExit):  # as on Ray, a training that calls sys.exit ends itself, not the search
             if self.debug:
                 raise
-            for key in train.keys:
-                conductor.fail(key, traceback.format_exc(), socket.gethostname())
+            conductor.fail_block(train, traceback.format_exc(), socket.gethostname())
             return
-        for result in results:
-            conductor.tell(result if result.node else replace(result, node=socket.gethostname()))
+        conductor.complete(train, results, socket.gethostname())

@@ -127,13 +127,11 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
 
     def _tell(self, block: Train, result: dict[str, Any], curve: list[float]) -> None:
         if FAILURE in result:
-            for key in block.keys:
-                self.conductor.fail(key, result[FAILURE], result.get("hostname", ""))
+            self.conductor.fail_block(block, result[FAILURE], result.get("hostname", ""))
         elif SCREENED in result:
             self.conductor.screen_out(block.keys[0], *result[SCREENED])
         elif RESULTS in result:
-            for instance in result[RESULTS]:
-                self.conductor.tell(instance)
+            self.conductor.complete(block, result[RESULTS], result.get("hostname", ""))
         elif self.searcher.metric in result:
             loss = float(result[self.searcher.metric])
             whole = (*curve, loss)[: int(result.get("training_iteration", len(curve) + 1))]

@@ -70,11 +70,11 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
             return
         why = self.errors.pop(trial_id, "the worker died without a word")
         with self.noting_failure():
+            if error:
+                self.conductor.fail_block(block, why)
+                return
             for key in block.keys:
-                if error:
-                    self.conductor.fail(key, why)
-                else:
-                    self.conductor.stop(key)
+                self.conductor.stop(key)
 
     @contextlib.contextmanager
     def noting_failure(self) -> Iterator[None]:

@@ -18,7 +18,10 @@ class Elimination:
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """The rule's end: the leader's row, those it cannot be told apart from, and how sure that is (None: no claim)."""
+    """The rule's end: the leader's row, those it cannot be told apart from, and how sure that is (None: no claim).
+
+    `n_instances`: so many first instances of each survivor it rests on; None: all that have finished.
+    """
 
     leader: int
     indistinguishable: tuple[int, ...] = ()
@@ -26,6 +29,7 @@ class RuleVerdict:
     delta: float | None = None
     certified: bool | None = None
     note: str = ""
+    n_instances: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Decision:
     `eliminated`: all cuts so far, in the order of rounds, one per round. `n_awaited`: so many results must come before
     another look can change the decision; 0: look again as soon as `train` is handed out or a result comes. `round`: the
     current round, from 1. `ahead`: rows whose next instances may be started on spare machines while a decision is open;
-    they count only when their round comes.
+    they count only when their round comes. `together`: `train` is a batch that must be asked for whole, whatever comes
+    of its first instances: a driver that takes over in its middle could not find out the rest from the matrix.
     """
 
     train: tuple[int, ...] = ()
@@ -45,3 +50,4 @@ class Decision:
     round: int = 1
     n_awaited: int = 0
     ahead: tuple[int, ...] = ()
+    together: bool = False

@@ -23,14 +23,24 @@ def open_round(
     missing = n_instances - np.count_nonzero(~np.isnan(round_), axis=1)
     if not missing.any():
         return None
-    started = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) + pending[survivors]
-    wanted = n_instances - started
+    # only what is missing here counts: later columns may be full where an early one was taken back, to be tried again
+    wanted = missing - pending[survivors]
     values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
     likely = np.argsort(values, kind="stable")[:n_next]  # NaN, nothing finished yet, sorts last
-    likely = likely[(wanted[likely] == 0) & ~np.isnan(values[likely])]
+    started = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) + pending[survivors]
+    likely = likely[(started[likely] == n_instances) & (wanted[likely] <= 0) & ~np.isnan(values[likely])]
     return Decision(
         train=in_steps(survivors, wanted), n_awaited=int(missing.sum()), ahead=tuple(survivors[likely].tolist())
     )
+
+
+def require_budget(budget: int | None, n_configurations: int) -> None:
+    """Raise ValueError where `budget` instances (None: no limit) cannot train so many configurations once."""
+    if budget is not None and budget < n_configurations:
+        raise ValueError(
+            f"a budget of {budget} instances cannot train {n_configurations} configurations once: "
+            f"raise the budget to at least {n_configurations}, or race fewer configurations"
+        )
 
 
 def in_steps(rows: Rows, wanted: Rows) -> tuple[int, ...]:

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination, RuleVerdict
-from raysearch.rules._rounds import cut, open_round
+from raysearch.rules._rounds import cut, open_round, require_budget
 
 
 @dataclass(frozen=True)
 class SequentialHalving:
     """Spends `budget` instances in rounds of equal cost; each round drops the worse half, by all instances so far.
 
-    The budget is that of a wave, where the sampler proposes in waves.
+    The budget is that of a wave, where the sampler proposes in waves. The leader so far, who races in each of them,
+    brings its instances along; a wave of more configurations than its budget allows trains each of them once.
 
     The rounds left share the instances left evenly, so the few late survivors get many. Where a round's share does not
     buy every survivor one instance, the round cuts on the data at hand and costs nothing. The budget is never exceeded,
     and fewer than twice the last survivors are left over. Ties are broken by the order of the configurations.
-    Raises ValueError unless `budget` >= 1, and in `decide` and `plan` if it is below the number of configurations.
+    Raises ValueError unless `budget` >= 1, and in `plan` if it is below the number of configurations.
     Source: Karnin, Koren, Somekh 2013, Algorithm "Sequential Halving"; keeping the data of earlier rounds is ours.
     """
 
@@ -36,7 +37,8 @@ class SequentialHalving:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
         cuts: list[Elimination] = []
-        for index, (n_survivors, n_instances) in enumerate(_schedule(len(losses), self.budget), start=1):
+        schedule = _schedule(len(losses), max(self.budget, len(losses)))
+        for index, (n_survivors, n_instances) in enumerate(schedule, start=1):
             keep = max(n_survivors // 2, 1)
             # nothing is started ahead of its round: what turned out superfluous would break the budget
             waiting = open_round(losses, pending, criterion, survivors, n_instances, n_next=0)
@@ -46,12 +48,14 @@ class SequentialHalving:
                 values = np.asarray(criterion(losses[survivors, :n_instances]))
                 survivors, gone = cut(survivors, values, keep, n_instances, index)
                 cuts.append(gone)
-        return Decision((), tuple(cuts), RuleVerdict(int(survivors[0])), max(len(cuts), 1))
+        verdict = RuleVerdict(int(survivors[0]), n_instances=n_instances)
+        return Decision((), tuple(cuts), verdict, max(len(cuts), 1))
 
-    def plan(self, n_configurations: int) -> tuple[int, int]:
+    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
         """Return the number of instances, twice: it does not depend on the losses."""
+        require_budget(self.budget, n_configurations - n_known)
         total, before = 0, 0
-        for n_survivors, n_instances in _schedule(n_configurations, self.budget):
+        for n_survivors, n_instances in _schedule(n_configurations, max(self.budget, n_configurations)):
             total += n_survivors * (n_instances - before)
             before = n_instances
         return total, total
@@ -60,11 +64,6 @@ class SequentialHalving:
 @lru_cache(maxsize=64)
 def _schedule(n_configurations: int, budget: int) -> tuple[tuple[int, int], ...]:
     """Return for each round the number of survivors and of instances each has by its end."""
-    if budget < n_configurations:
-        raise ValueError(
-            f"a budget of {budget} instances cannot train {n_configurations} configurations once: "
-            f"raise the budget to at least {n_configurations}, or race fewer configurations"
-        )
     if n_configurations == 1:
         return ((1, 1),)
     rounds: list[tuple[int, int]] = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._contenders import Contenders
-from raysearch.rules._rounds import cut, in_steps, open_round
+from raysearch.rules._rounds import cut, in_steps, open_round, require_budget
 from raysearch.rules._small_samples import small_samples
 
 Array = NDArray[np.float64]
@@ -48,8 +48,8 @@ class TopTwo:
     Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
     Beta-distributed, and what a criterion can bear is found by trial (1/4 for Q3, 1/2 for Median, none for Mean).
     A rival with one unlucky instance of two is excused with that probability, so it is tried again, not forgotten.
-    Ties are broken by the order of the configurations. Raises ValueError for values out of range, and in `decide` and
-    `plan` if `budget` is below the number of configurations.
+    Ties are broken by the order of the configurations. Raises ValueError for values out of range, and in `plan` if
+    `budget` is below the number of configurations.
     Source: ours; leader against challenger as in Russo 2016 and Shang et al. 2020, scale shrinkage as in Smyth 2004.
     """
 
@@ -82,7 +82,6 @@ class TopTwo:
 
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
-        self._check_budget(len(losses))
         if not losses.shape[1]:  # so that every criterion finds a column
             losses = np.full((len(losses), 1), np.nan)
         survivors, cuts, waiting = self._screen(losses, pending, criterion)
@@ -94,9 +93,9 @@ class TopTwo:
             return decision
         return self._within_budget(decision, losses, pending, criterion, survivors)
 
-    def plan(self, n_configurations: int) -> tuple[int, int]:
+    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
         """Return the least and the greatest number of instances, for a criterion that one instance gives."""
-        self._check_budget(n_configurations)
+        require_budget(self.budget, n_configurations - n_known)
         if n_configurations == 1:
             return self.warmup, self.warmup
         survivors, total, each = n_configurations, n_configurations * self.warmup, self.warmup
@@ -106,14 +105,10 @@ class TopTwo:
         second = min(max(survivors // 4, N_SECOND), survivors) if each == 1 else 0
         least = total + second + max(self.certify - max(each, 2), 0)
         most = total + survivors * (self.cap - each)
-        return (least, most) if self.budget is None else (min(least, self.budget), min(most, self.budget))
-
-    def _check_budget(self, n_configurations: int) -> None:
-        if self.budget is not None and self.budget < n_configurations:
-            raise ValueError(
-                f"a budget of {self.budget} instances cannot train {n_configurations} configurations once: "
-                f"raise the budget to at least {n_configurations}, or race fewer configurations"
-            )
+        if self.budget is None:
+            return least, most
+        limit = max(self.budget, n_configurations * self.warmup)
+        return min(least, limit), min(most, limit)
 
     def _first(self, criterion: Criterion) -> int:
         return max(self.warmup, small_samples(criterion, self.cap).n_least)
@@ -127,7 +122,10 @@ class TopTwo:
         n_instances = self._first(criterion)
         while len(survivors) > self.keep:
             n_keep = max(self.keep, len(survivors) // 4)
-            waiting = open_round(losses, pending, criterion, survivors, n_instances, n_keep)
+            # what starts ahead must be of use whatever its place: the race after the last round counts all, and so does
+            # a budget
+            n_next = n_keep if n_keep > self.keep and self.budget is None else 0
+            waiting = open_round(losses, pending, criterion, survivors, n_instances, n_next)
             if waiting is not None:
                 return survivors, cuts, waiting
             values = np.asarray(criterion(losses[survivors, :n_instances]))
@@ -141,16 +139,17 @@ class TopTwo:
         if self.batch is not None and pending.any():
             return Decision()
         n = np.count_nonzero(~np.isnan(losses), axis=1)
-        owed = self._owed(losses, n + pending, criterion, n_base)
+        missing = _missing(losses, n_base)
+        owed = self._owed(losses, pending, criterion, n_base)
         if owed.any():
             return Decision(in_steps(rows, owed))
-        complete = not np.isnan(losses[:, :n_base]).any() and losses.shape[1] >= n_base
+        complete = not missing.any()
         if len(rows) == 1 and complete:
             note = "there is no other configuration"
             return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), None, None, None, note))
         beliefs = Contenders.of(losses, criterion, self.cap, self.prior_dof) if n.any() else None
         if beliefs is None:
-            return Decision()
+            return self._without_scale(rows, losses, pending, criterion) if complete else Decision()
         verdict = self._verdict(rows, beliefs)
         if (
             verdict is not None
@@ -160,13 +159,31 @@ class TopTwo:
         train = self._next(beliefs, n + pending, n_wanted)
         if complete and not train and not pending.any():
             return Decision(verdict=self._report(rows, beliefs, certified=False, note="every contender is at the cap"))
-        return Decision(tuple(rows[train].tolist()))
+        return Decision(tuple(rows[train].tolist()), together=self.batch is not None)
 
-    def _owed(self, losses: Array, started: Rows, criterion: Criterion, n_base: int) -> Rows:
+    def _without_scale(self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
+        """Decide where no row has two finite losses yet, so that nobody knows how much an instance varies.
+
+        Those with a finite loss train another instance, who trained least first, then the better ones; if none is left
+        below the cap, the best criterion wins without a certificate.
+        """
+        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
+        best = np.where(np.isfinite(losses), losses, np.inf).min(axis=1)
+        order = np.lexsort((best, started))
+        order = order[np.isfinite(best[order]) & (started[order] < self.cap)]
+        train = order[: max((self.batch or N_SECOND) - int(pending.sum()), 0)]
+        if len(order) or pending.any():
+            return Decision(tuple(rows[train].tolist()), together=self.batch is not None)
+        leader = int(rows[np.argsort(np.asarray(criterion(losses)), kind="stable")[0]])
+        note = f"no configuration has two finite losses among {self.cap} instances (the cap)"
+        return Decision(verdict=RuleVerdict(leader, tuple(rows.tolist()), None, self.delta, False, note))
+
+    def _owed(self, losses: Array, pending: Rows, criterion: Criterion, n_base: int) -> Rows:
         """Return how many instances each row needs before anything else: `n_base`, and two for the best quarter."""
-        owed = np.maximum(n_base - started, 0)
+        owed: Rows = np.maximum(_missing(losses, n_base) - pending, 0)
         if n_base > 1 or owed.any() or len(losses) == 1:
             return owed
+        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
         first = np.asarray(criterion(losses[:, :1]))
         finished = np.count_nonzero(~np.isnan(first))
         best = np.argsort(first, kind="stable")[: min(max(finished // 4, N_SECOND), finished)]
@@ -238,13 +255,12 @@ class TopTwo:
         assert self.budget is not None
         started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
         # who raced in an earlier wave may have spent it all: everyone is heard
-        owed = int(np.maximum(self._first(criterion) - started, 0).sum())
+        owed = int(np.maximum(_missing(losses, self._first(criterion)) - pending, 0).sum())
         left = max(self.budget - int(started.sum()), owed)
         if left > 0 or pending.any():
             train = decision.train[: max(left, 0)]
-            ahead = decision.ahead[: max(left - len(train), 0)]
             n_to_come = len(train) + int(pending.sum())  # a round that is broken off must not be waited for
-            return replace(decision, train=train, ahead=ahead, n_awaited=min(decision.n_awaited, n_to_come))
+            return replace(decision, train=train, n_awaited=min(decision.n_awaited, n_to_come))
         # one lucky instance crowns nobody who could have had a second
         known = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) > 1
         survivors = survivors[known] if known.any() else survivors
@@ -257,3 +273,9 @@ class TopTwo:
         leader = int(survivors[np.argsort(values, kind="stable")[0]])
         verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, note)
         return replace(decision, train=(), n_awaited=0, verdict=verdict)
+
+
+def _missing(losses: Array, n_instances: int) -> Rows:
+    """Return how many of its first `n_instances` each row lacks: a hole among them counts, whatever lies behind it."""
+    found: Rows = n_instances - np.count_nonzero(~np.isnan(losses[:, :n_instances]), axis=1)
+    return found
