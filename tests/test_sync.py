@@ -27,7 +27,6 @@ from raysearch.sync import sync
 from raysearch.workloads.digits import Digits
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 EXPERIMENT = {
     "name": "synced",
     "seed": 5,

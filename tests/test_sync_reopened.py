@@ -21,7 +21,6 @@ from raysearch.resuming import resume
 from raysearch.sync import sync
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 SHOWN = ("criterion", "median", "q3", "iqr", "max", "mean", "std", "n_instances")
 EXPERIMENT = {
     "name": "synced",

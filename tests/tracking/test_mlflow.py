@@ -17,7 +17,6 @@ from raysearch.records import Phase, Status
 from raysearch.tracking.mlflow import Mlflow
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from raysearch import registry
 from raysearch.records import Configuration, Model
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 LOAD = """
 import mlflow, numpy, sys
 mlflow.set_tracking_uri(sys.argv[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow_image import runs_of
 
 from raysearch.driver import run
@@ -14,7 +13,6 @@ from raysearch.sync import sync
 from raysearch.tracking.mlflow import Mlflow
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
 def test_measures_become_metrics_and_writing_them_twice_adds_no_point(

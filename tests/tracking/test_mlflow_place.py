@@ -15,7 +15,6 @@ from raysearch.errors import ExperimentError, TrackingError
 from raysearch.tracking.mlflow import Mlflow
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
 def test_default_store_is_what_a_bare_mlflow_ui_shows(

@@ -12,7 +12,6 @@ from raysearch.tracking._mlflow_place import connect
 from raysearch.tracking._mlflow_runs import Runs
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 KEY = ("0123456789ab", None)
 
 

@@ -7,14 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow_image import runs_of
 
 from raysearch.records import InstanceKey, InstanceResult, Phase, Status
 from raysearch.tracking.mlflow import Mlflow
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 
 def test_every_configuration_that_is_left_is_a_survivor_whatever_it_was_before(

@@ -21,7 +21,6 @@ from raysearch.experiment import from_data
 from raysearch.journal import read
 
 # MLflow's own use of SQLAlchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 EXPERIMENT = {
     "name": "on-postgres",
     "workload": {"name": "digits", "epochs": 2, "n_train": 200},
