@@ -111,10 +111,10 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     return parts
 
 
-def _rule_plan(parts: Parts, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+def _rule_plan(parts: Parts, n_configurations: int) -> tuple[int, int]:
     """Return the rule's plan; raises ExperimentError where its budget cannot train the configurations once."""
     try:
-        return parts.rule.plan(n_configurations, n_known)  # type: ignore[no-any-return]
+        return parts.rule.plan(n_configurations)  # type: ignore[no-any-return]
     except ValueError as error:
         raise ExperimentError(f"rule: {error}") from error
 
@@ -132,7 +132,7 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     # later waves race with the leader so far, whose instances are there already: they may use up a budget
     limited = getattr(parts.rule, "budget", None) is not None
     least = first[0] + sum(size if limited else _rule_plan(parts, size)[0] for size in later)
-    most = first[1] + sum(_rule_plan(parts, size + 1, 1)[1] for size in later)
+    most = first[1] + sum(_rule_plan(parts, size if limited else size + 1)[1] for size in later)
     epochs = getattr(parts.workload, "epochs", None)
     return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
 

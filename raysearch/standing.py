@@ -22,9 +22,7 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
     """
     state = race.state
     told = state.counts["told"]
-    members = max(len(state.members), 1)
-    n_known = int(np.count_nonzero(state.pool.asked[state.members]))
-    expected = max(race.rule.plan(members, n_known)[0] + race.confirm, state.counts["asked"])
+    expected = max(race.rule.plan(max(state.n_new, 1))[0] + race.confirm, state.counts["asked"])
     row, value = incumbent(state, race.criterion)
     speed = (told - told_before) / elapsed_s if elapsed_s > 0 else 0.0
     return Progress(

@@ -39,6 +39,8 @@ class State:
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
+        self.n_new = 0
+        """How many of them came with this wave; the others won an earlier one."""
         self.round = 1
         self.batch: list[int] = []
         """Rows of a batch that must be asked for whole, as often as they are still to be asked, in their order."""
@@ -140,7 +142,7 @@ class State:
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
         self.pool.alive[incumbents] = True
         self.pool.judged[incumbents] = ALL
-        self.wave += 1
+        self.wave, self.n_new = self.wave + 1, len(new)
         self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
         self.round, self.verdict, self.final = 1, None, False
         self.batch.clear()
@@ -270,7 +272,7 @@ class State:
             # what was screened out stays out: no rule decides that, and it would be screened again
             self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
             self.members = np.flatnonzero(self.pool.alive)
-            self.pool.judged[:] = ALL
+            self.pool.judged[:], self.n_new = ALL, len(self.members)
             self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]
             self.rounds.clear()
             self.n_rounds_before = 0

@@ -30,7 +30,7 @@ class Waits:
     def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
         return Decision() if losses.size or pending.any() else Decision((0,))
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         return 1, 1
 
 

@@ -28,10 +28,6 @@ class Rule(Protocol):
         """
         ...
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
-        """Return the least and the greatest number of instances the rule can ask for, confirmation not included.
-
-        `n_known` of the configurations come from an earlier wave and have instances already. Raises ValueError where
-        the rule's budget cannot train the others once.
-        """
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        """Return the least and the greatest number of instances it can ask for; ValueError: its budget is too small."""
         ...

@@ -37,7 +37,7 @@ class Exhaustive:
         cut = Elimination(1, float(values[leader]), self.n_instances, tuple(others.tolist()), tuple(values[others]))
         return Decision((), (cut,) if len(others) else (), RuleVerdict(leader, n_instances=self.n_instances))
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the number of instances, twice: it does not depend on the losses."""
         total = n_configurations * self.n_instances
         return total, total

@@ -46,7 +46,7 @@ class Halving:
                 return Decision((), tuple(cuts), RuleVerdict(int(survivors[0]), n_instances=n_instances), n_instances)
             n_instances += 1
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the number of instances, twice: it does not depend on the losses."""
         total = self.warmup * n_configurations
         while (n_configurations := n_configurations // 2) > 1:

@@ -51,9 +51,9 @@ class SequentialHalving:
         verdict = RuleVerdict(int(survivors[0]), n_instances=n_instances)
         return Decision((), tuple(cuts), verdict, max(len(cuts), 1))
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the number of instances, twice: it does not depend on the losses."""
-        require_budget(self.budget, n_configurations - n_known)
+        require_budget(self.budget, n_configurations)
         total, before = 0, 0
         for n_survivors, n_instances in _schedule(n_configurations, max(self.budget, n_configurations)):
             total += n_survivors * (n_instances - before)

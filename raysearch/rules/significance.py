@@ -108,7 +108,7 @@ class Significance:
         verdict = RuleVerdict(leader, same, note=self._note(len(same)), n_instances=n_instances)
         return Decision((), tuple(cuts), verdict, n_instances)
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the least and the greatest number of instances the rule can ask for."""
         most = self.warmup if n_configurations == 1 else self.max_instances
         return n_configurations * self.warmup, n_configurations * most

@@ -93,9 +93,9 @@ class TopTwo:
             return decision
         return self._within_budget(decision, losses, pending, criterion, survivors)
 
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+    def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the least and the greatest number of instances, for a criterion that one instance gives."""
-        require_budget(self.budget, n_configurations - n_known)
+        require_budget(self.budget, n_configurations)
         if n_configurations == 1:
             return self.warmup, self.warmup
         survivors, total, each = n_configurations, n_configurations * self.warmup, self.warmup
