@@ -2,20 +2,25 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import call, finish, shell, write_search
 from rich.console import Console
 
 import raysearch
-from raysearch.console import number, print_failures
+from raysearch.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
+from raysearch.driver import Plan
 from raysearch.journal import Journal, read
+from raysearch.records import Configuration, ParetoPoint, Progress, Summary, Verdict
 from raysearch.status import read_status
+from raysearch.tracking.terminal import render
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,73 @@ def test_errors_are_listed_by_kind_and_told_apart(capsys):
     output = capsys.readouterr().out
     assert "  2 x ValueError: seed 12 of 3857563192f8 [red]\n  1 x OSError: x\n" in output
     assert "The last one:\n  OSError: x\n" in output
+
+
+ODD = "a[b]:smile:[/b][red]"
+"""Text of a user that Rich would take for markup and an emoji."""
+
+
+def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
+    run_dir = tmp_path / "y" / ODD
+    for command in (["run", file, "--run-dir", run_dir, "--set", "workload.fail=0.3", "--set", "race.retries=0"],
+                    ["status", run_dir], ["status", run_dir, "--follow"], ["resume", run_dir, "--retry-failed"],
+                    ["report", run_dir], ["report", run_dir, "--out", tmp_path / f"{ODD}.html"]):  # fmt: skip
+        result = call(*command)
+        assert result.exit_code == 0, (command, result.output, result.exception)
+        assert ODD in result.output, command
+    unfinished = tmp_path / f"{ODD}2"
+    unfinished.mkdir()
+    lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (unfinished / "journal.jsonl").write_bytes(b"".join(lines[:6]))
+    assert f"no driver runs: `raysearch resume {unfinished}` goes on" in call("status", unfinished).output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", ODD], ["plan", ODD], ["status", "x", "--every-s", ODD], [ODD], ["list", ODD]]
+)
+def test_a_mistake_of_odd_text_is_told_as_it_is(arguments):
+    done = shell(*arguments, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 2
+    assert ODD in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_view_of_a_verdict_shows_a_users_text_as_it_is(capsys):
+    winner, scores = Configuration.of({"act": ODD}), Summary(3, *[0.5] * 7)
+    point = ParetoPoint(winner.id, (0.5,), 3)
+    verdict = Verdict(
+        winner,
+        f"q3 of {ODD}",
+        scores,
+        2,
+        6,
+        100,
+        scores,
+        0.5,
+        False,
+        0.9,
+        0.1,
+        (winner.id, ODD),
+        ODD,
+        0,
+        (ODD,),
+        (point,),
+        ODD,
+    )
+    console = Console(width=400)
+    print_verdict(console, verdict, (0.4, 0.6))
+    output = capsys.readouterr().out
+    assert f"act = {ODD}\n" in output
+    assert output.count(ODD) == 7, output
+    progress = Progress(1, 2, 2, 3, 0, 6, winner, 0.5, criterion=f"q3 of {ODD}")
+    print_status(console, ODD, progress, ended=False)
+    assert capsys.readouterr().out.count(ODD) == 2
+    print_plan(console, "x", Plan(6, (6, 6), 300, None, 6), f"mine({ODD})")
+    assert f"instances by mine({ODD})" in capsys.readouterr().out
+    print_where_next(console, Path(ODD), ODD)
+    assert capsys.readouterr().out.count(ODD) == 3
+    console.print(render(progress, ODD, [ODD]))
+    assert capsys.readouterr().out.count(ODD) == 4
 
 
 def test_what_failed_is_not_called_diverged():
