@@ -17,6 +17,7 @@ from rich.console import Console
 import raysearch
 from raysearch.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
 from raysearch.driver import Plan
+from raysearch.errors import JournalError
 from raysearch.journal import Journal, read
 from raysearch.records import Configuration, ParetoPoint, Progress, Summary, Verdict
 from raysearch.status import read_status
@@ -93,9 +94,7 @@ def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
     assert f"no driver runs: `raysearch resume {unfinished}` goes on" in call("status", unfinished).output
 
 
-@pytest.mark.parametrize(
-    "arguments", [["status", ODD], ["plan", ODD], ["status", "x", "--every-s", ODD], [ODD], ["list", ODD]]
-)
+@pytest.mark.parametrize("arguments", [["status", ODD], ["plan", ODD], [ODD], ["list", ODD]])
 def test_a_mistake_of_odd_text_is_told_as_it_is(arguments):
     done = shell(*arguments, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 2
@@ -180,6 +179,30 @@ def test_status_while_a_driver_runs_does_not_speak_of_resume(unfinished):
         assert read_status(unfinished[0]).driven is True
         assert "no driver runs" not in call("status", unfinished[0]).output
     assert read_status(unfinished[0]).driven is False
+
+
+def test_no_driver_is_refused_because_of_those_who_look(unfinished, monkeypatch):
+    """Others look without pause while drivers come and go; 4 % of them were refused."""
+    path = unfinished[0] / "journal.jsonl"
+    program = f"""
+from pathlib import Path
+from raysearch.status import _is_driven
+print("looks", flush=True)
+while True:
+    _is_driven(Path({str(path)!r}))
+"""
+    watchers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2
+        for _ in range(2000):
+            Journal(path).close()
+        monkeypatch.setattr("raysearch.journal._READERS_S", math.inf)  # a second driver is refused without any wait
+        with Journal(path), pytest.raises(JournalError, match="another raysearch driver runs"):
+            Journal(path)
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.communicate()
 
 
 def test_follow_ends_when_the_driver_does(unfinished):
