@@ -125,6 +125,19 @@ def read(path: Path) -> Iterator[Event]:
             yield _parse(line, path, number)
 
 
+def extent(path: Path) -> tuple[int, float | None]:
+    """Return the number of a journal's events and the time of the last, without reading the others.
+
+    Raises JournalError where there is no journal, or its last line is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
+    n, end = data.count(b"\n"), data.rfind(b"\n")
+    return n, (_parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
+
+
 def _parse(line: bytes, path: Path, number: int) -> Event:
     try:
         event = json.loads(line, parse_constant=_refuse_constant)
