@@ -175,6 +175,7 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
         ahead=race.ahead,
         screening=race.screen,
         journal=journal,
+        n_configurations=parts.experiment.n_configurations,
     )
 
 

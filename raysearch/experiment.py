@@ -123,6 +123,12 @@ class Experiment(BaseModel):
         except ExperimentError as error:
             raise type(error)(f"{room}: {error}") from error
 
+    @property
+    def n_configurations(self) -> int | None:
+        """How many configurations the sampler proposes in all; None where it does not say."""
+        n: int | None = getattr(self.load("sampler"), "n_configurations", None)
+        return n
+
     def build_space(self, workload: Any, function: Any = None) -> Space | FunctionSpace:
         """Return the space, or that of a `function(trial)`, with the workload's constraints.
 

@@ -22,8 +22,7 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
     """
     state = race.state
     told = state.counts["told"]
-    members = max(len(state.members), 1)
-    expected = max(race.rule.plan(members)[0] + race.confirm, state.counts["asked"])
+    expected = max(_expected(race), told)
     row, value = incumbent(state, race.criterion)
     speed = (told - told_before) / elapsed_s if elapsed_s > 0 else 0.0
     return Progress(
@@ -43,6 +42,23 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
         elapsed_s=elapsed_s,
         remaining_s=(expected - told) / speed if speed else None,
     )
+
+
+def _expected(race: Race) -> int:
+    """Return how many instances will have finished at the end: about, as the rule gives the least that it needs."""
+    state, rule = race.state, race.rule
+    asked = state.counts["asked"] - state.counts[Status.STOPPED] - state.counts["screened"]
+    if state.final:
+        return asked + max(race.confirm - state.n_confirmation_asked, 0)
+    n_raced = len(state.members) or race.n_configurations or 1
+    earlier = int(state.pool.asked.sum() - state.pool.asked[state.members].sum())
+    n_new = max(n_raced - (state.wave > 1), 1)  # the others have the leader of those before them among them
+    n_left = max((race.n_configurations or 0) - max(len(state.pool.configurations), n_raced), 0)
+    waves = [min(n_new, n_left - start) for start in range(0, n_left, n_new)]
+    # a budget may be used up by the leader's instances, which are there already
+    limited = getattr(rule, "budget", None) is not None
+    later = sum(size if limited else rule.plan(size)[0] for size in waves)
+    return max(earlier + rule.plan(n_raced)[0] + later + race.confirm, asked)
 
 
 def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:

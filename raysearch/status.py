@@ -130,6 +130,7 @@ def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:
         experiment.load("rule"),
         seed=experiment.seed,
         confirm=experiment.race.confirm,
+        n_configurations=experiment.n_configurations,
     )
     race.replay(events)
     return race, experiment, events

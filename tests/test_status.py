@@ -220,6 +220,20 @@ def test_the_time_between_two_drivers_does_not_count(unfinished):
     assert read_status(run_dir).progress.elapsed_s == seconds
 
 
+def test_status_in_the_first_wave_expects_those_of_all_waves(file, tmp_path):
+    sampler = {"name": "tpe", "n_configurations": 12, "wave": 4}
+    space = {"level": {"low": 0.1, "high": 0.3}, "spread": [0.01]}
+    result = call("run", file, "--run-dir", tmp_path / "a", "--set", f"sampler={sampler}", "--set", f"space={space}")
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "a" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "journal.jsonl").write_bytes(b"".join(lines[:6]))
+    total, now = read_status(tmp_path / "a").progress, read_status(tmp_path / "b").progress
+    assert total.n_expected == total.n_finished == len(raysearch.load(tmp_path / "a"))
+    assert now.n_configurations == 4
+    assert now.n_expected == pytest.approx(total.n_finished, rel=0.1)
+
+
 def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):
     run_dir, _ = unfinished
     command = [sys.executable, "-m", "raysearch.cli", "status", str(run_dir), "--follow", "--every-s", "0.1"]
