@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from raysearch.errors import RaysearchError
 from raysearch.tracking.silent import Silent
@@ -116,7 +117,7 @@ def report(
     """Write the HTML report of a search again, finished or not."""
     from raysearch.status import write_report
 
-    console.print(str(write_report(run_dir, out)), highlight=False, soft_wrap=True)
+    _say(str(write_report(run_dir, out)))
 
 
 @app.command()
@@ -126,7 +127,7 @@ def sync(run_dir: RunDir, settings: Settings = None) -> None:
     from raysearch.sync import sync as sync_run
 
     n = sync_run(run_dir, parse_settings(settings or []))
-    console.print(f"{n} instances are in the tracker.", highlight=False)
+    _say(f"{n} instances are in the tracker.")
 
 
 @app.command(name="list")
@@ -137,8 +138,8 @@ def list_room(
     from raysearch.schema import describe_room
 
     for name, arguments, sentence in describe_room(room):
-        console.print(f"[bold]{name}[/bold]{arguments}", highlight=False)
-        console.print(f"    {sentence}", highlight=False)
+        console.print(Text.assemble((name, "bold"), arguments))
+        console.print(Text(f"    {sentence}"))
 
 
 @app.command()
@@ -170,10 +171,13 @@ def _print_end(result: object) -> None:
     if n_failed := len(read_errors(result.run_dir)):
         fact = f"{_instances(n_failed)} failed for good and count as +inf"
         how = f"`raysearch resume {result.run_dir} --retry-failed` trains them again"
-        console.print(
-            f"{fact}: `raysearch status {result.run_dir}` shows their errors, {how}.", highlight=False, soft_wrap=True
-        )
+        _say(f"{fact}: `raysearch status {result.run_dir}` shows their errors, {how}.")
     print_where_next(console, result.run_dir, result.tracked_at)
+
+
+def _say(text: str) -> None:
+    """Print a line as it is, unbroken: it may hold a path, to be copied."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _taken_back(run_dir: Path) -> str:
@@ -197,9 +201,9 @@ class _Where(Silent):
 
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         _run_dirs.append(run_dir)
-        console.print(f"Run directory: {run_dir}", highlight=False, soft_wrap=True)
+        _say(f"Run directory: {run_dir}")
         if self._more:
-            console.print(self._more, highlight=False, soft_wrap=True)
+            _say(self._more)
 
 
 def main() -> None:

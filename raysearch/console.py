@@ -1,4 +1,8 @@
-"""What the command line prints: plans, verdicts, states of runs. Text and tables, no decisions."""
+"""What the command line prints: plans, verdicts, states of runs. Text and tables, no decisions.
+
+Names, values and paths are a user's: whatever holds them goes out by `say`, or as Text, so that Rich reads no markup
+and no emoji in them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from raysearch.analysis.verdict import cut
 from raysearch.driver import Plan
@@ -27,6 +32,11 @@ def number(value: float | None) -> str:
     return f"{value:+}" if math.isinf(value) else f"{value:.4g}"
 
 
+def say(console: Console, text: str, *, soft_wrap: bool = False) -> None:
+    """Print a text as it is; `soft_wrap` leaves long lines whole, for what a user may copy."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=soft_wrap)
+
+
 def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
     """Print what a search will cost."""
     least, most = plan.n_instances
@@ -34,7 +44,7 @@ def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
     waves = f" in waves of {plan.wave}" if plan.wave < plan.n_configurations else ""
     table.add_row("configurations", f"{plan.n_configurations}{waves}")
     ours = str(least) if least == most else f"{least} to {most}, depending on the losses"
-    table.add_row(f"instances by {rule}", ours)
+    table.add_row(Text(f"instances by {rule}"), ours)
     table.add_row("instances by exhaustive search", str(plan.n_exhaustive))
     share = f"{plan.n_exhaustive / most:.1f} times fewer" if most < plan.n_exhaustive else "no saving"
     table.add_row("saving", share if least == most else f"at least {share}" if most < plan.n_exhaustive else "open")
@@ -47,66 +57,63 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     """Print the winner, its criterion from race and confirmation, and what was spent."""
     console.print(f"\n[bold]Winner[/bold] {verdict.winner.id}")
     for name, value in verdict.winner.parameters.items():
-        console.print(f"  {name} = {value}", highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for head in ("", "instances", verdict.criterion, "median", "Q3", "IQR", "max"):
-        table.add_column(head, justify="right" if head else "left")
+        say(console, f"  {name} = {value}")
+    table = _table("", "instances", verdict.criterion, "median", "Q3", "IQR", "max")
     table.add_row("race, optimistic", *_cells(verdict.race))
     if verdict.confirmation is not None:
         table.add_row("fresh seeds", *_cells(verdict.confirmation))
     console.print(table)
     if interval is not None:
-        console.print(
-            f"95 % interval of the confirmed {verdict.criterion}: {number(interval[0])} to {number(interval[1])}"
-        )
+        low, high = number(interval[0]), number(interval[1])
+        say(console, f"95 % interval of the confirmed {verdict.criterion}: {low} to {high}")
     if verdict.test_median is not None:
         what = verdict.of or "loss"
-        console.print(f"median {what} on test examples, which steered nothing: {number(verdict.test_median)}")
+        say(console, f"median {what} on test examples, which steered nothing: {number(verdict.test_median)}")
     if verdict.probability is not None:
         claim = "certified" if verdict.certified else "not certified"
         within = f"P(within {100 * verdict.delta:.3g} % of the best)" if verdict.delta is not None else "P"
-        console.print(
-            f"{claim}: {within} = {cut(verdict.probability)} after {verdict.race.n_instances} instances of the winner"
-        )
+        n = verdict.race.n_instances
+        say(console, f"{claim}: {within} = {cut(verdict.probability)} after {n} instances of the winner")
     if verdict.note:
-        console.print(verdict.note)
+        say(console, verdict.note)
     if len(verdict.indistinguishable) > 1:
-        console.print(
-            f"cannot be told apart from: {', '.join(i for i in verdict.indistinguishable if i != verdict.winner.id)}"
-        )
+        others = ", ".join(i for i in verdict.indistinguishable if i != verdict.winner.id)
+        say(console, f"cannot be told apart from: {others}")
     if verdict.pareto:
         _print_pareto(console, verdict)
     epochs = f" ({verdict.n_epochs} epochs)" if verdict.n_epochs else ""
     spent = f"{verdict.n_instances} instances{epochs} for {verdict.n_configurations} configurations"
-    console.print(f"Spent {spent};\nexhaustive search: {verdict.n_exhaustive}.")
+    say(console, f"Spent {spent};\nexhaustive search: {verdict.n_exhaustive}.")
 
 
 def _print_pareto(console: Console, verdict: Verdict) -> None:
     """Print the configurations that no other one beats, those best in the first objective first."""
-    console.print("\nNo configuration beats these in all objectives:")
-    table = Table(box=None, pad_edge=False)
-    for head in ("", "instances", *verdict.objectives):
-        table.add_column(head, justify="right" if head else "left")
+    say(console, "\nNo configuration beats these in all objectives:")
+    table = _table("", "instances", *verdict.objectives)
     for point in verdict.pareto:
         table.add_row(point.configuration_id, str(point.n_instances), *(number(value) for value in point.values))
     console.print(table)
 
 
+def _table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(Text(head), justify="right" if head else "left")
+    return table
+
+
 def print_where_next(console: Console, run_dir: Path, tracked_at: str) -> None:
     """Print where the results are."""
-    console.print("\nLook next:", highlight=False)
-    console.print(f"  {run_dir / 'report.html'}", highlight=False, soft_wrap=True)
-    console.print(
-        f'  raysearch.load("{run_dir}")   # a DataFrame, one row per instance', highlight=False, soft_wrap=True
-    )
-    for line in tracked_at.splitlines():
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
+    lines = ["", "Look next:", f"  {run_dir / 'report.html'}"]
+    lines.append(f'  raysearch.load("{run_dir}")   # a DataFrame, one row per instance')
+    lines += [f"  {line}" for line in tracked_at.splitlines()]
+    say(console, "\n".join(lines), soft_wrap=True)
 
 
 def print_status(console: Console, name: str, progress: Progress, ended: bool) -> None:
     """Print how a run stands, as plain lines that also read well in a log."""
     state = "finished" if ended else f"round {progress.round}, {progress.phase.value}"
-    console.print(f"{name}: {state}", highlight=False)
+    say(console, f"{name}: {state}")
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("configurations left", f"{progress.n_survivors} of {progress.n_configurations}")
     table.add_row("instances finished", f"{progress.n_finished} of about {progress.n_expected}")
@@ -120,7 +127,8 @@ def print_status(console: Console, name: str, progress: Progress, ended: bool) -
         if value:
             table.add_row(title, str(value))
     if progress.incumbent is not None:
-        table.add_row("incumbent", f"{progress.incumbent.id}, {progress.criterion} {number(progress.incumbent_value)}")
+        best = f"{progress.incumbent.id}, {progress.criterion} {number(progress.incumbent_value)}"
+        table.add_row("incumbent", Text(best))
     console.print(table)
 
 
@@ -135,7 +143,7 @@ def print_failures(console: Console, errors: Sequence[str], run_dir: Path) -> No
         lines.append(f"  and {len(kinds) - _N_ERRORS} kinds more")
     lines += ["", "The last one:", *(f"  {line}" for line in errors[-1].splitlines()[-_N_LINES:]), ""]
     lines.append(f"Mend the cause, then `raysearch resume {run_dir} --retry-failed` trains them again.")
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    say(console, "\n".join(lines), soft_wrap=True)
 
 
 def _cells(summary: Summary) -> list[str]:

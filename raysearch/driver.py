@@ -15,8 +15,8 @@ from raysearch import ending, measuring
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution.conductor import Conductor
 from raysearch.experiment import Experiment
-from raysearch.frame import read_parquet, to_frame
-from raysearch.journal import VERSION, Journal, read
+from raysearch.frame import JOURNAL, read_parquet, to_frame
+from raysearch.journal import VERSION, Journal, extent, read
 from raysearch.objectives import parse
 from raysearch.race import Propose, Race
 from raysearch.records import Verdict
@@ -184,6 +184,7 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
         ahead=race.ahead,
         screening=race.screen,
         journal=journal,
+        n_configurations=parts.experiment.n_configurations,
     )
 
 
@@ -200,9 +201,10 @@ def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirector
 def load(run_dir: str | Path) -> pd.DataFrame:
     """Return the instances of a search as a table, finished or not; see raysearch.frame for its columns."""
     directory = RunDirectory.open(Path(run_dir))
-    written = directory.instances.stat().st_mtime if directory.instances.exists() else 0.0
-    if written >= directory.journal.stat().st_mtime:  # a search that goes on has more in its journal
-        return read_parquet(directory.instances)
+    with contextlib.suppress(OSError, ValueError):  # there is none, or it is damaged: the journal is the truth
+        table = read_parquet(directory.instances)
+        if table.attrs.get(JOURNAL) == [*extent(directory.journal)]:  # times of files tell nothing: files are copied
+            return table
     return to_frame(read(directory.journal))
 
 

@@ -42,10 +42,13 @@ class StuckError(RaysearchError):
     """A race waits although nothing runs, which would never end: a defect of its rule."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for an unknown `name` of a `kind`, naming the known choices and the closest one."""
-    choices = sorted(known)
-    close = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> UnknownNameError:
+    """Return the error for an unknown `name` of a `kind`, naming the known choices and the closest one.
+
+    `elsewhere` are the places where that very name is known: no spelling is guessed then.
+    """
+    choices, homes = sorted(known), " or ".join(elsewhere)
+    close = [] if homes else difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    hint = f" It belongs to {homes}." if homes else f" Did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(choices) if choices else "none"
     return UnknownNameError(f"unknown {kind} {str(name)!r}.{hint} Known: {listed}.")

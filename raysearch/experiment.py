@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from raysearch import registry, yaml_text
 from raysearch.errors import ExperimentError, unknown
+from raysearch.json_values import as_json
 from raysearch.screening import Screening
+from raysearch.sections import ROOM_OF, homes
+from raysearch.sections import section_of as section_of
 from raysearch.space import Constraint, Space, parse
 from raysearch.space_function import FunctionSpace
 
@@ -22,15 +26,8 @@ Section = str | dict[str, Any]
 DEFINED_BY = "defined_by"
 """Key of a space that a Python function defines."""
 
-ROOM_OF = {
-    "workload": "workloads",
-    "sampler": "samplers",
-    "criterion": "criteria",
-    "rule": "rules",
-    "execution": "execution",
-    "tracking": "tracking",
-}
-"""The room that each section names a plug-in of."""
+NAMELESS = ("sampler", "rule", "execution", "tracking")
+"""Sections that may give parameters only: they are then those of the plug-in that the section is by default."""
 
 
 class RaceSettings(BaseModel):
@@ -100,6 +97,14 @@ class Experiment(BaseModel):
             raise ValueError("use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 100")
         return name
 
+    @field_validator(*NAMELESS)
+    @classmethod
+    def _named(cls, section: Any, info: ValidationInfo) -> Any:
+        # a misspelt `name` is left to be told
+        if isinstance(section, dict) and not difflib.get_close_matches("name", section, n=1):
+            return {"name": default_of(str(info.field_name)), **section}
+        return section
+
     def with_values(self, values: Mapping[str, Any]) -> Experiment:
         """Return this experiment with dotted keys set, e.g. `{"race.confirm": 200, "workload.epochs": 5}`."""
         data = self.model_dump(mode="json")
@@ -113,9 +118,16 @@ class Experiment(BaseModel):
         if room == "criterion" and isinstance(section, dict):  # `of` says what it is a statistic of
             section = {key: value for key, value in section.items() if key != "of"}
         try:
+            _check_parameters(ROOM_OF[room], section)
             return registry.load_section(ROOM_OF[room], "silent" if section is None else section)
         except ExperimentError as error:
             raise type(error)(f"{room}: {error}") from error
+
+    @property
+    def n_configurations(self) -> int | None:
+        """How many configurations the sampler proposes in all; None where it does not say."""
+        n: int | None = getattr(self.load("sampler"), "n_configurations", None)
+        return n
 
     def build_space(self, workload: Any, function: Any = None) -> Space | FunctionSpace:
         """Return the space, or that of a `function(trial)`, with the workload's constraints.
@@ -167,22 +179,61 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def default_of(section: str) -> str | None:
+    """Return the plug-in that a section names where it is left out; None for one that must be given."""
+    field = Experiment.model_fields.get(section)
+    return field.default if field is not None and isinstance(field.default, str) else None
+
+
 def from_data(data: Any) -> Experiment:
-    """Return the experiment that plain data describes; raises ExperimentError with every mistake found."""
+    """Return the experiment that data describes, kept as JSON gives it back (see `raysearch.json_values`).
+
+    Raises ExperimentError with every mistake found.
+    """
     try:
-        return Experiment.model_validate(data)
+        experiment = Experiment.model_validate(_plain(data, 3))
     except ValidationError as error:
         mistakes = dict.fromkeys(_explain(item) for item in error.errors() if not _beside_the_point(item))
         raise ExperimentError("; ".join(mistakes)) from error
     except RecursionError as error:
         raise ExperimentError("the experiment is nested too deeply") from error
+    sections = [(name, getattr(experiment, name)) for name in (*ROOM_OF, "measures")]
+    sections += [(f"space, parameter {name!r}", value) for name, value in experiment.space.items()]
+    for where, value in sections:
+        try:
+            as_json(value)
+        except ExperimentError as error:
+            raise ExperimentError(f"{where}: {error}") from error
+    return experiment
 
 
-def section_of(plugin: Any) -> dict[str, Any]:
-    """Return the section that makes this plug-in again."""
-    name = type(plugin).__module__.rpartition(".")[2]
-    values = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.init}
-    return {"name": name, **values}
+def _plain(data: Any, depth: int) -> Any:
+    """Return as JSON gives it back what JSON can hold; the model and `from_data` refuse what is left."""
+    try:
+        return as_json(data)
+    except ExperimentError:
+        if depth and isinstance(data, Mapping):
+            return {key: _plain(value, depth - 1) for key, value in data.items()}
+        return data
+
+
+def _check_parameters(room: str, section: Section | None) -> None:
+    """Raise UnknownNameError for a parameter that another plug-in or section has, saying which."""
+    if isinstance(section, dict) and section.get("name") in registry.names(room):
+        known = registry.parameters(room, section["name"])
+        for key in section:
+            if key != "name" and key not in known:
+                raise unknown(f"parameter of {section['name']} (in {room})", key, known, _elsewhere(key))
+
+
+def _elsewhere(key: str) -> list[str]:
+    """Return where in an experiment a key belongs."""
+    found = [f"`{key}: ...` itself, beside the sections"] if key in Experiment.model_fields else []
+    if key in RaceSettings.model_fields:
+        found.append(f"`race: {{{key}: ...}}`")
+    if key != "rule" and key in [field.name for field in dataclasses.fields(Screening)]:
+        found.append(f"`race: {{screen: {{{key}: ...}}}}`")
+    return [*found, *homes(key)]
 
 
 def _set(data: Any, key: str, value: Any) -> None:
@@ -192,10 +243,14 @@ def _set(data: Any, key: str, value: Any) -> None:
             raise ExperimentError(f"cannot set {key!r}: there is no section {part!r}")
         if isinstance(data.get(part), str):
             data[part] = {"name": data[part]}
-        data = data.setdefault(part, {})
+        elif data.get(part) is None and not (part == "tracking" and part in data):  # which null turned off
+            data[part] = {}
+        data = data[part]
     if not isinstance(data, dict):
-        raise ExperimentError(f"cannot set {key!r}: {'.'.join(path)} is no section")
-    if last == "name" and path and data.get("name") != value:
+        where = ".".join(path)
+        raise ExperimentError(f"cannot set {key!r}: {where} is no section but {data!r:.60}: set {where!r} itself first")
+    default = default_of(path[0]) if len(path) == 1 else None
+    if last == "name" and path and data.get("name", default) != value:
         data.clear()  # the parameters were those of another plug-in
     data[last] = value
 
@@ -209,7 +264,7 @@ def _explain(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"] if part not in ("str", "dict[str,any]"))
     if item["type"] == "extra_forbidden":
         model = RaceSettings if item["loc"][0] == "race" and len(item["loc"]) > 1 else Experiment
-        return str(unknown("key", where, _known_keys(model, where)))
+        return str(unknown("key", where, _known_keys(model, where), _elsewhere(str(item["loc"][-1]))))
     if item["loc"][-1:] == ("[key]",) or item["type"] == "invalid_key":
         return f"{where.removesuffix('.[key]')}: a key must be text, got {item['input']!r:.80}: quote it"
     if item["loc"][-1:] in (("str",), ("dict[str,any]",)):

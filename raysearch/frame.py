@@ -22,6 +22,9 @@ COLUMNS = (
     "node", "attempt", "error", "curve", "metrics",
 )  # fmt: skip
 
+JOURNAL = "journal"
+"""Attribute of a table, in Parquet too: how many events it was made of, and the time of the last."""
+
 
 def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     """Return one row per ended instance, in the order they ended, with COLUMNS and one `p.NAME` per parameter.
@@ -32,11 +35,14 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = _Table()
+    table, line, last = _Table(), 0, None
     for line, event in enumerate(events, start=1):
         with at_line(line, event):
             table.take(event)
-    return pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
+        last = event.get("t")
+    frame = pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
+    frame.attrs[JOURNAL] = [line, last]
+    return frame
 
 
 class _Table:

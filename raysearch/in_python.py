@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raysearch.driver import SearchResult, plan, run
-from raysearch.experiment import DEFINED_BY, from_data, section_of
+from raysearch.errors import ExperimentError
+from raysearch.experiment import DEFINED_BY, from_data
+from raysearch.sections import given
 
 EACH, CERTIFY, BATCH = 6, 20, 8
 """The default rule's budget, in instances, and how many start at a time: see benchmarks/selection.py."""
@@ -36,7 +38,9 @@ def search(
     Args:
         train: a function (or generator of per-epoch losses, or Tune class), a workload object, or a workload's name.
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
-            or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe).
+            or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe). The parameters
+            that `train` gets are what JSON gives back, in a resumed search too: a tuple is a list there, a number of
+            NumPy one of Python.
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
         rule: None is `top_two`, eight instances at a time whatever the number of workers, which certifies its winner or
             ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
@@ -57,7 +61,9 @@ def search(
     from raysearch.tracking.terminal import Terminal
     from raysearch.workloads.function import Function
 
-    named = isinstance(train, str | dict)
+    if isinstance(train, type) and hasattr(train, "prepare"):
+        raise ExperimentError(f"train: {train.__name__} is the class of a workload: make an object, {train.__name__}()")
+    named = isinstance(train, str | Mapping)
     workload = None if named else train if hasattr(train, "prepare") else Function(train)
     called = train if isinstance(train, str) else getattr(train, "__name__", "search")
     default_name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
@@ -68,18 +74,16 @@ def search(
         "execution": execution,
         "tracking": tracking,
     }
-    data = {
-        key: value if isinstance(value, str | dict | None) else section_of(value) for key, value in sections.items()
-    }
+    data = {key: given(key, value) for key, value in sections.items()}
     of_user = {"workload": workload, "space": space if callable(space) else None}
     experiment = from_data(
         {
             **data,
-            "measures": [one if isinstance(one, str | dict) else section_of(one) for one in measures],
+            "measures": [given("measures", one) for one in _listed(measures)],
             "name": name or default_name,
             "seed": seed,
-            "workload": train if named else {"name": "function", "fn": default_name},
-            "space": {DEFINED_BY: getattr(space, "__name__", "space")} if callable(space) else dict(space),
+            "workload": given("workload", train) if named else {"name": "function", "fn": default_name},
+            "space": {DEFINED_BY: getattr(space, "__name__", "space")} if callable(space) else _mapping(space),
             "race": {"confirm": confirm, **race},
         }
     )
@@ -95,3 +99,15 @@ def search(
         watchers=watchers,
         **of_user,
     )
+
+
+def _listed(measures: Any) -> list[Any]:
+    if isinstance(measures, str | Mapping) or not isinstance(measures, Iterable):
+        raise ExperimentError(f"measures must be a list of names, sections or plug-in objects, got {measures!r:.80}")
+    return list(measures)
+
+
+def _mapping(space: Any) -> dict[str, Any]:
+    if not isinstance(space, Mapping):
+        raise ExperimentError(f"space must map names to values, or be a function of a trial, got {space!r:.80}")
+    return dict(space)

@@ -20,6 +20,8 @@ from raysearch.events import EVENTS, Event
 VERSION = 1
 """Format of the lines; a journal of another version is refused."""
 
+_READERS_S = 10.0
+"""How long a driver waits where nobody but readers have the lock."""
 _log = logging.getLogger(__name__)
 
 
@@ -29,16 +31,20 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - held open, and locked, for the whole race
+            # held open, and locked, for the whole race; NFS shares a lock only with those who may read
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise JournalError(f"cannot write the journal {path}: {error.strerror}") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = self._lock()
         except OSError as error:
+            self._file.close()
+            raise JournalError(f"cannot lock the journal {path}: {error.strerror}") from error
+        if not locked:
             self._file.close()
             raise JournalError(
                 f"{path} is in use: another raysearch driver runs in this directory. Wait for it or stop it first."
-            ) from error
+            )
         self._cut_torn_line()
 
     def append(self, event: Event) -> None:
@@ -70,6 +76,23 @@ class Journal:
         """Close the journal."""
         self.close()
 
+    def _lock(self) -> bool:
+        """Return whether the journal is this driver's: `raysearch status` may have its lock for an instant only."""
+        end = time.monotonic() + _READERS_S
+        while not self._locked(fcntl.LOCK_EX):
+            if not self._locked(fcntl.LOCK_SH) or time.monotonic() >= end:  # a driver shares it with nobody
+                return False
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            time.sleep(0.001)
+        return True
+
+    def _locked(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     def _try_truncate(self, size: int) -> None:
         try:
             os.ftruncate(self._file.fileno(), size)
@@ -100,6 +123,19 @@ def read(path: Path) -> Iterator[Event]:
                 _log.warning("%s: line %d is torn and left out", path, number)
                 return
             yield _parse(line, path, number)
+
+
+def extent(path: Path) -> tuple[int, float | None]:
+    """Return the number of a journal's events and the time of the last, without reading the others.
+
+    Raises JournalError where there is no journal, or its last line is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
+    n, end = data.count(b"\n"), data.rfind(b"\n")
+    return n, (_parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
 
 
 def _parse(line: bytes, path: Path, number: int) -> Event:

@@ -59,6 +59,7 @@ class Race:
         ahead: start likely next instances on idle machines while a decision is open; they may turn out superfluous.
         screening: when a configuration's first instance is so bad that the configuration is out; None trains all.
         journal: where events go before they count; None keeps the race in memory only.
+        n_configurations: how many `propose` will give in all, where it says so; nothing but progress looks at it.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Race:
         ahead: bool = False,
         screening: Screening | None = None,
         journal: Writer | None = None,
+        n_configurations: int | None = None,
     ) -> None:
         self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
         self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
-        self.screening, self.state = screening, State(seed)
+        self.screening, self.n_configurations, self.state = screening, n_configurations, State(seed)
         self._turns = Turns()
         self._likely: deque[int] = deque()
         self._n_awaited = 0

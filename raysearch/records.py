@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from raysearch.errors import ExperimentError
+from raysearch.json_values import as_json
+
 
 class Status(StrEnum):
     """How an instance ended."""
@@ -53,9 +56,20 @@ class Configuration:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Configuration:
-        """Return the configuration with these JSON-representable `parameters`; its id is the hash of the content."""
-        content = json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return cls(hashlib.sha256(content.encode()).hexdigest()[:12], dict(parameters))
+        """Return the configuration with these parameters, as JSON gives them back; its id is the hash of the content.
+
+        Raises ExperimentError, naming parameter and value, for what JSON cannot hold.
+        """
+        plain = {}
+        for name, value in parameters.items():
+            if not isinstance(name, str):
+                raise ExperimentError(f"parameter {name!r:.80}: the name of a parameter must be text")
+            try:
+                plain[name] = as_json(value)
+            except ExperimentError as error:
+                raise ExperimentError(f"parameter {name!r}: {error}") from error
+        content = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return cls(hashlib.sha256(content.encode()).hexdigest()[:12], plain)
 
 
 @dataclass(frozen=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ class RunDirectory:
         Raises RunDirectoryError if it holds a journal already or cannot be written.
         """
         if path is None:
-            path = _fresh(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            return cls(_claim(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute())
         directory = cls(path.absolute())
         if directory.journal.exists() and directory.journal.stat().st_size > 0:  # empty: a search that never began
             raise RunDirectoryError(
@@ -57,10 +58,16 @@ class RunDirectory:
             raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _fresh(path: Path) -> Path:
-    """Return `path`, or the first of `path-2`, `path-3` ... that does not exist."""
+def _claim(path: Path) -> Path:
+    """Make `path`, or the first of `path-2`, `path-3` ... that nobody has made, and return it."""
     candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with contextlib.suppress(FileExistsError):
+                candidate.mkdir()  # fails where it is there: of several that start at once, one gets it
+                return candidate
+            number += 1
+            candidate = path.with_name(f"{path.name}-{number}")
+    except OSError as error:
+        raise RunDirectoryError(f"cannot make the run directory {candidate}: {error.strerror}") from error

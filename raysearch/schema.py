@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from raysearch import measuring, registry
-from raysearch.experiment import ROOM_OF, Experiment
+from raysearch.experiment import NAMELESS, Experiment, default_of
+from raysearch.sections import ROOM_OF
 
 
 def describe_room(room: str) -> list[tuple[str, str, str]]:
@@ -29,7 +30,8 @@ def json_schema() -> dict[str, Any]:
     for section, room in ROOM_OF.items():
         field = schema["properties"][section]
         named = [name for name in registry.names(room) if name != "function"]
-        choices: list[dict[str, Any]] = [{"enum": named}, *(_section(room, name) for name in named)]
+        nameless = default_of(section) if section in NAMELESS else None
+        choices: list[dict[str, Any]] = [{"enum": named}, *(_section(room, name, name == nameless) for name in named)]
         if section == "tracking":
             choices.append({"type": "null"})
         field.pop("anyOf", None)
@@ -65,7 +67,7 @@ def _argument(name: str, default: Any) -> str:
     return name if default is dataclasses.MISSING else f"{name}={default!r}"
 
 
-def _section(room: str, name: str) -> dict[str, Any]:
+def _section(room: str, name: str, nameless: bool = False) -> dict[str, Any]:
     cls = registry.plugin(room, name)
     known = registry.parameters(room, name)
     try:
@@ -81,6 +83,6 @@ def _section(room: str, name: str) -> dict[str, Any]:
             "name": {"const": name},
             **{k: {x: y for x, y in v.items() if x != "$ref"} for k, v in typed.items()},
         },
-        "required": ["name", *required],
+        "required": required if nameless else ["name", *required],
         "additionalProperties": False,
     }

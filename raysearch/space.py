@@ -7,7 +7,6 @@ A parameter is a list of values (a choice) or a range `{low, high, log, type, st
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.errors import ExperimentError, unknown
+from raysearch.json_values import as_json
 from raysearch.records import Configuration
 
 Constraint = Callable[[Mapping[str, Any]], float]
@@ -61,16 +61,16 @@ class Range:
                 f"the range {self.low} to {self.high} has no step, so a grid cannot enumerate it: give it a `step`, "
                 "list its values, or use another sampler (random, tpe)"
             )
-        if self._n_values > _LARGEST_GRID:
+        if self.n_values > _LARGEST_GRID:
             raise ExperimentError(
-                f"the range {self.low} to {self.high} has {self._n_values} values: too many for a grid"
+                f"the range {self.low} to {self.high} has {self.n_values} values: too many for a grid"
             )
-        return tuple(self._value(i) for i in range(self._n_values))
+        return tuple(self._value(i) for i in range(self.n_values))
 
     def sample(self, generator: np.random.Generator) -> Any:
         """Return one value at random."""
         if self.step is not None or (self.integer and not self.log):
-            return self._value(int(generator.integers(self._n_values)))
+            return self._value(int(generator.integers(self.n_values)))
         if not self.log:
             return float(generator.uniform(self.low, self.high))
         if self.integer:  # each integer owns the interval around it, so that the ends are as likely as they should be
@@ -80,7 +80,8 @@ class Range:
         return float(min(max(drawn, self.low), self.high))
 
     @property
-    def _n_values(self) -> int:
+    def n_values(self) -> int:
+        """How many values a range with a step, or of whole numbers, has."""
         return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
 
     def _value(self, index: int) -> Any:
@@ -149,7 +150,7 @@ def parse(section: Mapping[str, Any], constraints: tuple[tuple[str, Constraint, 
     parameters: dict[str, Parameter] = {}
     for name, value in section.items():
         try:
-            _check_name(name)
+            check_name(name)
             parameter = _parameter(value)
             _check_when(parameter.when, parameters)
         except ExperimentError as error:
@@ -158,7 +159,8 @@ def parse(section: Mapping[str, Any], constraints: tuple[tuple[str, Constraint, 
     return Space(parameters, constraints)
 
 
-def _check_name(name: Any) -> None:
+def check_name(name: Any) -> None:
+    """Raise ExperimentError for a name that a parameter must not have, in whatever kind of space."""
     if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w.-]{0,99}", name):
         raise ExperimentError(
             "a name consists of letters, digits, '_', '-' and '.', starts with a letter or '_', and has at most 100 "
@@ -188,7 +190,7 @@ def _parameter(value: Any) -> Parameter:
         return Choice(_values(value))
     if isinstance(value, Mapping):
         return _choice(value) if "choice" in value else _range(value)
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, bool | int | float | str | np.generic):
         return Choice(_values([value]))
     raise ExperimentError(f"expected a list of values, a range {{low, high}} or one value, got {value!r}")
 
@@ -203,28 +205,17 @@ def _choice(section: Mapping[str, Any]) -> Choice:
 def _values(values: Sequence[Any]) -> tuple[Any, ...]:
     if not values:
         raise ExperimentError("the list of values is empty")
-    if len({repr(value) for value in values}) < len(values):
-        raise ExperimentError(f"a value appears twice in {values}")
-    for value in values:
-        _check_value(value)
-    return tuple(values)
-
-
-def _check_value(value: Any) -> None:
-    """Refuse what the journal could not keep: dates, sets, NaN, objects of Python."""
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ExperimentError(
-            f"{value!r:.80} ({type(value).__name__}) is no finite number, text, truth value or list of them"
-        ) from error
+    plain = tuple(as_json(value) for value in values)
+    if len({repr(value) for value in plain}) < len(plain):
+        raise ExperimentError(f"a value appears twice in {list(values)}")
+    return plain
 
 
 def _range(section: Mapping[str, Any]) -> Range:
     _refuse_unknown(section, _RANGE_KEYS)
-    low, high = _bound("low", section.get("low")), _bound("high", section.get("high"))
-    step = None if section.get("step") is None else _bound("step", section["step"])
-    whole = all(bound is None or isinstance(bound, int) for bound in (low, high, step))
+    low, high = bound("low", section.get("low")), bound("high", section.get("high"))
+    step = None if section.get("step") is None else bound("step", section["step"])
+    whole = all(number is None or isinstance(number, int) for number in (low, high, step))
     kind = section.get("type", "int" if whole else "float")
     if kind not in ("int", "float"):
         raise unknown("type of a range", kind, ("int", "float"))
@@ -242,11 +233,13 @@ def _range(section: Mapping[str, Any]) -> Range:
     return Range(low, high, log, kind == "int", step, _when(section.get("when")))
 
 
-def _bound(name: str, bound: Any) -> int | float:
+def bound(name: str, value: Any) -> int | float:
+    """Return a bound of a range as a number of Python; raises ExperimentError for what is none."""
+    number = value if isinstance(value, float) and not math.isfinite(value) else as_json(value)
     # the limit keeps whole numbers exact as floats
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not -(2.0**53) <= bound <= 2.0**53:
-        raise ExperimentError(f"`{name}` must be a finite number, got {bound!r:.40}")
-    return bound
+    if isinstance(number, bool) or not isinstance(number, int | float) or not -(2.0**53) <= number <= 2.0**53:
+        raise ExperimentError(f"`{name}` must be a finite number, got {value!r:.40}")
+    return number
 
 
 def _when(section: Any) -> dict[str, tuple[Any, ...]]:
@@ -254,7 +247,8 @@ def _when(section: Any) -> dict[str, tuple[Any, ...]]:
         return {}
     if not isinstance(section, Mapping):
         raise ExperimentError(f"`when` must map parameters to values, e.g. {{n_layers: [2, 3]}}, got {section!r}")
-    return {str(name): tuple(value) if isinstance(value, list) else (value,) for name, value in section.items()}
+    plain = as_json(section)
+    return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in plain.items()}
 
 
 def _refuse_unknown(section: Mapping[str, Any], known: tuple[str, ...]) -> None:

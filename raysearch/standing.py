@@ -11,6 +11,7 @@ from raysearch.criteria import Criterion
 from raysearch.objectives import Objective
 from raysearch.race import Race
 from raysearch.records import ParetoPoint, Phase, Progress, Status, Verdict
+from raysearch.rules import Rule
 from raysearch.state import State
 from raysearch.summary import summarize
 
@@ -22,7 +23,7 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
     """
     state = race.state
     told = state.counts["told"]
-    expected = max(race.rule.plan(max(state.n_new, 1))[0] + race.confirm, state.counts["asked"])
+    expected = max(_expected(race), told)
     row, value = incumbent(state, race.criterion)
     speed = (told - told_before) / elapsed_s if elapsed_s > 0 else 0.0
     return Progress(
@@ -42,6 +43,30 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
         elapsed_s=elapsed_s,
         remaining_s=(expected - told) / speed if speed else None,
     )
+
+
+def _expected(race: Race) -> int:
+    """Return how many instances will have finished at the end: about, as the rule gives the least that it needs."""
+    state, rule = race.state, race.rule
+    asked = state.counts["asked"] - state.counts[Status.STOPPED] - state.counts["screened"]
+    if state.final:
+        return asked + max(race.confirm - state.n_confirmation_asked, 0)
+    n_new = state.n_new or race.n_configurations or 1
+    earlier = int(state.pool.asked.sum() - state.pool.asked[state.members].sum())
+    n_left = max((race.n_configurations or 0) - max(len(state.pool.configurations), n_new), 0)
+    waves = [min(n_new, n_left - start) for start in range(0, n_left, n_new)]
+    # a budget may be used up by the leader's instances, which are there already
+    limited = getattr(rule, "budget", None) is not None
+    later = sum(size if limited else _least(rule, size) for size in waves)
+    return max(earlier + _least(rule, n_new) + later + race.confirm, asked)
+
+
+def _least(rule: Rule, n_configurations: int) -> int:
+    """Return the least number of instances: one each where a budget allows no more, as in a pool opened anew."""
+    try:
+        return rule.plan(n_configurations)[0]
+    except ValueError:
+        return n_configurations
 
 
 def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:

@@ -49,13 +49,13 @@ class RunStatus:
 
     def print(self, console: Console) -> None:
         """Print it."""
-        from raysearch.console import print_failures, print_status, print_verdict
+        from raysearch.console import print_failures, print_status, print_verdict, say
 
         print_status(console, self.experiment.name, self.progress, self.verdict is not None)
         if self.errors:
             print_failures(console, self.errors, self.run_dir)
         if self.abandoned:
-            console.print(f"no driver runs: `raysearch resume {self.run_dir}` goes on", highlight=False, soft_wrap=True)
+            say(console, f"no driver runs: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
         if self.verdict is not None:
             print_verdict(console, self.verdict, self.interval)
 
@@ -130,6 +130,7 @@ def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:
         experiment.load("rule"),
         seed=experiment.seed,
         confirm=experiment.race.confirm,
+        n_configurations=experiment.n_configurations,
     )
     race.replay(events)
     return race, experiment, events

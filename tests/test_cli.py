@@ -16,6 +16,7 @@ from command_line import SEARCH, call, finish, shell, write_search
 
 import raysearch
 from raysearch import registry
+from raysearch.experiment import from_data
 from raysearch.journal import read
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -137,6 +138,25 @@ def test_the_schema_accepts_every_file_that_comes_along(validator, path):
 @pytest.mark.parametrize(
     "change",
     [
+        {"execution": {"gpus": 0.25}},
+        {"execution": {"timeout_s": 600}},
+        {"execution": {"checkpoints": "/shared/folder"}},
+        {"tracking": {"weights": "all"}},
+        {"rule": {"warmup": 3}},
+    ],
+    ids=str,
+)
+def test_the_schema_accepts_sections_without_a_name_that_the_parser_accepts(validator, change):
+    from_data({**SEARCH, **change})
+    validator.validate({**SEARCH, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"execution": {"debug": True}},
+        {"criterion": {"q": 0.5}},
+        {"workload": {"epochs": 3}},
         {"rac": {}},
         {"race": {"confrim": 3}},
         {"race": {"confirm": -1}},

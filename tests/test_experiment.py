@@ -1,5 +1,6 @@
 """Every kind of bad input has its own clear message, before anything trains."""
 
+import datetime
 import math
 
 import pytest
@@ -106,6 +107,36 @@ def test_a_value_out_of_range_is_refused_with_the_value(section, value, message)
         build(from_data(changed(**{section: value})))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"objectives": []},
+            r"unknown key 'objectives'. It belongs to `sampler: \{name: tpe, objectives: ...\}`. Known: ",
+        ),
+        ({"warmup": 3}, r"unknown key 'warmup'. It belongs to `rule: \{name: halving, warmup: ...\}`"),
+        ({"confirm": 3}, r"unknown key 'confirm'. It belongs to `race: \{confirm: ...\}`"),
+        ({"gpus": 0.5}, r"unknown key 'gpus'. It belongs to `execution: \{name: ray_tune, gpus: ...\}`"),
+        ({"timeout_s": 9}, r"`execution: \{name: ray_tune, .*` or `tracking: \{name: mlflow, timeout_s: ...\}`"),
+        (
+            {"race": {"rule": "halving"}},
+            r"unknown key 'race.rule'. It belongs to `rule: ...` itself, beside the sections",
+        ),
+        ({"race": {"first_epoch": 3}}, r"'race.first_epoch'. It belongs to `race: \{screen: \{first_epoch: ...\}\}`"),
+        ({"rule": {"name": "halving", "confirm": 3}}, r"rule: unknown parameter of halving .*`race: \{confirm: ...\}`"),
+        (
+            {"sampler": {"n_configurations": 3}},
+            r"unknown parameter of grid .*`sampler: \{name: random, n_conf.*` \(or tpe\)",
+        ),
+        ({"n_train": 3}, r"`workload: \{name: \w+, n_train: ...\}` \(or .*digits"),
+    ],
+    ids=str,
+)
+def test_a_key_that_is_known_elsewhere_is_told_where(change, message):
+    with pytest.raises(ExperimentError, match=message):
+        build(from_data(changed(**change)))
+
+
 def test_every_mistake_is_told_at_once():
     with pytest.raises(ExperimentError, match=r"seed: .*; unknown key 'rac'"):
         from_data(changed(seed=-1, rac={}))
@@ -177,7 +208,75 @@ def test_aliases_and_merges_are_fine(tmp_path):
     assert experiment.rule == {"name": "halving", "warmup": 2}
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "whole"),
+    [
+        ("execution", {"gpus": 0.25}, {"name": "ray_tune", "gpus": 0.25}),
+        ("execution", {"timeout_s": 600}, {"name": "ray_tune", "timeout_s": 600}),
+        ("execution", {"checkpoints": "/shared/folder"}, {"name": "ray_tune", "checkpoints": "/shared/folder"}),
+        ("execution", {}, {"name": "ray_tune"}),
+        ("tracking", {"weights": "all"}, {"name": "mlflow", "weights": "all"}),
+        ("rule", {"warmup": 7}, {"name": "halving", "warmup": 7}),
+        ("sampler", {}, {"name": "grid"}),
+    ],
+)
+def test_a_section_without_a_name_is_that_of_the_default(section, value, whole):
+    experiment = from_data(changed(**{section: value}))
+    assert getattr(experiment, section) == whole
+    assert type(experiment.load(section)).__name__.lower() == whole["name"].replace("_", "")
+    assert from_data(experiment.model_dump(mode="json")) == experiment
+
+
+def test_a_misspelt_name_is_not_taken_for_a_parameter_of_the_default():
+    with pytest.raises(ExperimentError, match=r"execution: .*needs a 'name'.*Did you mean 'name' by 'nmae'"):
+        build(from_data(changed(execution={"nmae": "local"})))
+
+
+def test_what_a_caller_changes_later_changes_no_experiment():
+    space = {"level": [[0.1, 0.2], 0.3]}
+    experiment = from_data(changed(space=space))
+    space["level"][0].append(0.9)
+    assert experiment.space == {"level": [[0.1, 0.2], 0.3]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"criterion": {"name": "q3", "of": datetime.date(2020, 1, 1)}}, r"criterion: .*\(date\) is no finite number"),
+        ({"workload": {"name": "synthetic", "seconds": math.inf}}, r"workload: inf \(float\) is no finite number"),
+        ({"space": {"level": [{1, 2}]}}, r"space, parameter 'level': \{1, 2\} \(set\) is no finite number"),
+        ({"measures": [{"name": "curvature", "n": b"x"}]}, r"measures: b'x' \(bytes\) is no finite number"),
+    ],
+)
+def test_what_no_journal_could_keep_is_refused(change, message):
+    with pytest.raises(ExperimentError, match=message):
+        from_data(changed(**change))
+
+
 # ---- --set
+
+
+@pytest.mark.parametrize(
+    ("start", "settings", "section", "value"),
+    [
+        ({"execution": ...}, ["execution.gpus=0.5"], "execution", {"name": "ray_tune", "gpus": 0.5}),
+        ({"execution": ...}, ["execution.gpus=0.5", "execution.name=local"], "execution", {"name": "local"}),
+        ({"execution": {"gpus": 1}}, ["execution.name=ray_tune"], "execution", {"name": "ray_tune", "gpus": 1}),
+        ({"execution": {"gpus": 1}}, ["execution.name=local"], "execution", {"name": "local"}),
+        ({"rule": ...}, ["rule.warmup=2"], "rule", {"name": "halving", "warmup": 2}),
+        ({"tracking": ...}, ["tracking.weights=all"], "tracking", {"name": "mlflow", "weights": "all"}),
+    ],
+)
+def test_settings_of_a_section_that_names_no_plugin(start, settings, section, value, tmp_path):
+    assert getattr(from_file(written(tmp_path / "e.yaml", changed(**start)), settings), section) == value
+
+
+def test_a_setting_may_begin_what_a_dump_holds_as_null():
+    experiment = from_data(GOOD)
+    assert experiment.model_dump(mode="json")["race"]["screen"] is None
+    screened = experiment.with_values({"race.screen.rule": "halving", "race.screen.factor": 2})
+    assert (screened.race.screen.rule, screened.race.screen.factor) == ("halving", 2)
+    assert screened.with_values({"race.screen": None}) == experiment
 
 
 def test_settings_change_values_by_dotted_keys(tmp_path):
@@ -200,7 +299,7 @@ def test_settings_change_values_by_dotted_keys(tmp_path):
         ("race.confirm=five", "race.confirm: Input should be a valid integer, got 'five'"),
         ("race.confirm=[1", "--set race.confirm=.*no valid YAML"),
         ("name.x.y=1", "cannot set 'name.x.y'|name: "),
-        ("tracking.uri=x", "cannot set 'tracking.uri': tracking is no section"),
+        ("tracking.uri=x", "cannot set 'tracking.uri': tracking is no section but None: set 'tracking' itself first"),
         ("space.level.low=1", "cannot set 'space.level.low': space.level is no section"),
     ],
 )

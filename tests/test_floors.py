@@ -15,10 +15,12 @@ PACKAGE = ROOT / "raysearch"
 
 # each set is a floor, the lowest first; a unit (a room or a module) imports from floors below its own only
 FLOORS = (
-    {"errors", "records"},
+    {"errors"},
+    {"json_values"},
+    {"records"},
     {"criteria", "losses", "registry", "yaml_text", "run_directory"},
     {"rules", "measures", "recipe", "space", "summary", "pool", "screening", "objectives"},
-    {"events", "training_aids", "space_function"},
+    {"events", "training_aids", "space_function", "sections"},
     {"training_checkpoints"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},
@@ -45,7 +47,21 @@ WALLS = {
     "pydantic": ("experiment", "schema"),
 }
 # what must run anywhere, fast: numpy and scipy beside the standard library, nothing else
-PURE = {"errors", "records", "criteria", "rules", "registry", "pool", "events", "journal", "state", "race", "standing"}
+PURE = {
+    "errors",
+    "json_values",
+    "records",
+    "criteria",
+    "rules",
+    "registry",
+    "pool",
+    "events",
+    "journal",
+    "state",
+    "race",
+    "standing",
+}
+PURE |= {"json_values", "sections"}
 PURE |= {"screening", "space", "space_function", "summary", "samplers", "run_directory", "recipe", "objectives"}
 LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
 

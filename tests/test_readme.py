@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from raysearch.driver import build
+from raysearch.experiment import from_data
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+# `when` belongs to a parameter, not to the experiment
+SETTINGS = [text for text in re.findall(r"`([a-z]+: [{\[][^`]*)`", README) if not text.startswith("when")]
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
 
 
@@ -31,6 +37,14 @@ def test_there_is_an_example_under_20_lines_with_a_model_of_scikit_learn() -> No
     lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
     assert "sklearn" in BLOCKS[0]
     assert len(lines) < 20
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)))
+def test_a_setting_is_understood(number: int) -> None:
+    """With digits, whose configurations can be counted and measured, and a space of whatever the setting needs."""
+    setting = yaml.safe_load(SETTINGS[number].replace(" ...]", "]"))
+    hyperparameters = {"hidden": [[32]], "optimizer": ["AdamW"], "lr": [0.1], "batch_size": [8], "dropout": [0.0, 0.2]}
+    build(from_data({"workload": "digits", "space": hyperparameters, "tracking": None, **setting}))
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("raysearch ")])

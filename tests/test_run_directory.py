@@ -1,4 +1,6 @@
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,6 +15,29 @@ def test_a_new_search_gets_a_directory_of_its_own_name(tmp_path, monkeypatch):
     assert first.path.parent == second.path.parent == tmp_path / "runs"
     assert first.path.name.startswith("demo-2")
     assert first.path.is_dir()
+
+
+def test_searches_of_one_name_that_start_in_the_same_second_get_one_each(tmp_path, monkeypatch):
+    """Array jobs do so, on several machines that share a folder."""
+    monkeypatch.chdir(tmp_path)
+    n = 16
+    together = threading.Barrier(n)
+
+    def start(_):
+        together.wait()
+        return RunDirectory.create(None, "demo").path
+
+    with ThreadPoolExecutor(n) as pool:
+        for _ in range(5):
+            assert len(set(pool.map(start, range(n)))) == n
+    assert len(list((tmp_path / "runs").iterdir())) == 5 * n
+
+
+def test_a_place_where_no_directory_of_its_own_can_be_made_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").touch()
+    with pytest.raises(RunDirectoryError, match=r"cannot make the run directory runs/demo-.*: (File exists|Not a dir)"):
+        RunDirectory.create(None, "demo")
 
 
 def test_a_directory_that_holds_a_journal_is_refused_with_the_remedy(tmp_path):

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from raysearch.errors import ExperimentError, RunDirectoryError, WorkloadError
 from raysearch.journal import read
 from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
+from raysearch.workloads.synthetic import Synthetic
 
 HERE = {"execution": "local", "tracking": None, "progress": False}
 SPACE = {"shift": [0.3, 0.1, 0.2], "width": [0.02, 0.01]}
@@ -184,8 +186,11 @@ def test_what_cannot_change_is_named(found):
         ({"confirm": -1}, "race.confirm: .* got -1"),
         ({"retrys": 3}, "unknown key 'race.retrys'. Did you mean 'race.retries'"),
         ({"space": {"seed": [1]}}, "the names seed and raysearch_block are raysearch's own"),
-        ({"space": {"a": np.logspace(-3, -1, 3)}}, "parameter 'a': expected a list of values"),
-        ({"space": {"a": [np.int64(1)]}}, r"\(int64\) is no finite number"),
+        ({"space": {"a": np.logspace(-3, -1, 3)}}, r"parameter 'a': .*\(ndarray\) is no finite.*`.tolist\(\)`"),
+        ({"space": {"a": [{3: 1}]}}, r"space, parameter 'a': the key 3 \(int\) is no text"),
+        ({"space": {"a": [object]}}, r"space, parameter 'a': <class 'object'> \(type\) is no finite number"),
+        ({"space": [1, 2]}, r"space must map names to values, or be a function of a trial, got \[1, 2\]"),
+        ({"criterion": {"name": "q3", "of": {1}}}, r"criterion: \{1\} \(set\) is no finite number"),
         ({"train": 5}, "train must be a function"),
     ],
 )  # fmt: skip
@@ -253,3 +258,100 @@ def test_the_default_rule_in_waves_gives_nobody_more_than_twenty(tmp_path):
     sizes = result.instances.groupby("configuration_id").size()
     assert sizes.max() <= 20
     assert result.verdict.race.n_instances > 1
+
+
+TYPES = {"k": [(3, 3), (5, (7,))], "n": (np.int64(2), np.float64(0.5)), "on": np.bool_(True), "low": {"choice": (1, 2)}}
+TYPES |= {"hidden": {"choice": (4, 5), "when": {"low": (1, 2)}}}
+
+
+@pytest.mark.parametrize("rule", [None, {"name": "halving", "warmup": np.int64(3)}], ids=["default", "halving"])
+def test_parameters_have_the_same_types_first_and_last_and_after_a_resume(tmp_path, rule):
+    seen, n_calls = set(), []
+
+    def train(config, seed):
+        seen.add(repr({name: value for name, value in config.items() if name != "hidden"}))
+        n_calls.append(config["hidden"])  # there at both values of `low`
+        if len(n_calls) == 9:
+            raise KeyboardInterrupt
+        return config["n"] + config["k"][0] + seed % 7 / 100
+
+    asked = {"space": TYPES, "confirm": 2, "rule": rule, "sampler": {"name": "grid"}}
+    with pytest.raises(KeyboardInterrupt):
+        raysearch.search(train, run_dir=tmp_path / "run", **asked, **HERE)
+    resume(tmp_path / "run", workload=train)
+    expected = [
+        {"k": k, "n": n, "on": True, "low": low} for k in ([3, 3], [5, [7]]) for n in (2, 0.5) for low in (1, 2)
+    ]
+    assert seen == {repr(one) for one in expected}
+
+
+def test_a_function_space_may_offer_tuples_in_every_wave(tmp_path):
+    def space(trial):
+        assert trial.suggest_categorical("k", [(3, 3), (5, 5), None]) in [(3, 3), (5, 5), None]
+        trial.suggest_float("x", 0, 1)
+
+    def train(config, seed):
+        assert config["k"] in ([3, 3], [5, 5], None)
+        return config["x"]
+
+    sampler = {"name": "tpe", "n_configurations": 9, "wave": 3}
+    asked = {"space": space, "sampler": sampler, "rule": Halving(2), "confirm": 1, "run_dir": tmp_path / "run"}
+    found = raysearch.search(train, **asked, **HERE)
+    assert set(found.instances.status) == {"COMPLETE"}
+    assert resume(tmp_path / "run", {"sampler.n_configurations": 12}, workload=train, space=space)
+
+
+def plain(losses):
+    return float(np.median(losses))
+
+
+@dataclass(frozen=True)
+class MyRule:
+    n: int = 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"criterion": plain},
+            r"criterion: expected a name, .*or a plug-in object, got <function plain.*Known in criter",
+        ),
+        ({"criterion": np.median}, r"criterion: expected a name.*raysearch/criteria/NAME.py.*see CONTRIBUTING.md"),
+        ({"criterion": Quantile}, r"criterion: Quantile is a class: make an object of it, Quantile\(...\)"),
+        (
+            {"criterion": Halving(2)},
+            r"criterion: Halving\(warmup=2\) \(Halving\) is a plug-in of rules, not of criteria",
+        ),
+        ({"criterion": 3}, r"criterion: expected a name.*got 3 \(int\)"),
+        ({"criterion": None}, r"criterion: expected a name or \{name: .*got None"),
+        ({"rule": Quantile(0.5)}, r"rule: Quantile\(q=0.5\) \(Quantile\) is a plug-in of criteria, not of rules"),
+        ({"rule": MyRule()}, r"rule: expected a name.*got MyRule\(n=3\) \(MyRule\).*raysearch/rules/NAME.py"),
+        ({"sampler": ["grid"]}, r"sampler: expected a name.*got \['grid'\] \(list\)"),
+        ({"measures": "curvature"}, r"measures must be a list of names.*got 'curvature'"),
+        ({"measures": [Quantile(0.5)]}, r"measures: Quantile\(q=0.5\) \(Quantile\) is a plug-in of criteria"),
+        ({"measures": 3}, r"measures must be a list of names.*got 3"),
+        ({"execution": print}, r"execution: expected a name.*got <built-in function print>.*Known in execution: local"),
+        ({"tracking": object()}, r"tracking: expected a name.*got <object object at .*Known in tracking: "),
+        ({"train": Synthetic}, r"train: Synthetic is the class of a workload: make an object, Synthetic\(\)"),
+        ({"sampler": {"name": "tpe", "objectives": [Quantile(0.5)]}}, r"sampler: Quantile\(q=0.5\) \(Quantile\) is no"),
+        ({"warmup": 3}, r"unknown key 'race.warmup'. It belongs to `rule: \{name: halving, warmup: ...\}`"),
+        (
+            {"objectives": ["q3"]},
+            r"unknown key 'race.objectives'. It belongs to `sampler: \{name: tpe, objectives: ...\}`",
+        ),
+    ],
+    ids=str,
+)
+def test_an_object_of_the_wrong_kind_is_refused_with_what_is_expected(tmp_path, arguments, message):
+    with pytest.raises(ExperimentError, match=message):
+        raysearch.search(**{"train": noisy, "space": SPACE, "run_dir": tmp_path / "run", **HERE, **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_are_settings_like_others(tmp_path):
+    asked = {"rule": Halving(np.int64(2)), "criterion": {"name": "quantile", "q": np.float64(0.5)}}
+    found = raysearch.search(
+        noisy, space=SPACE, confirm=np.int64(1), seed=np.int64(3), run_dir=tmp_path / "run", **asked, **HERE
+    )
+    assert resume(tmp_path / "run", workload=noisy).verdict == found.verdict

@@ -35,6 +35,9 @@ def test_the_grid_is_the_product_first_parameter_slowest():
         (7, [7]),
         (True, [True]),
         ("AdamW", ["AdamW"]),
+        ([(1, 2), np.int64(3), np.float64(0.5)], [[1, 2], 3, 0.5]),
+        (np.float32(0.5), [0.5]),
+        ({"low": np.int64(1), "high": np.int64(2)}, [1, 2]),
     ],
 )
 def test_values_of_a_parameter(section, values):
@@ -121,7 +124,9 @@ def test_drawing_from_a_huge_whole_range_lists_nothing():
         ({"lr": math.inf}, r"inf \(float\) is no finite number"),
         ({"lr": [[1, math.inf]]}, "is no finite number"),
         ({"lr": [datetime.date(2020, 1, 1)]}, r"\(date\) is no finite number"),
-        ({"lr": [np.int64(3)]}, r"\(int64\) is no finite number"),
+        ({"lr": [np.zeros(2)]}, r"\(ndarray\) is no finite number"),
+        ({"lr": [{3: 1}]}, r"parameter 'lr': the key 3 \(int\) is no text"),
+        ({"lr": [(1, 2), [1, 2]]}, "parameter 'lr': a value appears twice"),
         ({"lr": ["\ud800"]}, "is no finite number, text"),
         ({"lr": None}, "expected a list of values, a range .* or one value, got None"),
         ({"lr": {"low": 1}}, "`high` must be a finite number, got None"),

@@ -2,20 +2,26 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import call, finish, shell, write_search
 from rich.console import Console
 
 import raysearch
-from raysearch.console import number, print_failures
+from raysearch.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
+from raysearch.driver import Plan
+from raysearch.errors import JournalError
 from raysearch.journal import Journal, read
+from raysearch.records import Configuration, ParetoPoint, Progress, Summary, Verdict
 from raysearch.status import read_status
+from raysearch.tracking.terminal import render
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +75,71 @@ def test_errors_are_listed_by_kind_and_told_apart(capsys):
     assert "The last one:\n  OSError: x\n" in output
 
 
+ODD = "a[b]:smile:[/b][red]"
+"""Text of a user that Rich would take for markup and an emoji."""
+
+
+def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
+    run_dir = tmp_path / "y" / ODD
+    for command in (["run", file, "--run-dir", run_dir, "--set", "workload.fail=0.3", "--set", "race.retries=0"],
+                    ["status", run_dir], ["status", run_dir, "--follow"], ["resume", run_dir, "--retry-failed"],
+                    ["report", run_dir], ["report", run_dir, "--out", tmp_path / f"{ODD}.html"]):  # fmt: skip
+        result = call(*command)
+        assert result.exit_code == 0, (command, result.output, result.exception)
+        assert ODD in result.output, command
+    unfinished = tmp_path / f"{ODD}2"
+    unfinished.mkdir()
+    lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (unfinished / "journal.jsonl").write_bytes(b"".join(lines[:6]))
+    assert f"no driver runs: `raysearch resume {unfinished}` goes on" in call("status", unfinished).output
+
+
+@pytest.mark.parametrize("arguments", [["status", ODD], ["plan", ODD], [ODD], ["list", ODD]])
+def test_a_mistake_of_odd_text_is_told_as_it_is(arguments):
+    done = shell(*arguments, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 2
+    assert ODD in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_view_of_a_verdict_shows_a_users_text_as_it_is(capsys):
+    winner, scores = Configuration.of({"act": ODD}), Summary(3, *[0.5] * 7)
+    point = ParetoPoint(winner.id, (0.5,), 3)
+    verdict = Verdict(
+        winner,
+        f"q3 of {ODD}",
+        scores,
+        2,
+        6,
+        100,
+        scores,
+        0.5,
+        False,
+        0.9,
+        0.1,
+        (winner.id, ODD),
+        ODD,
+        0,
+        (ODD,),
+        (point,),
+        ODD,
+    )
+    console = Console(width=400)
+    print_verdict(console, verdict, (0.4, 0.6))
+    output = capsys.readouterr().out
+    assert f"act = {ODD}\n" in output
+    assert output.count(ODD) == 7, output
+    progress = Progress(1, 2, 2, 3, 0, 6, winner, 0.5, criterion=f"q3 of {ODD}")
+    print_status(console, ODD, progress, ended=False)
+    assert capsys.readouterr().out.count(ODD) == 2
+    print_plan(console, "x", Plan(6, (6, 6), 300, None, 6), f"mine({ODD})")
+    assert f"instances by mine({ODD})" in capsys.readouterr().out
+    print_where_next(console, Path(ODD), ODD)
+    assert capsys.readouterr().out.count(ODD) == 3
+    console.print(render(progress, ODD, [ODD]))
+    assert capsys.readouterr().out.count(ODD) == 4
+
+
 def test_what_failed_is_not_called_diverged():
     assert [number(value) for value in (math.inf, 0.5, math.nan, None)] == ["+inf", "0.5", "-", "-"]
 
@@ -110,6 +181,30 @@ def test_status_while_a_driver_runs_does_not_speak_of_resume(unfinished):
     assert read_status(unfinished[0]).driven is False
 
 
+def test_no_driver_is_refused_because_of_those_who_look(unfinished, monkeypatch):
+    """Others look without pause while drivers come and go; 4 % of them were refused."""
+    path = unfinished[0] / "journal.jsonl"
+    program = f"""
+from pathlib import Path
+from raysearch.status import _is_driven
+print("looks", flush=True)
+while True:
+    _is_driven(Path({str(path)!r}))
+"""
+    watchers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2
+        for _ in range(2000):
+            Journal(path).close()
+        monkeypatch.setattr("raysearch.journal._READERS_S", math.inf)  # a second driver is refused without any wait
+        with Journal(path), pytest.raises(JournalError, match="another raysearch driver runs"):
+            Journal(path)
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.communicate()
+
+
 def test_follow_ends_when_the_driver_does(unfinished):
     command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow", "--every-s", "0.1"]
     with Journal(unfinished[0] / "journal.jsonl"):
@@ -123,6 +218,20 @@ def test_follow_ends_when_the_driver_does(unfinished):
 def test_the_time_between_two_drivers_does_not_count(unfinished):
     run_dir, seconds = unfinished
     assert read_status(run_dir).progress.elapsed_s == seconds
+
+
+def test_status_in_the_first_wave_expects_those_of_all_waves(file, tmp_path):
+    sampler = {"name": "tpe", "n_configurations": 12, "wave": 4}
+    space = {"level": {"low": 0.1, "high": 0.3}, "spread": [0.01]}
+    result = call("run", file, "--run-dir", tmp_path / "a", "--set", f"sampler={sampler}", "--set", f"space={space}")
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "a" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "journal.jsonl").write_bytes(b"".join(lines[:6]))
+    total, now = read_status(tmp_path / "a").progress, read_status(tmp_path / "b").progress
+    assert total.n_expected == total.n_finished == len(raysearch.load(tmp_path / "a"))
+    assert now.n_configurations == 4
+    assert now.n_expected == pytest.approx(total.n_finished, rel=0.1)
 
 
 def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):

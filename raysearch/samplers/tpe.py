@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from raysearch.errors import ExperimentError, unknown
 from raysearch.objectives import RACED, Objective, parse_all
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
-from raysearch.space import Choice, Parameter, Space
+from raysearch.space import Choice, Parameter, Range, Space
 from raysearch.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 100
@@ -142,13 +144,25 @@ def _as_optuna_keeps_them(
     space: Space | FunctionSpace, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
     """Return the parameters of a configuration, and the distributions they come from, in Optuna's form."""
+    encoded: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+
+    def take(name: str, parameter: Parameter) -> Any:
+        if name not in parameters:
+            raise ExperimentError(
+                f"a configuration of this search has no such parameter, but {', '.join(parameters)}: this is not the "
+                "function that the search was started with"
+            )
+        encoded[name], distributions[name] = _encoded(parameter, parameters[name]), _distribution(parameter)
+        return parameters[name]
+
     if isinstance(space, FunctionSpace):
-        trial = optuna.trial.FixedTrial(parameters)
-        space.function(trial)
-        return dict(trial.params), dict(trial.distributions)
-    known = {name: space.parameters[name] for name in parameters if name in space.parameters}
-    encoded = {name: _encoded(parameter, parameters[name]) for name, parameter in known.items()}
-    return encoded, {name: _distribution(parameter) for name, parameter in known.items()}
+        space.ask(take)
+    else:
+        for name in parameters:
+            if name in space.parameters:
+                take(name, space.parameters[name])
+    return encoded, distributions
 
 
 def _finite(value: Any) -> float:
@@ -159,24 +173,37 @@ def _finite(value: Any) -> float:
 def _suggest(space: Space | FunctionSpace, trial: optuna.Trial) -> dict[str, Any]:
     """Return the parameters of a trial, asking only for those whose conditions hold."""
     if isinstance(space, FunctionSpace):
-        space.function(trial)
-        return dict(trial.params)
+        return space.ask(lambda name, parameter: _suggested(name, parameter, trial))
     chosen: dict[str, Any] = {}
     for name, parameter in space.parameters.items():
-        if not all(other in chosen and chosen[other] in allowed for other, allowed in parameter.when.items()):
-            continue
-        if isinstance(parameter, Choice):
-            choices = _choices(parameter)
-            chosen[name] = parameter.values[choices.index(trial.suggest_categorical(name, choices))]
-        elif parameter.integer:
-            step = int(parameter.step or 1)
-            chosen[name] = trial.suggest_int(
-                name, int(parameter.low), int(parameter.high), step=step, log=parameter.log
-            )
-        else:
-            value = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-            chosen[name] = float(f"{value:.12g}")
+        if all(other in chosen and chosen[other] in allowed for other, allowed in parameter.when.items()):
+            chosen[name] = _suggested(name, parameter, trial)
     return chosen
+
+
+def _suggested(name: str, parameter: Parameter, trial: optuna.Trial) -> Any:
+    """Return what Optuna proposes for a parameter."""
+    if isinstance(parameter, Choice):
+        choices = _choices(parameter)
+        return parameter.values[choices.index(trial.suggest_categorical(name, choices))]
+    if parameter.integer:
+        step = int(parameter.step or 1)
+        return trial.suggest_int(name, int(parameter.low), int(_highest(parameter)), step=step, log=parameter.log)
+    value = trial.suggest_float(name, parameter.low, _highest(parameter), step=parameter.step, log=parameter.log)
+    return _within(parameter, float(f"{value:.12g}"))
+
+
+def _highest(parameter: Range) -> float:
+    """Return the last value that the steps of a range reach: Optuna warns of a bound beyond it."""
+    if parameter.step is None:
+        return parameter.high
+    return float(Decimal(str(parameter.low)) + (parameter.n_values - 1) * Decimal(str(parameter.step)))
+
+
+def _within(parameter: Range, value: float) -> float:
+    """Return a value that twelve digits may have put beside a bound such as 1/3, on the bound."""
+    bounded = min(max(value, parameter.low), _highest(parameter))
+    return float(bounded) if math.isclose(bounded, value, rel_tol=1e-9) else value
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
@@ -184,8 +211,8 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
         return CategoricalDistribution(_choices(parameter))
     if parameter.integer:
         step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+        return IntDistribution(int(parameter.low), int(_highest(parameter)), log=parameter.log, step=step)
+    return FloatDistribution(parameter.low, _highest(parameter), log=parameter.log, step=parameter.step)
 
 
 def _choices(parameter: Choice) -> list[str]:
@@ -194,4 +221,9 @@ def _choices(parameter: Choice) -> list[str]:
 
 
 def _encoded(parameter: Parameter, value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(parameter, Choice) else value
+    if isinstance(parameter, Choice):
+        text = json.dumps(value, sort_keys=True)
+        if text not in _choices(parameter):
+            raise ExperimentError(f"a configuration of this search has {value!r:.80}, none of {list(parameter.values)}")
+        return text
+    return value if parameter.integer else _within(parameter, value)

@@ -56,7 +56,7 @@ def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> R
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(no_wrap=True, overflow="ellipsis")
     facts.add_row("survivors", f"{progress.n_survivors:,} of {progress.n_configurations:,} configurations")
-    facts.add_row("incumbent", words.incumbent(progress))
+    facts.add_row("incumbent", Text(words.incumbent(progress)))  # a user's names and values are no markup
     if trouble := words.trouble(progress):
         facts.add_row("trouble", Text(trouble, style="yellow"))
     lines = [Text(event, style="dim", no_wrap=True, overflow="ellipsis") for event in events]

@@ -23,8 +23,9 @@ from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcom
 from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
 from raysearch.samplers.random import Random
-from raysearch.samplers.tpe import Tpe, _told
+from raysearch.samplers.tpe import Tpe, _suggest, _told
 from raysearch.space import parse
+from raysearch.space_function import FunctionSpace
 from raysearch.standing import pareto
 from raysearch.state import State
 from raysearch.tracking.silent import Silent
@@ -193,3 +194,53 @@ def test_space_defined_by_running_a_function(tmp_path: Path) -> None:
     assert resume(tmp_path / "run", workload=train, space=space).verdict == result.verdict
     with pytest.raises(ExperimentError, match="cannot be enumerated"):
         search(train, space=space, sampler="grid", run_dir=tmp_path / "grid", progress=False, **common)
+
+
+@pytest.mark.parametrize("kind", ["section", "function"])
+def test_a_proposal_at_a_bound_of_many_digits_stays_in_the_range(kind: str) -> None:
+    """GPSampler proposes bounds themselves; twelve digits of 1/3 are less than 1/3."""
+    low, high = 1 / 3, 2 / 3 - 1e-14
+    assert float(f"{low:.12g}") < low
+    assert float(f"{high:.12g}") > high
+    section = parse({"x": {"low": low, "high": high}, "y": {"low": low, "high": 1.0, "step": 0.1}})
+
+    def function(trial: Any) -> None:
+        trial.suggest_float("x", low, high)
+        trial.suggest_float("y", low, 1.0, step=0.1)
+
+    space = section if kind == "section" else FunctionSpace(function)
+
+    class AtTheBounds(optuna.samplers.RandomSampler):
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> float:
+            bounds = (param_distribution.low, param_distribution.high)
+            return float(bounds[trial.number % 2])
+
+    study = optuna.create_study(sampler=AtTheBounds())
+    for _ in range(2):
+        parameters = _suggest(space, study.ask())
+        assert low <= parameters["x"] <= high
+        told = _told(space, parse_all(["median"]), Outcome(Configuration.of(parameters), (1.0, 2.0), eliminated=False))
+        assert told.params == parameters
+    rounded = Configuration.of({"x": float(f"{high:.12g}"), "y": float(f"{low:.12g}")})  # of a journal written before
+    assert _told(space, parse_all(["median"]), Outcome(rounded, (1.0,), eliminated=False)).params["x"] == high
+
+
+def test_another_function_than_that_of_the_search_is_refused() -> None:
+    def function(trial: Any) -> None:
+        trial.suggest_categorical("kind", ["a", "b"])
+        trial.suggest_float("x", 0, 1)
+
+    for parameters, message in (({"kind": "a"}, "parameter 'x': .*not the function"), ({"kind": "c"}, "'c', none of")):
+        outcome = Outcome(Configuration.of(parameters), (1.0,), eliminated=False)
+        with pytest.raises(ExperimentError, match=message):
+            _told(FunctionSpace(function), parse_all(["median"]), outcome)
+
+
+def test_a_range_that_its_steps_do_not_fill_is_no_warning() -> None:
+    space = parse({"n": {"low": 1, "high": 10, "step": 4}, "x": {"low": 0.1, "high": 1, "step": 0.25}})
+    outcomes: list[Outcome] = []
+    for _ in range(2):  # the second time they are told
+        wave = Tpe(n_configurations=10, wave=5).bind(space, 0, Median())(outcomes)
+        outcomes += [Outcome(configuration, (1.0,), eliminated=False) for configuration in wave]
+    assert {outcome.configuration.parameters["n"] for outcome in outcomes} <= {1, 5, 9}
+    assert {outcome.configuration.parameters["x"] for outcome in outcomes} <= {0.1, 0.35, 0.6, 0.85}
