@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysearch import registry, training_aids
-from raysearch.errors import ResourceError
 from raysearch.losses import Loss, Step
 from raysearch.measures.local_instability import LocalInstability
 from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 from raysearch.training_checkpoints import Checkpoint, Loop
+from raysearch.training_device import choose_device, seeded
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
@@ -190,20 +189,23 @@ def instance(
     seed: int,
     report: Report,
     *,
+    shaped_by: object,
     score: Loss | None = None,
     measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None,
 ) -> InstanceResult:
     """Build, train and score one network; `seed` gives initial weights, order of batches and dropout.
 
-    `score` judges validation and test examples, the task loss unless given; `measure(trained, sets)` adds metrics.
+    `shaped_by` is what made these arguments, a workload and the parameters of a configuration: with them it tells
+    whether a checkpoint is this training's. `score` judges validation and test examples, the task loss unless given;
+    `measure(trained, sets)` adds metrics.
     """
     start = time.perf_counter()
     device = choose_device(settings.device)
     placed = sets.to(device)
-    with _seeded(seed, settings.n_threads, device):
+    with seeded(seed, settings.n_threads, device):
         module = build().to(device)
         soft = _taught(build, placed, task, recipe, settings, seed)
-        kept = Checkpoint.of(report, key, recipe, settings, seed, len(sets.train[0]))
+        kept = Checkpoint.of(report, key, shaped_by, str(module), sets, task, score, recipe, settings, seed)
         trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
         test_loss = None
         if placed.test is not None and math.isfinite(trained.curve[-1]):
@@ -261,31 +263,6 @@ def _unrest(trained: Trained, targets: Tensor) -> dict[str, float]:
     told = answers.softmax(dim=2) if answers.ndim == 3 else answers
     found = LocalInstability(n_worst=0)(told.numpy(), targets.cpu().numpy())
     return {EPOCH_INSTABILITY: found.numbers["instability"]}
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the device; raises ResourceError if `cuda` is wanted where this process sees no GPU."""
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ResourceError(
-            "device: cuda, but this process sees no GPU. Ask for one with `execution: {gpus: 1}` on a machine that has "
-            "it and a CUDA build of torch, or set device: auto."
-        )
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
-
-
-@contextmanager
-def _seeded(seed: int, n_threads: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators (initial weights, dropout) for one instance only; deterministic kernels only."""
-    threads = torch.get_num_threads()
-    flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), flags:
-        torch.manual_seed(seed)
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def to_bytes(module: nn.Module) -> bytes:

@@ -16,9 +16,9 @@ PACKAGE = ROOT / "raysearch"
 # each set is a floor, the lowest first; a unit (a room or a module) imports from floors below its own only
 FLOORS = (
     {"errors", "records"},
-    {"criteria", "losses", "registry", "yaml_text", "run_directory"},
+    {"criteria", "losses", "registry", "yaml_text", "run_directory", "training_device"},
     {"rules", "measures", "recipe", "space", "summary", "pool", "screening", "objectives"},
-    {"events", "training_aids", "space_function"},
+    {"events", "training_aids", "training_fingerprint", "space_function"},
     {"training_checkpoints"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},

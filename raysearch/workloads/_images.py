@@ -69,6 +69,7 @@ class Images:
             training.Settings(self.epochs, self.patience, self.n_threads, self.device),
             weights_seed,
             report,
+            shaped_by=(self, configuration.parameters),
             score=training.error if self.loss == "error" else None,
             measure=training.accuracies,
         )

@@ -129,6 +129,7 @@ class Calorimeter:
             training.Settings(self.epochs, self.patience, self.n_threads, self.device),
             weights_seed,
             report,
+            shaped_by=(self, configuration.parameters),
         )
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
