@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,11 @@ from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 from raysearch.training_checkpoints import Checkpoint, Loop
 from raysearch.training_device import choose_device, seeded
+from raysearch.training_score import Trained
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
 _SCORING_BATCH = 2048
-N_RECENT = 5
-"""Last epochs over which an instance's local instability is measured."""
 EPOCH_INSTABILITY = "epoch_instability"
 """The metric that holds it: mean label entropy in nats, or std in the target's unit."""
 
@@ -55,7 +53,8 @@ class Settings:
 
     Args:
         epochs: passes over the training set, at least 1.
-        patience: stop after so many epochs without a better validation loss; None never stops early.
+        patience: stop after so many epochs without a better validation loss; None never stops early. With it the
+            result (loss, weights, test loss, metrics) is that of the best epoch, the first of the lowest loss.
         n_threads: of torch, at least 1; one is best where instances share cores.
         device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
     """
@@ -64,20 +63,6 @@ class Settings:
     patience: int | None = None
     n_threads: int = 1
     device: str = "auto"
-
-
-@dataclass
-class Trained:
-    """A network after training, with its losses by epoch; `outputs` are those for the validation set.
-
-    `recent` are the outputs of the last N_RECENT epochs.
-    """
-
-    module: nn.Module
-    outputs: Tensor
-    curve: list[float] = field(default_factory=list)
-    train_curve: list[float] = field(default_factory=list)
-    recent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=N_RECENT))
 
 
 def fit(
@@ -97,8 +82,8 @@ def fit(
     `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
     task loss unless given; `soft` is what a teacher said of the training examples.
 
-    Ends at the last epoch, when patience is used up, or when a loss is no longer finite. The order of the batches
-    comes from `seed`.
+    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; with patience it returns to
+    the best epoch. The order of the batches comes from `seed`.
     """
     loss, optimizer = training_loss(recipe) or task, _optimizer(module, recipe)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, training_aids.rate_factor(recipe, settings.epochs))
@@ -106,7 +91,7 @@ def fit(
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
     step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
-    trained = Trained(module, torch.empty(0))
+    trained = Trained(module)
     loop = Loop(module, optimizer, averaging, {"order": order, "noise": noise}, trained)
     scheduler.last_epoch = kept.restore(loop, report) if kept else 0
     for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
@@ -116,15 +101,17 @@ def fit(
         batches = torch.split(torch.randperm(len(sets.train[0]), generator=order), recipe.batch_size)
         trained.train_curve.append(_epoch(step, loss, sets.train, batches, optimizer, averaging, recipe.clip_norm))
         scheduler.step()
-        trained.outputs = outputs(averaging.after_epoch(epoch), sets.validation[0])
-        trained.recent.append(trained.outputs)
-        trained.curve.append(float((score or task)(trained.outputs, sets.validation[1])))
+        scored = averaging.after_epoch(epoch)
+        told = outputs(scored, sets.validation[0])
+        loss_now = float((score or task)(told, sets.validation[1]))
+        trained.judge(loss_now, scored, told, keep_best=settings.patience is not None)
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
         if kept:
             kept.save(loop)
     averaging.settle()
+    trained.settle()
     return trained
 
 
@@ -208,16 +195,16 @@ def instance(
         kept = Checkpoint.of(report, key, shaped_by, str(module), sets, task, score, recipe, settings, seed)
         trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
         test_loss = None
-        if placed.test is not None and math.isfinite(trained.curve[-1]):
+        if placed.test is not None and math.isfinite(trained.loss):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
-        metrics = {"train_loss": trained.train_curve[-1], **_unrest(trained, placed.validation[1])}
+        metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained, placed.validation[1])}
         metrics |= measure(trained, placed) if measure else {}
         if kept:
             kept.drop()
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return InstanceResult.of(
         key,
-        trained.curve[-1],
+        trained.loss,
         curve=tuple(trained.curve),
         test_loss=test_loss,
         seconds=time.perf_counter() - start,

@@ -14,11 +14,10 @@ import json
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -28,19 +27,11 @@ from torch import Tensor, nn
 from raysearch.records import InstanceKey
 from raysearch.training_aids import Averaging
 from raysearch.training_fingerprint import fingerprint
+from raysearch.training_score import Trained
 
 _log = logging.getLogger(__name__)
 _DAMAGED = (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError)
 """What a file that is cut short, empty, overwritten or of another network can raise on its way into a loop."""
-
-
-class Trained(Protocol):
-    """What grows with every epoch."""
-
-    curve: list[float]
-    train_curve: list[float]
-    recent: deque[Tensor]
-    """Outputs of the last epochs."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +154,14 @@ def _state(loop: Loop) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     tensors |= {f"recent/{number}": value for number, value in enumerate(loop.trained.recent)}
+    tensors |= {f"best/{name}": value for name, value in loop.trained.best.state.items()}
+    tensors |= {f"best_recent/{number}": value for number, value in enumerate(loop.trained.best.recent)}
     plain = {
         "curve": loop.trained.curve,
         "train_curve": loop.trained.train_curve,
         "groups": optimizer["param_groups"],
         "slots": plain_slots,
+        "best": sorted(loop.trained.best.state),
         "frozen": [name for name, value in loop.module.named_parameters() if not value.requires_grad],
     }
     return tensors, plain
@@ -196,5 +190,7 @@ def _put_back(loop: Loop, tensors: Mapping[str, Tensor], plain: Mapping[str, Any
     loop.trained.curve.extend(plain["curve"])
     loop.trained.train_curve.extend(plain["train_curve"])
     loop.trained.recent.extend(value.to(device) for _, value in sorted(part("recent/").items()))
+    loop.trained.best.state = {name: tensors[f"best/{name}"].to(device) for name in plain["best"]}
+    loop.trained.best.recent = [value.to(device) for _, value in sorted(part("best_recent/").items())]
     # last, as nothing takes it back: what comes before it has failed if a part is missing
     loop.averaging.restore({name: value.to(device) for name, value in part("average/").items()})

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "raysearch"
 # each set is a floor, the lowest first; a unit (a room or a module) imports from floors below its own only
 FLOORS = (
     {"errors", "records"},
-    {"criteria", "losses", "registry", "yaml_text", "run_directory", "training_device"},
+    {"criteria", "losses", "registry", "yaml_text", "run_directory", "training_device", "training_score"},
     {"rules", "measures", "recipe", "space", "summary", "pool", "screening", "objectives"},
     {"events", "training_aids", "training_fingerprint", "space_function"},
     {"training_checkpoints"},

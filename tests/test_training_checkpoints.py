@@ -18,6 +18,7 @@ import safetensors.torch
 from cut_off import DATA, DIGITS, PLAIN, Report, count_epochs, train
 from ray import cloudpickle
 
+from raysearch import training
 from raysearch.driver import run
 from raysearch.execution.ray_tune import RayTune
 from raysearch.experiment import from_data, section_of
@@ -195,3 +196,17 @@ def test_on_ray_a_killed_instance_goes_on_on_another_worker(ray_cluster: None, t
         whole = DIGITS.train(Configuration.of(PLAIN), [event["seed"]], Report(None), DATA)[0]
         assert (event["loss"], event["curve"]) == (whole.loss, list(whole.curve))
     assert not any(path.is_file() for path in (tmp_path / "kept").rglob("*"))
+
+
+def test_cut_off_after_its_last_epoch_an_instance_is_only_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[int]
+) -> None:
+    whole = train(PLAIN, Report(None))
+    trained.clear()
+    with monkeypatch.context() as lost:
+        lost.setattr(training, "accuracies", lambda *_: (_ for _ in ()).throw(ConnectionError))
+        with pytest.raises(ConnectionError):
+            train(PLAIN, Report(tmp_path))
+    again = train(PLAIN, Report(tmp_path))
+    assert len(trained) == 6
+    assert (again.loss, again.metrics, again.weights) == (whole.loss, whole.metrics, whole.weights)

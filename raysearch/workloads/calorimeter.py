@@ -39,7 +39,8 @@ class Calorimeter:
         n_test: examples that steer nothing.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
         data_seed: of the simulation.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.

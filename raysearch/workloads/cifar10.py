@@ -35,7 +35,8 @@ class Cifar10(Images):
         n_validation: training examples set aside to steer the race.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
         split_seed: of the split into validation and pool.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.

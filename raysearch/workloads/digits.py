@@ -34,7 +34,8 @@ class Digits(Images):
         n_test: examples that steer nothing; what is left of the 1797 is the pool.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
         split_seed: of the split.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.
