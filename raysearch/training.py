@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from raysearch import registry, training_aids
+from raysearch import registry, training_aids, training_optimizer
 from raysearch.losses import Loss, Step
-from raysearch.measures.local_instability import LocalInstability
+from raysearch.measures.local_instability import epoch_instability
 from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 from raysearch.training_checkpoints import Checkpoint, Loop
@@ -85,7 +85,7 @@ def fit(
     Ends at the last epoch, when patience is used up, or when a loss is no longer finite; with patience it returns to
     the best epoch. The order of the batches comes from `seed`.
     """
-    loss, optimizer = training_loss(recipe) or task, _optimizer(module, recipe)
+    loss, optimizer = training_loss(recipe) or task, training_optimizer.optimizer(module, recipe)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, training_aids.rate_factor(recipe, settings.epochs))
     averaging = training_aids.Averaging(module, recipe, settings.epochs)
     order = torch.Generator().manual_seed(seed)
@@ -98,8 +98,7 @@ def fit(
         if epoch == recipe.freeze_from:
             training_aids.freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        batches = torch.split(torch.randperm(len(sets.train[0]), generator=order), recipe.batch_size)
-        trained.train_curve.append(_epoch(step, loss, sets.train, batches, optimizer, averaging, recipe.clip_norm))
+        trained.train_curve.append(_epoch(step, loss, sets.train, order, optimizer, averaging, recipe))
         scheduler.step()
         scored = averaging.after_epoch(epoch)
         told = outputs(scored, sets.validation[0])
@@ -124,39 +123,32 @@ def _epoch(
     step: Step,
     loss: Loss,
     train: Pair,
-    batches: Sequence[Tensor],
+    order: torch.Generator,
     optimizer: torch.optim.Optimizer,
     averaging: training_aids.Averaging,
-    clip_norm: float,
+    recipe: Recipe,
 ) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
-    inputs, targets = train
     step.module.train()
-    total = torch.zeros((), device=inputs.device)
-    for batch in batches:
-        index = batch.to(inputs.device)
-        step.index, step.inputs = index, inputs[index]
-        predicted, wanted = step.module(step.inputs), targets[index]
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss(predicted, wanted, step))
-        if clip_norm:
-            nn.utils.clip_grad_norm_(step.module.parameters(), clip_norm)
+    parameters, losses, sizes = list(step.module.parameters()), [], []
+    for step.index, step.inputs, wanted in training_optimizer.batches(*train, order, recipe.batch_size):
+        predicted = step.module(step.inputs)
+        found = loss(predicted, wanted, step)
+        for parameter in parameters:
+            parameter.grad = None
+        torch.autograd.backward(found)
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         optimizer.step()
         averaging.after_step()
-        total += step.task(predicted.detach(), wanted) * len(index)
-    return float(total) / len(inputs)
+        losses.append(found.detach() if loss is step.task else step.task(predicted.detach(), wanted))
+        sizes.append(len(wanted))
+    weights = torch.tensor(sizes, dtype=torch.float64, device=losses[0].device) / sum(sizes)
+    return float(torch.stack(losses).double() @ weights)
 
 
 def _is_over(curve: list[float], patience: int | None) -> bool:
     return patience is not None and len(curve) - 1 - int(np.argmin(curve)) >= patience
-
-
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    arguments: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    if recipe.momentum:
-        arguments["momentum"] = recipe.momentum
-    found = getattr(torch.optim, recipe.optimizer)(module.parameters(), **arguments)
-    return found  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -197,7 +189,7 @@ def instance(
         test_loss = None
         if placed.test is not None and math.isfinite(trained.loss):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
-        metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained, placed.validation[1])}
+        metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
         metrics |= measure(trained, placed) if measure else {}
         if kept:
             kept.drop()
@@ -242,14 +234,12 @@ def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:
     return found
 
 
-def _unrest(trained: Trained, targets: Tensor) -> dict[str, float]:
+def _unrest(trained: Trained) -> dict[str, float]:
     """Return how much the answers still change over the last epochs: LE_s, or in a regression a spread."""
     answers = torch.stack(list(trained.recent)).cpu()
     if len(answers) < 2 or not bool(torch.isfinite(answers).all()):
         return {}
-    told = answers.softmax(dim=2) if answers.ndim == 3 else answers
-    found = LocalInstability(n_worst=0)(told.numpy(), targets.cpu().numpy())
-    return {EPOCH_INSTABILITY: found.numbers["instability"]}
+    return {EPOCH_INSTABILITY: epoch_instability(answers.numpy())}
 
 
 def to_bytes(module: nn.Module) -> bytes:

@@ -18,7 +18,7 @@ FLOORS = (
     {"errors", "records"},
     {"criteria", "losses", "registry", "yaml_text", "run_directory", "training_device", "training_score"},
     {"rules", "measures", "recipe", "space", "summary", "pool", "screening", "objectives"},
-    {"events", "training_aids", "training_fingerprint", "space_function"},
+    {"events", "training_aids", "training_fingerprint", "training_optimizer", "space_function"},
     {"training_checkpoints"},
     {"journal", "state", "frame", "findings", "training"},
     {"workloads", "tracking", "samplers", "analysis"},
