@@ -21,7 +21,7 @@ from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 from raysearch.training_checkpoints import Checkpoint, Loop
 from raysearch.training_device import choose_device, seeded
-from raysearch.training_score import Trained
+from raysearch.training_score import BEST, Trained, check_score, n_scored
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
@@ -53,8 +53,11 @@ class Settings:
 
     Args:
         epochs: passes over the training set, at least 1.
-        patience: stop after so many epochs without a better validation loss; None never stops early. With it the
-            result (loss, weights, test loss, metrics) is that of the best epoch, the first of the lowest loss.
+        patience: stop after so many epochs without a better validation loss; None never stops early.
+        score: what an instance's loss is: that of its `last` epoch; that of its `best`, the first of the lowest
+            validation loss, which weights, test loss and metrics are then those of too; or `mean_last_5` (or another
+            number), the mean over so many last epochs, of which the last gives weights, test loss and metrics.
+            With patience it is always the best. A training that diverges counts as diverged whatever came before.
         n_threads: of torch, at least 1; one is best where instances share cores.
         device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
     """
@@ -63,6 +66,16 @@ class Settings:
     patience: int | None = None
     n_threads: int = 1
     device: str = "auto"
+    score: str = "last"
+
+    def __post_init__(self) -> None:
+        """Refuse a score that these epochs cannot have."""
+        check_score(self.score, self.epochs, self.patience)
+
+    @property
+    def n_scored(self) -> int:
+        """Over how many last epochs the loss is a mean; training_score.BEST where it is the best epoch's."""
+        return BEST if self.patience is not None else n_scored(self.score)
 
 
 def fit(
@@ -82,8 +95,8 @@ def fit(
     `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
     task loss unless given; `soft` is what a teacher said of the training examples.
 
-    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; with patience it returns to
-    the best epoch. The order of the batches comes from `seed`.
+    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; where the
+    best epoch is scored it returns to that. The order of the batches comes from `seed`.
     """
     loss, optimizer = training_loss(recipe) or task, training_optimizer.optimizer(module, recipe)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, training_aids.rate_factor(recipe, settings.epochs))
@@ -91,7 +104,7 @@ def fit(
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
     step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
-    trained = Trained(module)
+    trained = Trained(module, settings.n_scored)
     loop = Loop(module, optimizer, averaging, {"order": order, "noise": noise}, trained)
     scheduler.last_epoch = kept.restore(loop, report) if kept else 0
     for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
@@ -102,8 +115,7 @@ def fit(
         scheduler.step()
         scored = averaging.after_epoch(epoch)
         told = outputs(scored, sets.validation[0])
-        loss_now = float((score or task)(told, sets.validation[1]))
-        trained.judge(loss_now, scored, told, keep_best=settings.patience is not None)
+        trained.judge(float((score or task)(told, sets.validation[1])), scored, told)
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
@@ -190,6 +202,7 @@ def instance(
         if placed.test is not None and math.isfinite(trained.loss):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
         metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
+        metrics |= {"best_epoch": float(trained.epoch)} if settings.n_scored == BEST else {}
         metrics |= measure(trained, placed) if measure else {}
         if kept:
             kept.drop()
@@ -212,7 +225,7 @@ def _taught(
     loss: Any = training_loss(recipe)
     if not hasattr(loss, "soften"):
         return None
-    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None)
+    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None, score="last")
 
     def train(module: nn.Module, plain: Recipe, teacher_seed: int, listen: Callable[[nn.Module], None]) -> None:
         fit(module, sets, task, plain, own, teacher_seed, lambda epoch, loss: listen(module))

@@ -11,10 +11,11 @@ import torch
 from cut_off import Report, count_epochs
 from torch import Tensor, nn
 
-from raysearch import training
+from raysearch import registry, training
+from raysearch.errors import ExperimentError
 from raysearch.losses.rmse import Rmse
 from raysearch.recipe import Recipe
-from raysearch.records import InstanceKey, InstanceResult, Status
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 
 SLOW = Recipe("SGD", lr=0.05, batch_size=16)
 
@@ -76,6 +77,80 @@ def test_without_patience_the_last_epoch_counts() -> None:
     result = train()
     assert result.loss == result.curve[-1] > min(result.curve)
     assert loss_of_kept_weights(result, passing_by().validation) == pytest.approx(result.loss, rel=1e-5)
+
+
+def test_best_is_the_best_epoch_of_a_whole_training() -> None:
+    result, stopped = train(score="best"), train(patience=3)
+    assert result.epochs == 30
+    assert result.loss == min(result.curve) < result.curve[-1]
+    assert loss_of_kept_weights(result, passing_by().validation) == pytest.approx(result.loss, rel=1e-5)
+    assert (result.loss, result.weights, result.metrics) == (stopped.loss, stopped.weights, stopped.metrics)
+    assert result.metrics["best_epoch"] == result.curve.index(result.loss) + 1
+
+
+@pytest.mark.parametrize("k", [1, 5, 30])
+def test_mean_last_k_is_the_mean_of_the_last_k_losses_of_the_same_training(k: int) -> None:
+    result, last = train(score=f"mean_last_{k}"), train()
+    assert result.loss == pytest.approx(sum(last.curve[-k:]) / k)
+    assert (result.curve, result.weights, result.test_loss) == (last.curve, last.weights, last.test_loss)
+    assert result.metrics == last.metrics
+
+
+@pytest.mark.parametrize("score", ["best", "mean_last_3"])
+def test_a_score_survives_a_kill(score: str, tmp_path: Path) -> None:
+    whole = train(score=score)
+    with pytest.raises(ConnectionError):
+        train(report=Report(tmp_path, last=25), score=score)
+    again = train(report=Report(tmp_path), score=score)
+    assert (again.loss, again.curve, again.weights) == (whole.loss, whole.curve, whole.weights)
+
+
+def test_a_diverged_training_has_no_mean() -> None:
+    result = train(Recipe("SGD", lr=1e30, batch_size=16), score="mean_last_5")
+    assert (result.status, result.loss) == (Status.DIVERGED, math.inf)
+
+
+def test_the_teacher_of_fewer_epochs_is_no_trouble() -> None:
+    recipe = Recipe("SGD", lr=0.05, batch_size=16, loss="tgtss", loss_parameters={"teacher_epochs": 2})
+    result = train(recipe, score="mean_last_5")
+    assert result.loss == pytest.approx(sum(result.curve[-5:]) / 5)
+
+
+@pytest.mark.parametrize("name", ["calorimeter", "digits", "cifar10"])
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"score": "bets"}, "unknown score 'bets'. Did you mean 'best'"),
+        ({"score": "mean"}, "unknown score 'mean'"),
+        ({"score": "mean_last_k"}, "unknown score 'mean_last_k'. Did you mean 'mean_last_5'"),
+        ({"score": "mean_last_0"}, "unknown score 'mean_last_0'"),
+        ({"score": "mean_last_6", "epochs": 5}, "score = mean_last_6, but an instance has 5 epochs"),
+        ({"score": "mean_last_2", "patience": 3}, "patience = 3 makes the best epoch the result"),
+        ({"patience": 0}, "patience = 0 must be at least 1, or null for none"),
+    ],
+)
+def test_impossible_scores_are_refused(name: str, settings: dict[str, Any], text: str) -> None:
+    where = {"folder": "/nowhere"} if name == "cifar10" else {}
+    with pytest.raises(ExperimentError) as caught:
+        registry.load("workloads", name, **where, **settings)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["calorimeter", "digits"])
+def test_a_workload_passes_its_score_on(name: str) -> None:
+    small = {"n_train": 60, "n_validation": 40, "n_test": 40, "epochs": 4}
+    network = {"hidden": [4]} if name == "digits" else {"conv1": 2, "fc": [3]}
+    configuration = Configuration.of({**network, "optimizer": "SGD", "lr": 0.3, "batch_size": 16})
+
+    def train(score: str) -> InstanceResult:
+        workload = registry.load("workloads", name, score=score, **small)
+        found: InstanceResult = workload.train(configuration, [3], lambda *_: None, workload.prepare())[0]
+        return found
+
+    last, best, mean = train("last"), train("best"), train("mean_last_3")
+    assert last.curve == best.curve == mean.curve
+    assert (last.loss, best.loss) == (last.curve[-1], min(last.curve))
+    assert mean.loss == pytest.approx(sum(last.curve[-3:]) / 3)
 
 
 def test_a_training_that_diverges_after_its_best_epoch_has_diverged() -> None:
