@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -116,11 +118,18 @@ def require_numbers(holder: object, names: Iterable[str], whole: Iterable[str] =
     for name in names:
         value = getattr(holder, name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ExperimentError(f"{name} = {value!r} is not a number (in YAML write 1.0e-3, not 1e-3)")
+            raise _no_number(name, value, "number")
     for name in whole:
         value = getattr(holder, name)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ExperimentError(f"{name} = {value!r} is not a whole number")
+            raise _no_number(name, value, "whole number")
+
+
+def _no_number(name: str, value: Any, kind: str) -> ExperimentError:
+    with contextlib.suppress(TypeError, ValueError):
+        if isinstance(value, str) and math.isfinite(float(value)):
+            return ExperimentError(f"{name} = {value!r} is text, not a {kind}: write it without quotes")
+    return ExperimentError(f"{name} = {value!r} is not a {kind}")
 
 
 def sizes(name: str, value: Any) -> tuple[int, ...]:

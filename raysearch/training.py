@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,19 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from raysearch import registry, training_aids
-from raysearch.errors import ResourceError
+from raysearch import registry, training_aids, training_optimizer
 from raysearch.losses import Loss, Step
-from raysearch.measures.local_instability import LocalInstability
+from raysearch.measures.local_instability import epoch_instability
 from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, InstanceResult
 from raysearch.training_checkpoints import Checkpoint, Loop
+from raysearch.training_device import choose_device, seeded
+from raysearch.training_score import BEST, Trained, check_score, n_scored
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
 _SCORING_BATCH = 2048
-N_RECENT = 5
-"""Last epochs over which an instance's local instability is measured."""
 EPOCH_INSTABILITY = "epoch_instability"
 """The metric that holds it: mean label entropy in nats, or std in the target's unit."""
 
@@ -57,6 +54,10 @@ class Settings:
     Args:
         epochs: passes over the training set, at least 1.
         patience: stop after so many epochs without a better validation loss; None never stops early.
+        score: what an instance's loss is: that of its `last` epoch; that of its `best`, the first of the lowest
+            validation loss, which weights, test loss and metrics are then those of too; or `mean_last_5` (or another
+            number), the mean over so many last epochs, of which the last gives weights, test loss and metrics.
+            With patience it is always the best. A training that diverges counts as diverged whatever came before.
         n_threads: of torch, at least 1; one is best where instances share cores.
         device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
     """
@@ -65,20 +66,16 @@ class Settings:
     patience: int | None = None
     n_threads: int = 1
     device: str = "auto"
+    score: str = "last"
 
+    def __post_init__(self) -> None:
+        """Refuse a score that these epochs cannot have."""
+        check_score(self.score, self.epochs, self.patience)
 
-@dataclass
-class Trained:
-    """A network after training, with its losses by epoch; `outputs` are those for the validation set.
-
-    `recent` are the outputs of the last N_RECENT epochs.
-    """
-
-    module: nn.Module
-    outputs: Tensor
-    curve: list[float] = field(default_factory=list)
-    train_curve: list[float] = field(default_factory=list)
-    recent: deque[Tensor] = field(default_factory=lambda: deque(maxlen=N_RECENT))
+    @property
+    def n_scored(self) -> int:
+        """Over how many last epochs the loss is a mean; training_score.BEST where it is the best epoch's."""
+        return BEST if self.patience is not None else n_scored(self.score)
 
 
 def fit(
@@ -98,34 +95,34 @@ def fit(
     `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
     task loss unless given; `soft` is what a teacher said of the training examples.
 
-    Ends at the last epoch, when patience is used up, or when a loss is no longer finite. The order of the batches
-    comes from `seed`.
+    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; where the
+    best epoch is scored it returns to that. The order of the batches comes from `seed`.
     """
-    loss, optimizer = training_loss(recipe) or task, _optimizer(module, recipe)
+    loss, optimizer = training_loss(recipe) or task, training_optimizer.optimizer(module, recipe)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, training_aids.rate_factor(recipe, settings.epochs))
     averaging = training_aids.Averaging(module, recipe, settings.epochs)
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
     step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
-    trained = Trained(module, torch.empty(0))
+    trained = Trained(module, settings.n_scored)
     loop = Loop(module, optimizer, averaging, {"order": order, "noise": noise}, trained)
     scheduler.last_epoch = kept.restore(loop, report) if kept else 0
     for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
         if epoch == recipe.freeze_from:
             training_aids.freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        batches = torch.split(torch.randperm(len(sets.train[0]), generator=order), recipe.batch_size)
-        trained.train_curve.append(_epoch(step, loss, sets.train, batches, optimizer, averaging, recipe.clip_norm))
+        trained.train_curve.append(_epoch(step, loss, sets.train, order, optimizer, averaging, recipe))
         scheduler.step()
-        trained.outputs = outputs(averaging.after_epoch(epoch), sets.validation[0])
-        trained.recent.append(trained.outputs)
-        trained.curve.append(float((score or task)(trained.outputs, sets.validation[1])))
+        scored = averaging.after_epoch(epoch)
+        told = outputs(scored, sets.validation[0])
+        trained.judge(float((score or task)(told, sets.validation[1])), scored, told)
         report(epoch, trained.curve[-1])
         if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
             break
         if kept:
             kept.save(loop)
     averaging.settle()
+    trained.settle()
     return trained
 
 
@@ -138,39 +135,32 @@ def _epoch(
     step: Step,
     loss: Loss,
     train: Pair,
-    batches: Sequence[Tensor],
+    order: torch.Generator,
     optimizer: torch.optim.Optimizer,
     averaging: training_aids.Averaging,
-    clip_norm: float,
+    recipe: Recipe,
 ) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
-    inputs, targets = train
     step.module.train()
-    total = torch.zeros((), device=inputs.device)
-    for batch in batches:
-        index = batch.to(inputs.device)
-        step.index, step.inputs = index, inputs[index]
-        predicted, wanted = step.module(step.inputs), targets[index]
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss(predicted, wanted, step))
-        if clip_norm:
-            nn.utils.clip_grad_norm_(step.module.parameters(), clip_norm)
+    parameters, losses, sizes = list(step.module.parameters()), [], []
+    for step.index, step.inputs, wanted in training_optimizer.batches(*train, order, recipe.batch_size):
+        predicted = step.module(step.inputs)
+        found = loss(predicted, wanted, step)
+        for parameter in parameters:
+            parameter.grad = None
+        torch.autograd.backward(found)
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         optimizer.step()
         averaging.after_step()
-        total += step.task(predicted.detach(), wanted) * len(index)
-    return float(total) / len(inputs)
+        losses.append(found.detach() if loss is step.task else step.task(predicted.detach(), wanted))
+        sizes.append(len(wanted))
+    weights = torch.tensor(sizes, dtype=torch.float64, device=losses[0].device) / sum(sizes)
+    return float(torch.stack(losses).double() @ weights)
 
 
 def _is_over(curve: list[float], patience: int | None) -> bool:
     return patience is not None and len(curve) - 1 - int(np.argmin(curve)) >= patience
-
-
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    arguments: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    if recipe.momentum:
-        arguments["momentum"] = recipe.momentum
-    found = getattr(torch.optim, recipe.optimizer)(module.parameters(), **arguments)
-    return found  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
@@ -190,32 +180,36 @@ def instance(
     seed: int,
     report: Report,
     *,
+    shaped_by: object,
     score: Loss | None = None,
     measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None,
 ) -> InstanceResult:
     """Build, train and score one network; `seed` gives initial weights, order of batches and dropout.
 
-    `score` judges validation and test examples, the task loss unless given; `measure(trained, sets)` adds metrics.
+    `shaped_by` is what made these arguments, a workload and the parameters of a configuration: with them it tells
+    whether a checkpoint is this training's. `score` judges validation and test examples, the task loss unless given;
+    `measure(trained, sets)` adds metrics.
     """
     start = time.perf_counter()
     device = choose_device(settings.device)
     placed = sets.to(device)
-    with _seeded(seed, settings.n_threads, device):
+    with seeded(seed, settings.n_threads, device):
         module = build().to(device)
         soft = _taught(build, placed, task, recipe, settings, seed)
-        kept = Checkpoint.of(report, key, recipe, settings, seed, len(sets.train[0]))
+        kept = Checkpoint.of(report, key, shaped_by, str(module), sets, task, score, recipe, settings, seed)
         trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
         test_loss = None
-        if placed.test is not None and math.isfinite(trained.curve[-1]):
+        if placed.test is not None and math.isfinite(trained.loss):
             test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
-        metrics = {"train_loss": trained.train_curve[-1], **_unrest(trained, placed.validation[1])}
+        metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
+        metrics |= {"best_epoch": float(trained.epoch)} if settings.n_scored == BEST else {}
         metrics |= measure(trained, placed) if measure else {}
         if kept:
             kept.drop()
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     return InstanceResult.of(
         key,
-        trained.curve[-1],
+        trained.loss,
         curve=tuple(trained.curve),
         test_loss=test_loss,
         seconds=time.perf_counter() - start,
@@ -231,7 +225,7 @@ def _taught(
     loss: Any = training_loss(recipe)
     if not hasattr(loss, "soften"):
         return None
-    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None)
+    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None, score="last")
 
     def train(module: nn.Module, plain: Recipe, teacher_seed: int, listen: Callable[[nn.Module], None]) -> None:
         fit(module, sets, task, plain, own, teacher_seed, lambda epoch, loss: listen(module))
@@ -253,39 +247,12 @@ def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:
     return found
 
 
-def _unrest(trained: Trained, targets: Tensor) -> dict[str, float]:
+def _unrest(trained: Trained) -> dict[str, float]:
     """Return how much the answers still change over the last epochs: LE_s, or in a regression a spread."""
     answers = torch.stack(list(trained.recent)).cpu()
     if len(answers) < 2 or not bool(torch.isfinite(answers).all()):
         return {}
-    told = answers.softmax(dim=2) if answers.ndim == 3 else answers
-    found = LocalInstability(n_worst=0)(told.numpy(), targets.cpu().numpy())
-    return {EPOCH_INSTABILITY: found.numbers["instability"]}
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the device; raises ResourceError if `cuda` is wanted where this process sees no GPU."""
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ResourceError(
-            "device: cuda, but this process sees no GPU. Ask for one with `execution: {gpus: 1}` on a machine that has "
-            "it and a CUDA build of torch, or set device: auto."
-        )
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
-
-
-@contextmanager
-def _seeded(seed: int, n_threads: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators (initial weights, dropout) for one instance only; deterministic kernels only."""
-    threads = torch.get_num_threads()
-    flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), flags:
-        torch.manual_seed(seed)
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+    return {EPOCH_INSTABILITY: epoch_instability(answers.numpy())}
 
 
 def to_bytes(module: nn.Module) -> bytes:

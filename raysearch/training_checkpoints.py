@@ -3,7 +3,8 @@
 One safetensors file per instance, on storage that all workers see, with its plain values as JSON in the header: written
 aside, brought to disk and renamed, nothing is unpickled. It only saves time: where it cannot be read or written, a
 warning says so and the instance is trained as if there were none. The executor opts in by giving its `report` the
-attribute `checkpoints`: a folder, and the least time between two writes in seconds.
+attribute `checkpoints`: a folder, and the least time between two writes in seconds. What a training is, by content, is
+part of its file's name (training_fingerprint): no search takes over, overwrites or deletes another one's.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import json
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -26,19 +26,12 @@ from torch import Tensor, nn
 
 from raysearch.records import InstanceKey
 from raysearch.training_aids import Averaging
+from raysearch.training_fingerprint import fingerprint
+from raysearch.training_score import Trained
 
 _log = logging.getLogger(__name__)
 _DAMAGED = (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError)
 """What a file that is cut short, empty, overwritten or of another network can raise on its way into a loop."""
-
-
-class Trained(Protocol):
-    """What grows with every epoch."""
-
-    curve: list[float]
-    train_curve: list[float]
-    recent: deque[Tensor]
-    """Outputs of the last epochs."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +46,32 @@ class Loop:
 
 
 class Checkpoint:
-    """The kept state of one instance. `settings` must be the same for it to be of use."""
+    """The kept state of one instance; of use to trainings with the same `fingerprint` only."""
 
-    def __init__(self, path: Path, every_s: float, settings: str) -> None:
-        self.path, self._every_s, self._settings = path, every_s, settings
+    def __init__(self, path: Path, every_s: float, fingerprint: str) -> None:
+        self.path, self._every_s, self._fingerprint = path, every_s, fingerprint
         self._saved = time.monotonic()
         self._warned = False
 
     @classmethod
-    def of(cls, report: Callable[[int, float], None], key: InstanceKey, *settings: object) -> Checkpoint | None:
-        """Return the checkpoint of an instance, None where the executor that made `report` keeps none."""
+    def of(cls, report: Callable[[int, float], None], key: InstanceKey, *shaped_by: object) -> Checkpoint | None:
+        """Return the checkpoint of an instance, None where the executor that made `report` keeps none.
+
+        `shaped_by` is everything that the training depends on: workload, parameters, data, seed ...
+        """
         place: tuple[str, float] | None = getattr(report, "checkpoints", None)
         if place is None:
             return None
         folder, every_s = place
-        return cls(Path(folder, key.configuration_id, f"{key.seed}.safetensors"), every_s, repr(settings))
+        whole = fingerprint(*shaped_by)
+        return cls(Path(folder, key.configuration_id, f"{key.seed}.{whole[:16]}.safetensors"), every_s, whole)
 
     def save(self, loop: Loop) -> None:
         """Write the state after an epoch, unless the last one was written a moment ago; a warning if it cannot be."""
         if time.monotonic() - self._saved < self._every_s:
             return
         tensors, plain = _state(loop)
-        header = {"settings": self._settings, "plain": json.dumps(plain)}
+        header = {"fingerprint": self._fingerprint, "plain": json.dumps(plain)}
         whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         try:
             self._write(safetensors.torch.save(whole, header))
@@ -109,12 +106,12 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and plain values, None where there are none of these settings."""
+        """Return tensors and plain values, None where there are none of this training."""
         if not self.path.is_file():
             return None
         with safetensors.safe_open(self.path, framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("settings") != self._settings:
+            if header.get("fingerprint") != self._fingerprint:
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["plain"])  # noqa: SIM118
 
@@ -157,11 +154,14 @@ def _state(loop: Loop) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     tensors |= {f"recent/{number}": value for number, value in enumerate(loop.trained.recent)}
+    tensors |= {f"best/{name}": value for name, value in loop.trained.best.state.items()}
+    tensors |= {f"best_recent/{number}": value for number, value in enumerate(loop.trained.best.recent)}
     plain = {
         "curve": loop.trained.curve,
         "train_curve": loop.trained.train_curve,
         "groups": optimizer["param_groups"],
         "slots": plain_slots,
+        "best": sorted(loop.trained.best.state),
         "frozen": [name for name, value in loop.module.named_parameters() if not value.requires_grad],
     }
     return tensors, plain
@@ -190,5 +190,7 @@ def _put_back(loop: Loop, tensors: Mapping[str, Tensor], plain: Mapping[str, Any
     loop.trained.curve.extend(plain["curve"])
     loop.trained.train_curve.extend(plain["train_curve"])
     loop.trained.recent.extend(value.to(device) for _, value in sorted(part("recent/").items()))
+    loop.trained.best.state = {name: tensors[f"best/{name}"].to(device) for name in plain["best"]}
+    loop.trained.best.recent = [value.to(device) for _, value in sorted(part("best_recent/").items())]
     # last, as nothing takes it back: what comes before it has failed if a part is missing
     loop.averaging.restore({name: value.to(device) for name, value in part("average/").items()})

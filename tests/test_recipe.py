@@ -5,6 +5,7 @@ import pytest
 
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.recipe import Recipe, check_names, sizes
+from raysearch.yaml_text import parse
 
 PARAMETERS = {"optimizer": "AdamW", "lr": 0.001, "batch_size": 32}
 
@@ -25,7 +26,9 @@ def test_what_training_needs_must_be_there(name):
     ("change", "text"),
     [
         ({"optimizer": "NAdm"}, "Did you mean 'NAdam'"),
-        ({"lr": "1e-3"}, "in YAML write 1.0e-3"),
+        ({"lr": "1e-3"}, "lr = '1e-3' is text, not a number: write it without quotes"),
+        ({"lr": "fast"}, "lr = 'fast' is not a number"),
+        ({"batch_size": "32"}, "batch_size = '32' is text, not a whole number: write it without quotes"),
         ({"lr": -1.0}, "lr = -1.0 must be above 0"),
         ({"batch_size": 0}, "batch_size = 0 at least 1"),
         ({"batch_size": True}, "batch_size = True is not a whole number"),
@@ -40,6 +43,11 @@ def test_bad_values_are_refused(change, text):
     with pytest.raises(ExperimentError) as caught:
         Recipe.of(PARAMETERS | change)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "1E-3"])
+def test_every_way_to_write_a_number_in_a_file_is_one(text):
+    assert Recipe.of(PARAMETERS | parse(f"lr: {text}", "file")).lr == 0.001
 
 
 def test_names_are_the_workloads_the_recipes_or_the_losss():

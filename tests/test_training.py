@@ -28,7 +28,7 @@ def build():
 def train(recipe=None, build=build, seed=0, report=quiet, sets=None, **settings):
     recipe = recipe or Recipe("SGD", lr=0.1, batch_size=16)
     settings = training.Settings(**({"epochs": 30, "device": "cpu"} | settings))
-    return training.instance(KEY, build, sets or line(), Rmse(), recipe, settings, seed, report)
+    return training.instance(KEY, build, sets or line(), Rmse(), recipe, settings, seed, report, shaped_by=None)
 
 
 def test_a_line_is_learned_and_the_result_says_so():

@@ -26,7 +26,9 @@ def build():
 def train(epochs=6, build=build, sets=None, task=None, seed=0, **recipe):
     recipe = Recipe(**({"optimizer": "SGD", "lr": 0.1, "batch_size": 16} | recipe))
     settings = training.Settings(epochs, device="cpu")
-    return training.instance(KEY, build, sets or line(), task or Rmse(), recipe, settings, seed, lambda *_: None)
+    return training.instance(
+        KEY, build, sets or line(), task or Rmse(), recipe, settings, seed, lambda *_: None, shaped_by=None
+    )
 
 
 def weight_of(result):

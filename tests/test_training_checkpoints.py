@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+from cut_off import DATA, DIGITS, PLAIN, Report, count_epochs, train
 from ray import cloudpickle
 
 from raysearch import training
@@ -22,31 +23,16 @@ from raysearch.driver import run
 from raysearch.execution.ray_tune import RayTune
 from raysearch.experiment import from_data, section_of
 from raysearch.journal import read
-from raysearch.records import Configuration, InstanceResult
+from raysearch.records import Configuration
 from raysearch.workloads.digits import Digits
 
 # workers cannot import a test module: send what it defines by value
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-PLAIN = {"hidden": [16], "optimizer": "AdamW", "lr": 0.01, "batch_size": 32}
-DIGITS = Digits(epochs=6, n_train=200)
-DATA = DIGITS.prepare()
 
 
-class Report:
-    """What an executor hands to a workload; breaks off after an epoch."""
-
-    def __init__(self, folder: Path | None, last: int = 99, error: type[BaseException] = ConnectionError) -> None:
-        self.checkpoints = None if folder is None else (str(folder), 0.0)
-        self.last, self.error, self.epochs = last, error, list[int]()
-
-    def __call__(self, epoch: int, loss: float) -> None:
-        self.epochs.append(epoch)
-        if epoch > self.last:
-            raise self.error
-
-
-def train(parameters: dict[str, Any], report: Report, workload: Digits = DIGITS) -> InstanceResult:
-    return workload.train(Configuration.of(parameters), [7], report, DATA)[0]
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return count_epochs(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +41,10 @@ def train(parameters: dict[str, Any], report: Report, workload: Digits = DIGITS)
         {},
         {"optimizer": "SGD", "momentum": 0.9, "schedule": "cosine", "warmup_epochs": 2},
         {"dropout": 0.3, "optimizer": "NAdam"},
+        {"optimizer": "Adam", "weight_decay": 0.01, "clip_norm": 1.0},
+        {"optimizer": "Adamax"},
+        {"optimizer": "RAdam"},
+        {"optimizer": "RMSprop", "momentum": 0.5},
         {"average": "swa", "average_start": 0.3},
         {"average": "ema", "average_start": 0.3},
         {"loss": "clf", "loss_alpha": 0.5},
@@ -63,13 +53,11 @@ def train(parameters: dict[str, Any], report: Report, workload: Digits = DIGITS)
     ids=lambda more: next(iter(more), "plain"),
 )
 def test_cut_off_in_epoch_4_of_6_it_goes_on_from_3_to_the_same_loss(
-    more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], tmp_path: Path, trained: list[int]
 ) -> None:
     parameters = {**PLAIN, **more}
     whole = train(parameters, Report(None))
-    trained: list[int] = []
-    epoch = training._epoch
-    monkeypatch.setattr(training, "_epoch", lambda *arguments: (trained.append(1), epoch(*arguments))[1])
+    trained.clear()
     with pytest.raises(ConnectionError):
         train(parameters, Report(tmp_path, last=3))
     assert len(trained) == 4
@@ -84,13 +72,6 @@ def test_cut_off_in_epoch_4_of_6_it_goes_on_from_3_to_the_same_loss(
     assert again.metrics == whole.metrics
     assert again.weights == whole.weights
     assert not file.exists(), "it is deleted when the instance has ended"
-
-
-def test_a_checkpoint_of_other_settings_is_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError):
-        train(PLAIN, Report(tmp_path, last=3))
-    other = Digits(epochs=6, n_train=300)
-    assert train(PLAIN, Report(tmp_path), other).curve == train(PLAIN, Report(None), other).curve
 
 
 def test_it_is_written_no_more_often_than_asked(tmp_path: Path) -> None:
@@ -219,3 +200,17 @@ def test_on_ray_a_killed_instance_goes_on_on_another_worker(ray_cluster: None, t
         whole = DIGITS.train(Configuration.of(PLAIN), [event["seed"]], Report(None), DATA)[0]
         assert (event["loss"], event["curve"]) == (whole.loss, list(whole.curve))
     assert not any(path.is_file() for path in (tmp_path / "kept").rglob("*"))
+
+
+def test_cut_off_after_its_last_epoch_an_instance_is_only_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[int]
+) -> None:
+    whole = train(PLAIN, Report(None))
+    trained.clear()
+    with monkeypatch.context() as lost:
+        lost.setattr(training, "accuracies", lambda *_: (_ for _ in ()).throw(ConnectionError))
+        with pytest.raises(ConnectionError):
+            train(PLAIN, Report(tmp_path))
+    again = train(PLAIN, Report(tmp_path))
+    assert len(trained) == 6
+    assert (again.loss, again.metrics, again.weights) == (whole.loss, whole.metrics, whole.weights)

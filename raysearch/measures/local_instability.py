@@ -50,11 +50,9 @@ class LocalInstability:
         return self._numbers(outputs, targets) if outputs.ndim == 2 else self._classes(outputs, targets)
 
     def _classes(self, p: Array, targets: Array) -> Found:
-        labels = p.argmax(axis=2)
-        n, n_classes = len(p), p.shape[2]
-        counts = (labels[:, :, None] == np.arange(n_classes)).sum(axis=0)
-        shares = counts / n
-        entropy = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1) + 0.0
+        labels, n = p.argmax(axis=2), len(p)
+        counts = _counts(p)
+        entropy = _entropies(counts, n)
         agreeing = (counts * (counts - 1)).sum(axis=1) / max(n * (n - 1), 1)
         true = np.take_along_axis(p, np.broadcast_to(targets, labels.shape)[:, :, None], axis=2)[:, :, 0]
         right = (labels == targets).mean(axis=0)
@@ -95,6 +93,29 @@ class LocalInstability:
             for i in worst
         ]
         return Found({name: float(value) for name, value in numbers.items()}, by_example, {"worst": rows})
+
+
+def epoch_instability(outputs: Array) -> float:
+    """Return LE_s of one instance, `instability` over its outputs after several epochs, and nothing that costs more.
+
+    `outputs` are class scores of any scale `(n_epochs, n_examples, n_classes)`, or numbers `(n_epochs, n_examples)`.
+    """
+    spread = outputs.std(axis=0) if outputs.ndim == 2 else _entropies(_counts(outputs), len(outputs))
+    return float(spread.mean())
+
+
+def _counts(scores: Array) -> Array:
+    """Return how many instances name a class, `(n_examples, n_classes)`."""
+    labels, (_, n_examples, n_classes) = scores.argmax(axis=2), scores.shape
+    cells = labels + n_classes * np.arange(n_examples)
+    return np.bincount(cells.ravel(), minlength=n_examples * n_classes).reshape(n_examples, n_classes)
+
+
+def _entropies(counts: Array, n: int) -> Array:
+    """Return the entropy of the label by example, in nats."""
+    shares = np.arange(n + 1) / n
+    terms = -shares * np.log(np.where(shares > 0, shares, 1.0)) + 0.0  # looked up: counts are few whole numbers
+    return np.asarray(terms[counts].sum(axis=1))
 
 
 def ensembles(outputs: Array, size: int) -> Array:

@@ -12,6 +12,7 @@ from raysearch.measures import Subject
 from raysearch.recipe import Recipe
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
+from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import sources
 
 Data = Mapping[str, NDArray[Any]]
@@ -25,6 +26,7 @@ class Images:
     epochs: int
     vary: str
     patience: int | None
+    score: str
     n_threads: int
     device: str
 
@@ -66,9 +68,10 @@ class Images:
             _instruments.sets(data, "images", "labels", sample),
             registry.load("losses", "cross_entropy"),
             Recipe.of(configuration.parameters),
-            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            training_settings(self),
             weights_seed,
             report,
+            shaped_by=(self, configuration.parameters),
             score=training.error if self.loss == "error" else None,
             measure=training.accuracies,
         )

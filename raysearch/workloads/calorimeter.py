@@ -17,10 +17,10 @@ from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.workloads import Report
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import DATASETS, simulate
-from raysearch.workloads._sources import check_vary, sources
+from raysearch.workloads._settings import check_settings, training_settings
+from raysearch.workloads._sources import sources
 
 _TASKS = {"energy": "relative_rmse", "position": "rmse"}
-_DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Calorimeter:
         n_test: examples that steer nothing.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
+        score: the loss of an instance: its `last` epoch's, its `best` epoch's (whose weights are kept), or the mean of
+            its last epochs, e.g. `mean_last_5`.
         data_seed: of the simulation.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.
@@ -56,6 +59,7 @@ class Calorimeter:
     epochs: int = 50
     vary: str = "both"
     patience: int | None = None
+    score: str = "last"
     data_seed: int = 0
     n_threads: int = 1
     device: str = "auto"
@@ -67,18 +71,15 @@ class Calorimeter:
         for kind, value, known in (
             ("target", self.target, tuple(_TASKS)),
             ("dataset", self.dataset, DATASETS),
-            ("device", self.device, _DEVICES),
         ):
             if value not in known:
                 raise unknown(f"{kind} of calorimeter", value, known)
-        check_vary(self.vary)
-        for name in ("n_train", "n_validation", "n_test", "epochs", "n_threads"):
+        check_settings(self, "calorimeter")
+        for name in ("n_train", "n_validation", "n_test"):
             if getattr(self, name) < 1:
                 raise ExperimentError(f"calorimeter: {name} = {getattr(self, name)} must be at least 1")
         if self.n_pool is not None and self.n_pool < self.n_train:
             raise ExperimentError(f"calorimeter: n_pool = {self.n_pool} is smaller than n_train = {self.n_train}")
-        if self.patience is not None and self.patience < 1:
-            raise ExperimentError(f"calorimeter: patience = {self.patience} must be at least 1, or null for none")
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Raise ExperimentError if these parameters cannot be trained."""
@@ -126,9 +127,10 @@ class Calorimeter:
             _instruments.sets(data, "cells", "targets", sample),
             registry.load("losses", _TASKS[self.target]),
             Recipe.of(configuration.parameters),
-            training.Settings(self.epochs, self.patience, self.n_threads, self.device),
+            training_settings(self),
             weights_seed,
             report,
+            shaped_by=(self, configuration.parameters),
         )
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:

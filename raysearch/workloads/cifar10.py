@@ -14,7 +14,7 @@ from raysearch.errors import ExperimentError, WorkloadError, unknown
 from raysearch.recipe import Recipe, check_names, require_numbers
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._sources import check_vary
+from raysearch.workloads._settings import check_settings
 
 _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST_FILE = "test_batch.bin"
@@ -35,7 +35,10 @@ class Cifar10(Images):
         n_validation: training examples set aside to steer the race.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
+        score: the loss of an instance: its `last` epoch's, its `best` epoch's (whose weights are kept), or the mean of
+            its last epochs, e.g. `mean_last_5`.
         split_seed: of the split into validation and pool.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.
@@ -50,6 +53,7 @@ class Cifar10(Images):
     epochs: int = 30
     vary: str = "both"
     patience: int | None = None
+    score: str = "last"
     split_seed: int = 0
     n_threads: int = 1
     device: str = "auto"
@@ -60,12 +64,9 @@ class Cifar10(Images):
         """Refuse settings out of range."""
         if self.loss not in ("error", "cross_entropy"):
             raise unknown("loss of cifar10", self.loss, ("error", "cross_entropy"))
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise unknown("device of cifar10", self.device, ("auto", "cpu", "cuda"))
-        check_vary(self.vary)
-        for name in ("n_validation", "epochs", "n_threads"):
-            if getattr(self, name) < 1:
-                raise ExperimentError(f"cifar10: {name} = {getattr(self, name)} must be at least 1")
+        check_settings(self, "cifar10")
+        if self.n_validation < 1:
+            raise ExperimentError(f"cifar10: n_validation = {self.n_validation} must be at least 1")
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Raise ExperimentError if these parameters cannot be trained."""

@@ -14,7 +14,7 @@ from raysearch.recipe import Recipe, check_names
 from raysearch.workloads._digits import Classifier
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._sources import check_vary
+from raysearch.workloads._settings import check_settings
 
 _LOSSES = ("cross_entropy", "error")
 _N_IMAGES = 1797
@@ -34,7 +34,10 @@ class Digits(Images):
         n_test: examples that steer nothing; what is left of the 1797 is the pool.
         epochs: passes over the training sample.
         vary: what differs between seeds: `weights`, `sample` or `both`.
-        patience: end an instance after so many epochs without a better validation loss; None never does.
+        patience: end an instance after so many epochs without a better validation loss, and return to its best epoch;
+            None never does.
+        score: the loss of an instance: its `last` epoch's, its `best` epoch's (whose weights are kept), or the mean of
+            its last epochs, e.g. `mean_last_5`.
         split_seed: of the split.
         n_threads: of torch, per instance.
         device: `auto`, `cpu` or `cuda`.
@@ -49,6 +52,7 @@ class Digits(Images):
     epochs: int = 20
     vary: str = "both"
     patience: int | None = None
+    score: str = "last"
     split_seed: int = 0
     n_threads: int = 1
     device: str = "auto"
@@ -59,10 +63,8 @@ class Digits(Images):
         """Refuse settings out of range."""
         if self.loss not in _LOSSES:
             raise unknown("loss of digits", self.loss, _LOSSES)
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise unknown("device of digits", self.device, ("auto", "cpu", "cuda"))
-        check_vary(self.vary)
-        for name in ("n_train", "n_validation", "n_test", "epochs", "n_threads"):
+        check_settings(self, "digits")
+        for name in ("n_train", "n_validation", "n_test"):
             if getattr(self, name) < 1:
                 raise ExperimentError(f"digits: {name} = {getattr(self, name)} must be at least 1")
         left = _N_IMAGES - self.n_validation - self.n_test

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from raysearch.measures.local_instability import LocalInstability, ensembles
+from raysearch.measures.local_instability import LocalInstability, ensembles, epoch_instability
 
 
 def sure(labels, n_classes=3):
@@ -61,3 +61,13 @@ def test_the_order_of_instances_changes_nothing():
 def test_outputs_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         LocalInstability()(np.zeros((2, 3)), np.zeros(4))
+
+
+def test_over_epochs_only_the_number_is_computed_and_it_is_the_same():
+    generator = np.random.default_rng(0)
+    scores, targets = generator.normal(size=(5, 40, 3)), generator.integers(3, size=40)
+    numbers = generator.normal(size=(5, 40))
+    assert epoch_instability(scores) == pytest.approx(LocalInstability()(scores, targets).numbers["instability"])
+    assert epoch_instability(numbers) == pytest.approx(LocalInstability()(numbers, targets).numbers["instability"])
+    assert epoch_instability(scores[:1]) == 0.0
+    assert epoch_instability(np.eye(2)[[[0, 0], [1, 0]]]) == pytest.approx(np.log(2) / 2)
