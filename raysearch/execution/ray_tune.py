@@ -26,6 +26,7 @@ _ADDRESS = "RAY_ADDRESS"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not hear that it should end would keep its slot for 600 s
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the Tuner as if the race were over
