@@ -150,7 +150,7 @@ def run(
     `watchers` are trackers beside the experiment's own, such as the live view.
     """
     parts = build(experiment, workload, space)
-    parts.executor.check()
+    parts.executor.check(parts.instrumented)
     directory = RunDirectory.create(run_dir, experiment.name)
     with Journal(directory.journal) as journal:
         data = _plain(experiment)

@@ -52,7 +52,7 @@ def resume(
         race.replay(events)  # first: what is refused must leave no trace, not even in the tracker
         if experiment.race.on_failure == "raise" and not retry_failed:
             _refuse_failures(race, events)
-        parts.executor.check()
+        parts.executor.check(parts.instrumented)
         data = experiment.model_dump(mode="json")
         with opened(trackers(parts, watchers), data, directory) as tracker:
             journal.append({"event": "resume", "experiment": data})

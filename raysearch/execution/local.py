@@ -23,7 +23,7 @@ class Local:
 
     debug: bool = False
 
-    def check(self) -> None:
+    def check(self, workload: Workload | None = None) -> None:
         """Do nothing: this process is here."""
 
     def run(self, conductor: Conductor, workload: Workload) -> None:

@@ -14,6 +14,8 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 GRACE_S = 15.0
 """How much longer than its time limit a block may be silent before its worker is taken for dead."""
+HANDOVER_S = 30.0
+"""How long a worker may take to answer whether it takes the next block; its last one may hold the interpreter."""
 _LOOK_EVERY_S = 1.0
 _SCOUTS = 2
 _PATIENCE_S = 30.0
@@ -29,6 +31,7 @@ class Watchdog:
     def __init__(self, timeout_s: float | None) -> None:
         self._timeout_s = timeout_s
         self._heard: dict[str, float] = {}
+        self._handed_over: dict[str, float] = {}
         self._next_look = 0.0
         self.ended: dict[str, str] = {}
         """Why a worker was ended, by trial id."""
@@ -42,12 +45,24 @@ class Watchdog:
         self._heard.pop(trial.trial_id, None)
 
     def look(self, tune_controller: Any, n_seeds: dict[str, int]) -> None:
-        """End the workers of trials that were silent for longer than their block of `n_seeds` instances may take."""
+        """End the workers of trials that were silent for longer than their block of `n_seeds` instances may take.
+
+        And those that do not answer a handover: see `replace_workers`.
+        """
         now = time.monotonic()
-        if self._timeout_s is None or now < self._next_look:
+        if now < self._next_look:
             return
         self._next_look = now + _LOOK_EVERY_S
-        for trial in tune_controller._running_trials | tune_controller._resetting_trials:
+        resetting = tune_controller._resetting_trials
+        self._handed_over = {trial.trial_id: self._handed_over.get(trial.trial_id, now) for trial in resetting}
+        for trial in resetting:
+            worker = trial.temporary_state.ray_actor
+            if now - self._handed_over[trial.trial_id] > HANDOVER_S and worker is not None:
+                self._handed_over[trial.trial_id] = math.inf
+                ray.kill(worker)
+        if self._timeout_s is None:
+            return
+        for trial in tune_controller._running_trials:
             silent_s = now - self._heard.setdefault(trial.trial_id, now)
             limit_s = self._timeout_s * n_seeds.get(trial.trial_id, 1) + GRACE_S
             worker = trial.temporary_state.ray_actor
@@ -120,6 +135,58 @@ def take_memory_kills_as_deaths(tune_controller: Any, reasons: dict[str, str]) -
     manager._actor_task_failed = died
 
 
+def replace_workers(tune_controller: Any, reasons: dict[str, str]) -> None:
+    """Give a trial another worker where the one that it was to take over refuses, or dies meanwhile.
+
+    A worker refuses while its last training, told to end, goes on. Tune 2.60 would end the new trial, without a word to
+    searcher or scheduler or as a failure of its own, and never free its place among those that start.
+    """
+    manager = tune_controller._actor_manager
+    schedule = manager.schedule_actor_task
+
+    def scheduled(tracked_actor: Any, method_name: str, **more: Any) -> Any:
+        if method_name != "reset":
+            return schedule(tracked_actor, method_name, **more)
+        trial, take_over = tune_controller._actor_to_trial[tracked_actor], more["on_result"]
+
+        def answered(tracked_actor: Any, success: bool) -> None:
+            if success:
+                tracked_actor.set_on_error(tune_controller._actor_failed)
+                take_over(tracked_actor, success)
+            else:
+                _take_worker_away(tune_controller, trial)
+
+        def failed(tracked_actor: Any, exception: Exception) -> None:
+            reasons.pop(trial.trial_id, None)
+            _take_worker_away(tune_controller, trial)
+
+        tracked_actor.set_on_error(None)  # it would count a death as the trial's failure
+        return schedule(tracked_actor, method_name, **{**more, "on_result": answered, "on_error": failed})
+
+    manager.schedule_actor_task = scheduled
+
+
+def _take_worker_away(tune_controller: Any, trial: Trial) -> None:
+    """End the worker that a trial was to take over, if it lives, and ask for another one."""
+    worker = tune_controller._trial_to_actor.pop(trial)
+    tune_controller._actor_to_trial.pop(worker)
+    tune_controller._resetting_trials.discard(trial)
+    tune_controller._started_actors.discard(worker)
+    trial.set_ray_actor(None)
+    worker.set_on_stop(None)
+    worker.set_on_error(None)
+    tune_controller._actor_manager.clear_actor_task_futures(worker)
+    tune_controller._actor_manager.remove_actor(worker, kill=True)
+    tune_controller._schedule_trial_actor(trial)
+
+
+def tell_to_end(trial: Trial) -> None:
+    """Tell the worker of a trial that nobody waits for, before it is set free; a user's own trainable cannot hear."""
+    end_training = getattr(trial.temporary_state.ray_actor, "end_training", None)
+    if end_training is not None:
+        end_training.remote()
+
+
 class NoProgress(TrialProgressCallback):  # type: ignore[misc]
     """Stands in for Tune's own view of its progress, which would print nothing here but keep every trial for ever."""
 
@@ -143,7 +210,7 @@ def forget_ended(tune_controller: Any, ended: list[Trial]) -> None:
         if not trial.is_finished() or trial in tune_controller._trial_to_actor:
             left.append(trial)
             continue
-        for group in ("_stopped_trials", "_failed_trials", "_live_trials", "_trials_to_cache"):
+        for group in ("_stopped_trials", "_failed_trials", "_live_trials", "_trials_to_cache", "_resetting_trials"):
             getattr(tune_controller, group).discard(trial)
         tune_controller._trial_metadata.pop(trial.trial_id, None)
         if trial in tune_controller._trials:

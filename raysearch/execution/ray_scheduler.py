@@ -8,7 +8,14 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, take_memory_kills_as_deaths
+from raysearch.execution.ray_controller import (
+    Watchdog,
+    forget_ended,
+    hand_on_free_workers,
+    replace_workers,
+    take_memory_kills_as_deaths,
+    tell_to_end,
+)
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.records import InstanceResult, Train
 
@@ -59,6 +66,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
             self._keeps_workers = True
             take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
+            replace_workers(tune_controller, self._watchdog.ended)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
@@ -66,6 +74,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         block = self.searcher.blocks.get(trial.trial_id)
         if block is None or self._superfluous(block):
             self._stopping.add(trial.trial_id)
+            tell_to_end(trial)
             return str(TrialScheduler.STOP)
         if self.searcher.metric in result:
             self._curves.setdefault(trial.trial_id, []).append(float(result[self.searcher.metric]))
@@ -151,4 +160,5 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             block = self.searcher.blocks.get(trial_id)
             if block is not None and trial_id not in self._stopping and self._superfluous(block):
                 self._stopping.add(trial_id)
+                tell_to_end(trial)
                 tune_controller.stop_trial(trial)

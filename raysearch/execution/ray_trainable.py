@@ -18,7 +18,7 @@ from raysearch.screening import ScreenedOut, Watch
 from raysearch.workloads import Workload
 
 _GRACE_S = 2.0
-"""How long a stopped training may take to come to its next report before its slot is used again."""
+"""How long a stopped training may take to come to its next report before its process is ended."""
 
 
 class InstanceStopped(BaseException):
@@ -76,12 +76,24 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         self._checkpoints = checkpoints
         self._begin(config)
 
+    def reset(self, new_config: dict[str, Any], storage: Any = None) -> bool:
+        """Return whether the process takes the next block; it must be ended where the old one still trains.
+
+        Two trainings in one process would draw from the same global generators: both losses would be wrong.
+        """
+        self.end_training()
+        if self._training.is_alive():  # one that never began has no end to wait for
+            self._training.join(_GRACE_S)
+        return not self._training.is_alive() and bool(super().reset(new_config, storage))
+
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """End the old block, if it still trains, and take the next one in the same process."""
-        self._training.stopped.set()
-        self._training.ended.wait(_GRACE_S)
+        """Take the next block."""
         self._begin(new_config)
         return True
+
+    def end_training(self) -> None:
+        """Tell the block to end at its next report; the driver calls this as soon as nobody waits for it."""
+        self._training.stopped.set()
 
     def step(self) -> dict[str, Any]:
         """Train until the block has ended or the heartbeat is due; raises TimeoutError past the block's time limit."""
@@ -91,13 +103,13 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         if self._training.ended.wait(self._heartbeat_s):
             return {"done": True, **self._training.outcome}
         if self._timeout_s is not None and time.monotonic() - self._since > self._timeout_s * len(self._training.seeds):
-            self._training.stopped.set()
+            self.end_training()
             raise TimeoutError(f"no end after {self._timeout_s} s per instance (timeout_s of the execution section)")
         return {"done": False}
 
     def cleanup(self) -> None:
-        """End a training that still runs."""
-        self._training.stopped.set()
+        """Tell a training that still runs to end: Ray ends the process next."""
+        self.end_training()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Do nothing: a lost instance is trained again, by workloads that can from its own checkpoint."""

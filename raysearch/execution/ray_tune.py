@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from raysearch.errors import ResourceError
+from raysearch.errors import ExperimentError, ResourceError
 from raysearch.execution.conductor import Conductor
 from raysearch.records import InstanceKey
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
 _JOINING_S = 10.0
-_ADDRESS = "RAY_ADDRESS"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not hear that it should end would keep its slot for 600 s
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the Tuner as if the race were over
@@ -71,12 +69,16 @@ class RayTune:
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
 
-    def check(self) -> None:
-        """Connect to the cluster, or start one; raises ResourceError if it cannot hold even one trial."""
-        import ray
+    def check(self, workload: Workload | None = None) -> None:
+        """Connect to the cluster, or start one; raises ResourceError if it cannot hold even one trial.
 
-        if not ray.is_initialized():
-            self._connect()
+        Raises ExperimentError for a workload that cannot be sent to workers.
+        """
+        from raysearch.execution.ray_cluster import connect
+
+        if workload is not None:
+            self._check_sendable(workload)
+        connect(self.address, self.local_cpus)
         has = self._resources()
         for name, wanted, remedy in (
             ("CPU", self.cpus, "lower `cpus`"),
@@ -143,6 +145,22 @@ class RayTune:
 
         return Gauges(self.cpus, self.gpus, lambda: getattr(tracker, "backlog", 0))
 
+    def _check_sendable(self, workload: Workload) -> None:
+        """Raise ExperimentError with what of a workload cannot be pickled, and who holds it."""
+        from ray import cloudpickle
+        from ray.util import inspect_serializability
+
+        try:
+            cloudpickle.dumps(workload)
+        except Exception as error:
+            _, failures = inspect_serializability(workload, name="workload", print_file=io.StringIO())
+            named = sorted(f"{one.path[-1]!r} ({one.obj!r:.80}), held by {one.parent!r:.80}" for one in failures)
+            raise ExperimentError(
+                f"the workload cannot be sent to Ray's workers: {error}{': ' * bool(named)}{'; '.join(named)}. Make it "
+                "inside the training function, once a process if it is costly; or train in this process, with "
+                "`execution: local`"
+            ) from error
+
     def _drop_checkpoint(self, key: InstanceKey) -> None:
         """Delete what an instance kept that will not go on; see training_checkpoints for the files' names."""
         if self.checkpoints is not None:
@@ -150,17 +168,13 @@ class RayTune:
                 for path in Path(self.checkpoints, key.configuration_id).glob(f"{key.seed}.*"):
                     path.unlink(missing_ok=True)
 
-    @property
-    def _cluster(self) -> str | None:
-        """The cluster to join, None where one is to be started here."""
-        address = self.address or os.environ.get(_ADDRESS) or "local"
-        return None if address == "local" else address
-
     def _resources(self) -> dict[str, float]:
         """Return what the cluster has; machines of a cluster that was joined may still be on their way."""
         import ray
 
-        end = time.monotonic() + (_JOINING_S if self._cluster is not None and not self.autoscaling else 0.0)
+        from raysearch.execution.ray_cluster import named
+
+        end = time.monotonic() + (_JOINING_S if named(self.address) is not None and not self.autoscaling else 0.0)
         while True:
             has: dict[str, float] = ray.cluster_resources()
             enough = has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus
@@ -172,25 +186,6 @@ class RayTune:
         by_cpu = has.get("CPU", 0) / self.cpus if self.cpus else float("inf")
         by_gpu = has.get("GPU", 0) / self.gpus if self.gpus else float("inf")
         return max(int(min(by_cpu, by_gpu)), 1)
-
-    def _connect(self) -> None:
-        import ray
-
-        arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self._cluster is None:
-            arguments |= {"num_cpus": self.local_cpus, "include_dashboard": False}
-        on_terminate = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(address=self._cluster or "local", **arguments)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"the Ray cluster at {self._cluster!r}" if self._cluster else "a Ray cluster on this machine"
-            given = "" if self.address else f" ({_ADDRESS} says so)" if self._cluster else ""
-            raise ResourceError(
-                f"cannot reach {where}{given}: {error}. Start one with `ray start --head`, or pass `--address local` "
-                "for one on this machine"
-            ) from error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray put a handler of its own in its place
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Replay:
         if self.n_workers < 1:
             raise ValueError(f"n_workers must be at least 1, got {self.n_workers}")
 
-    def check(self) -> None:
+    def check(self, workload: Workload | None = None) -> None:
         """Raise ExperimentError if there is no such table."""
         if not Path(self.table).is_file():
             raise ExperimentError(f"there is no table {self.table!r}: name the instances.parquet of a finished search")

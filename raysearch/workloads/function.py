@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import numbers
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ class Function:
 
     def _train_one(self, configuration: Configuration, seed: int, report: Report) -> InstanceResult:
         start = time.perf_counter()
-        answer = self._call(dict(configuration.parameters), seed)
+        answer = self._call(copy.deepcopy(dict(configuration.parameters)), seed)  # a function may change its own
         curve: list[float] = []
         if isinstance(answer, Iterator):
             for epoch, value in enumerate(answer, start=1):
@@ -69,7 +71,7 @@ class Function:
     def _call(self, config: dict[str, Any], seed: int) -> Any:
         call: Callable[..., Any] = self.fn
         if inspect.isclass(self.fn) and hasattr(self.fn, "step"):
-            return _steps(call({**config, "seed": seed}))
+            return _steps(call, {**config, "seed": seed})
         return call(config, seed)
 
     def _numbers(self, answer: Any) -> dict[str, float]:
@@ -93,13 +95,26 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _steps(trainable: Any) -> Iterator[Any]:
-    """Yield what a class Trainable reports until it says `done`."""
-    try:
-        done = False
-        while not done:
-            result = trainable.step()
-            done = bool(result.get("done", False))
-            yield {name: value for name, value in result.items() if name != "done"}
-    finally:
-        trainable.cleanup()
+def _steps(cls: Any, config: dict[str, Any]) -> Iterator[Any]:
+    """Yield what a class Trainable reports until it says `done`; its folder goes with it."""
+    with tempfile.TemporaryDirectory(prefix="raysearch-trainable-", ignore_cleanup_errors=True) as folder:
+        trainable = _writing_to(folder, cls)(config)
+        try:
+            done = False
+            while not done:
+                result = trainable.step()
+                done = bool(result.get("done", False))
+                yield {name: value for name, value in result.items() if name != "done"}
+        finally:
+            trainable.cleanup()
+
+
+def _writing_to(folder: str, cls: Any) -> Any:
+    """Return the class with `folder` as its `logdir`: Tune's Trainable, outside a Tuner, makes one in the home."""
+    if not hasattr(cls, "_setup_logdir"):
+        return cls
+
+    def set_up(trainable: Any) -> None:
+        trainable._logdir = folder
+
+    return type(cls.__name__, (cls,), {"_setup_logdir": set_up, "__module__": cls.__module__})

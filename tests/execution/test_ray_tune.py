@@ -13,6 +13,7 @@ from ray import cloudpickle
 
 from raysearch.errors import ResourceError, WorkloadError
 from raysearch.execution.conductor import Conductor
+from raysearch.execution.ray_cluster import _join_or_start
 from raysearch.execution.ray_tune import RayTune
 from raysearch.journal import Journal, read
 from raysearch.race import Race
@@ -168,10 +169,11 @@ from raysearch.execution.ray_tune import RayTune
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 driver = subprocess.Popen([sys.executable, "-c", f'''
 import ray
+from raysearch.execution.ray_cluster import connect
 from raysearch.execution.ray_tune import RayTune
 
 tune = RayTune(address="{cluster.address}")
-tune._connect()
+connect(tune.address, None)
 assert "CPU" not in ray.cluster_resources()
 print("connected", flush=True)
 tune.check()
@@ -197,9 +199,10 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_
 environment = {**os.environ, "RAY_ADDRESS": cluster.address}
 driver = subprocess.Popen([sys.executable, "-c", '''
 import ray
+from raysearch.execution.ray_cluster import connect
 from raysearch.execution.ray_tune import RayTune
 
-RayTune()._connect()
+connect(None, None)
 print("connected", flush=True)
 RayTune().check()  # as with an address of its own, machines may still be on their way
 assert "mark" in ray.cluster_resources()
@@ -224,7 +227,7 @@ def test_the_cluster_at_ray_address_is_joined_and_local_starts_another() -> None
 def test_an_address_that_nobody_answers_says_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nonsense:port")
     with pytest.raises(ResourceError, match=r"'nonsense:port' \(RAY_ADDRESS says so\).*`--address local`"):
-        RayTune()._connect()
+        _join_or_start(None, None)  # as where Ray is not initialized yet
 
 
 @dataclass(frozen=True)

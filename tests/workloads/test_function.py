@@ -1,4 +1,6 @@
 import math
+import pathlib
+import tempfile
 import types
 
 import numpy as np
@@ -128,6 +130,28 @@ def test_a_real_tune_trainable_works():
     assert result.curve == (1.75, 0.875)
 
 
+def test_a_tune_trainable_leaves_no_folder_behind(tmp_path, monkeypatch):
+    from ray.tune import Trainable
+
+    class Writes(Trainable):
+        def setup(self, config):
+            self.left = 2
+
+        def step(self):
+            self.left -= 1
+            pathlib.Path(self.logdir, "notes.txt").write_text("one")
+            return {"loss": len(list(pathlib.Path(self.logdir).iterdir())), "done": self.left == 0}
+
+        def cleanup(self):
+            assert pathlib.Path(self.logdir, "notes.txt").exists()
+
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ((result,), _) = train(Writes, seeds=(3,))
+    assert result.curve == (1.0, 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_is_a_result(value):
     ((result,), _) = train(lambda config, seed: value)
@@ -188,6 +212,19 @@ def test_the_function_cannot_change_the_configuration():
 
     train(fit)
     assert CONFIGURATION.parameters == {"lr": 0.5}
+
+
+def test_nested_parameters_are_not_shared_between_instances():
+    configuration = Configuration.of({"hidden": [1], "optimizer": {"betas": [0.9]}})
+
+    def fit(config, seed):
+        config["hidden"].append(1)
+        config["optimizer"]["betas"].append(0.5)
+        return len(config["hidden"]) + len(config["optimizer"]["betas"])
+
+    results = registry.load("workloads", "function", fn=fit).train(configuration, (1, 2, 3), lambda *_: None, None)
+    assert [result.loss for result in results] == [4.0, 4.0, 4.0]
+    assert configuration.parameters == {"hidden": [1], "optimizer": {"betas": [0.9]}}
 
 
 @pytest.mark.parametrize("fn", [5, None, "train", types.SimpleNamespace()])

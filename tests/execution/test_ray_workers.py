@@ -1,0 +1,164 @@
+"""Worker processes: a stopped training that has not ended shares its process with no other one."""
+
+import os
+import re
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import cloudpickle
+
+from raysearch.execution import ray_controller
+from raysearch.execution.conductor import Conductor
+from raysearch.execution.ray_tune import RayTune
+from raysearch.race import Race
+from raysearch.records import Configuration, Status
+from raysearch.registry import load
+from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.tracking.silent import Silent
+from raysearch.workloads.function import Function
+
+# workers cannot import a test module: send what it defines by value
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@dataclass(frozen=True)
+class _FirstDecides:
+    """Both rows start; as soon as row 0 has a loss, row 1 is out."""
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        if np.isnan(losses[:1]).all():
+            started = pending + np.count_nonzero(~np.isnan(losses), axis=1)
+            return Decision(train=tuple(np.flatnonzero(started == 0).tolist()))
+        cut = Elimination(1, 0.0, 1, (1,), (np.inf,))
+        return Decision((), (cut,), RuleVerdict(0))
+
+    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
+        return 2, 2
+
+
+def search(train: Any, folder: Path, *, execution: RayTune | None = None, confirm: int = 4, **loser: Any) -> Conductor:
+    """Race a configuration that gives its loss at once against one that trains on; retries 0: a failure would count."""
+    settings = {"folder": str(folder), "seconds": 2.0}
+    pool = [Configuration.of({**settings, "row": 0}), Configuration.of({**settings, "row": 1, **loser})]
+    propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
+    race = Race(propose, load("criteria", "median"), _FirstDecides(), confirm=confirm, retries=0)
+    conductor = Conductor(race, Silent())
+    (execution or RayTune()).run(conductor, Function(train))
+    return conductor
+
+
+def of_seed(seed: int, n: int = 20) -> float:
+    return float(np.random.RandomState(seed % 2**32).random_sample(n).sum())
+
+
+def draws(config: dict[str, Any], seed: int) -> float:
+    """Sum what the process's global generator draws in `seconds`, never reporting, as a plain function does."""
+    Path(config["folder"], f"{config['row']}-{os.getpid()}-{seed}").touch()
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    total = 0.0
+    for _ in range(20 * (10 if config["row"] else 1)):
+        time.sleep(config["seconds"] / 20)
+        total += float(np.random.random_sample())  # noqa: NPY002
+    return total
+
+
+def started(folder: Path, row: int) -> list[tuple[int, int]]:
+    """Return (process, seed) of all trainings of a row."""
+    names = [path.name.split("-") for path in folder.glob(f"{row}-*")]
+    return [(int(process), int(seed)) for _, process, seed in names]
+
+
+def wait_until_ended(process: int) -> None:
+    """Fail if a process lives on; Ray reaps those of its workers that it has ended."""
+    end = time.monotonic() + 20
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(process, 0)
+            assert time.monotonic() < end, "the worker trains on"
+            time.sleep(0.05)
+
+
+def test_what_a_stopped_function_draws_changes_no_loss(tmp_path: Path) -> None:
+    state = search(draws, tmp_path).race.state
+    assert state.counts[Status.STOPPED] == 1
+    assert state.counts["failures"] == 0
+    losses = {result.key.seed: result.loss for result in state.confirmation.values()}
+    assert len(losses) == 4
+    assert losses == pytest.approx({seed: of_seed(seed) for seed in losses}, abs=1e-12)
+    ((stopped, _),) = started(tmp_path, row=1)
+    wait_until_ended(stopped)
+    workers = {process for process, _ in started(tmp_path, row=0)}
+    assert stopped not in workers
+    assert len(workers) == 2, "a slot was lost"
+
+
+def holds_the_interpreter(config: dict[str, Any], seed: int) -> float:
+    """Give a loss, or match for ever in compiled code, so that the worker answers nothing."""
+    if config["row"]:
+        Path(config["folder"], f"1-{os.getpid()}-{seed}").touch()
+        re.match(r"(a+)+$", "a" * 60 + "b")
+    return draws(config, seed)
+
+
+def test_a_worker_that_does_not_answer_the_handover_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_controller, "HANDOVER_S", 3.0)
+    state = search(holds_the_interpreter, tmp_path).race.state
+    assert (state.counts[Status.STOPPED], state.counts["failures"], len(state.confirmation)) == (1, 0, 4)
+    ((stopped, _),) = started(tmp_path, row=1)
+    wait_until_ended(stopped)
+    assert len({process for process, _ in started(tmp_path, row=0)}) == 2, "a slot was lost"
+
+
+def dies_when_stopped(config: dict[str, Any], seed: int) -> Any:
+    """Report for ever in row 1, and take the process down where that ends."""
+    if not config["row"]:
+        yield draws(config, seed)
+        return
+    try:
+        while True:
+            time.sleep(0.05)
+            yield 1.0
+    finally:
+        os._exit(1)
+
+
+def test_a_worker_that_dies_between_two_blocks_costs_the_next_one_nothing(tmp_path: Path) -> None:
+    state = search(dies_when_stopped, tmp_path).race.state
+    assert (state.counts[Status.STOPPED], state.counts["failures"], len(state.confirmation)) == (1, 0, 4)
+    assert len({process for process, _ in started(tmp_path, row=0)}) == 2, "a slot was lost"
+
+
+def test_a_superfluous_training_ends_with_the_search(tmp_path: Path) -> None:
+    state = search(draws, tmp_path, confirm=0, seconds=20.0).race.state
+    assert state.counts[Status.STOPPED] == 1
+    ((stopped, _),) = started(tmp_path, row=1)
+    wait_until_ended(stopped)
+
+
+def hangs_once(config: dict[str, Any], seed: int) -> float:
+    """Draw for ever in the first training of all, for a while in the others."""
+    with suppress(FileExistsError):
+        Path(config["folder"], "hung").touch(exist_ok=False)
+        return draws({**config, "row": 1, "seconds": 1000.0}, seed)
+    return draws(config, seed)
+
+
+def test_a_training_past_its_time_limit_changes_no_other_loss(tmp_path: Path) -> None:
+    pool = [Configuration.of({"folder": str(tmp_path), "seconds": 2.0, "row": 0})]
+    rule = load("rules", "exhaustive", n_instances=4)
+    race = Race(lambda outcomes: [] if outcomes else pool, load("criteria", "median"), rule, retries=1)
+    RayTune(timeout_s=6.0, heartbeat_s=0.5).run(Conductor(race, Silent()), Function(hangs_once))
+    state = race.state
+    assert (state.counts["failures"], state.counts[Status.FAILED]) == (1, 0)
+    seeds = [seed for _, seed in started(tmp_path, row=0)]
+    assert sorted(state.pool.losses[0]) == pytest.approx(sorted(of_seed(seed) for seed in seeds), abs=1e-12)
+    ((hung, _),) = started(tmp_path, row=1)
+    wait_until_ended(hung)
+    assert hung not in {process for process, _ in started(tmp_path, row=0)}
