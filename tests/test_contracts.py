@@ -208,4 +208,4 @@ def test_a_tracker_hears_everything(name):
 def test_an_executor_checks_and_runs(name):
     executor = make("execution", name)
     assert list(inspect.signature(executor.run).parameters) == ["conductor", "workload"]
-    assert list(inspect.signature(executor.check).parameters) == []
+    assert list(inspect.signature(executor.check).parameters) == ["workload"]

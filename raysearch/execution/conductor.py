@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Conductor:
         self.failure: RaysearchError | None = None
         """Why the search cannot go on: executors raise it."""
         self.n_slots = 0
+        self.count_running: Callable[[], int] | None = None
+        """Returns how many instances have a worker, for executors in which others wait for one."""
         self.on_given_up: Callable[[InstanceKey], None] | None = None
         """Called with an instance that was ended early, and will not go on."""
         self._n_eliminations = len(race.state.eliminations)
@@ -142,7 +145,8 @@ class Conductor:
 
     def progress(self) -> Progress:
         """Return this moment of the race, with the times of this driver."""
-        return progress(self.race, time.monotonic() - self._started, self._told_before)
+        now = progress(self.race, time.monotonic() - self._started, self._told_before)
+        return now if self.count_running is None else replace(now, n_running=self.count_running())
 
     def _reason_to_end(self, failed: InstanceResult) -> WorkloadError | None:
         counts, key = self.race.state.counts, failed.key

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -213,6 +216,22 @@ def forget_ended(tune_controller: Any, ended: list[Trial]) -> None:
         for group in ("_stopped_trials", "_failed_trials", "_live_trials", "_trials_to_cache", "_resetting_trials"):
             getattr(tune_controller, group).discard(trial)
         tune_controller._trial_metadata.pop(trial.trial_id, None)
+        shutil.rmtree(trial.local_path, ignore_errors=True)
         if trial in tune_controller._trials:
             tune_controller._trials.remove(trial)
     ended[:] = left
+
+
+def end_workers(tune_controller: Any) -> None:
+    """End all workers now: left to itself, a Tuner that Ctrl-C breaks off lets them train on for nobody."""
+    with suppress(Exception):  # whatever state it was broken off in; what ended the Tuner is the error to show
+        tune_controller._actor_manager.cleanup()
+
+
+def remove_folders(experiment: Path) -> None:
+    """Remove what Tune left of an experiment in Ray's session on this machine, but nothing that a training wrote."""
+    shutil.rmtree(experiment / "driver_artifacts", ignore_errors=True)
+    working = experiment / "working_dirs"
+    for folder in (*working.glob("*"), working, experiment, experiment.parent):
+        with suppress(OSError):  # of a training that wrote there
+            folder.rmdir()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -10,8 +13,10 @@ from ray.tune.schedulers import TrialScheduler
 
 from raysearch.execution.ray_controller import (
     Watchdog,
+    end_workers,
     forget_ended,
     hand_on_free_workers,
+    remove_folders,
     replace_workers,
     take_memory_kills_as_deaths,
     tell_to_end,
@@ -44,10 +49,12 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._added: dict[str, float] = {}
         self._curves: dict[str, list[float]] = {}
         self._stopping: set[str] = set()
-        self._keeps_workers = False
+        self._controller: Any = None
+        self._folder: Path | None = None
         self._watchdog = Watchdog(timeout_s)
         self._forget = forget
         self._ended: list[Trial] = []
+        self.conductor.count_running = self._count_running
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
@@ -61,10 +68,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         """Remember a trial, to be stopped if its configuration is eliminated."""
         self._running[trial.trial_id] = trial
         self._added[trial.trial_id] = time.monotonic()
-        if not self._keeps_workers:
+        if self._controller is None:
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
             tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
-            self._keeps_workers = True
+            self._controller, self._folder = tune_controller, Path(trial.local_experiment_path).parent
             take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
             replace_workers(tune_controller, self._watchdog.ended)
 
@@ -119,6 +126,24 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         """Return one line for Tune's status display."""
         progress = self.conductor.progress()
         return f"raysearch: round {progress.round}, {progress.n_survivors} configurations left"
+
+    @contextmanager
+    def cleaning_up(self) -> Iterator[None]:
+        """Leave nothing of a Tuner that ends inside, however it ends: neither workers that train nor folders."""
+        try:
+            yield
+        except BaseException:
+            if self._controller is not None:
+                end_workers(self._controller)
+            raise
+        finally:
+            if self._folder is not None:
+                remove_folders(self._folder)
+
+    def _count_running(self) -> int:
+        """Return how many instances have a worker; others wait in Tune's queue."""
+        on_workers = [id_ for id_, trial in self._running.items() if trial.temporary_state.ray_actor is not None]
+        return sum(len(self.searcher.blocks[id_].seeds) for id_ in on_workers if id_ in self.searcher.blocks)
 
     def _look_after(self, tune_controller: Any) -> None:
         if self.conductor.failure is not None:

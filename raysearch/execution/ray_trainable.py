@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from ray.tune import Trainable
@@ -84,7 +86,13 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         self.end_training()
         if self._training.is_alive():  # one that never began has no end to wait for
             self._training.join(_GRACE_S)
-        return not self._training.is_alive() and bool(super().reset(new_config, storage))
+        if self._training.is_alive():
+            return False
+        folder = self.logdir
+        taken = bool(super().reset(new_config, storage))
+        if folder != self.logdir:
+            _remove_if_empty(folder)
+        return taken
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next block."""
@@ -110,6 +118,7 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         """Tell a training that still runs to end: Ray ends the process next."""
         self.end_training()
+        _remove_if_empty(self.logdir)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Do nothing: a lost instance is trained again, by workloads that can from its own checkpoint."""
@@ -121,3 +130,9 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         if self._workload is None:
             raise ValueError("RaceTrainable needs a workload: tune.with_parameters(RaceTrainable, workload=...)")
         self._training = _Training(self._workload, self._data, config, self._checkpoints)
+
+
+def _remove_if_empty(folder: str) -> None:
+    """Remove a block's working directory, of which Tune would keep one per trial, unless its training wrote there."""
+    with suppress(OSError):
+        os.rmdir(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -113,19 +112,24 @@ class RayTune:
             tune.with_parameters(RaceTrainable, **shared, heartbeat_s=heartbeat_s),
             {"cpu": self.cpus, "gpu": self.gpus},
         )
-        with lean_settings(conductor.n_slots), tempfile.TemporaryDirectory(prefix="raysearch-tune-") as storage:
+        scheduler = RaceScheduler(searcher, timeout_s=self.timeout_s, forget=True)
+        with (
+            lean_settings(conductor.n_slots),
+            tempfile.TemporaryDirectory(prefix="raysearch-tune-", ignore_cleanup_errors=True) as storage,
+            scheduler.cleaning_up(),
+        ):
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=RaceScheduler(searcher, timeout_s=self.timeout_s, forget=True),
+                    scheduler=scheduler,
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                     trial_name_creator=lambda trial: str(trial.trial_id),
                 ),
                 run_config=tune.RunConfig(
-                    name="race",
+                    name=Path(storage).name,
                     storage_path=storage,
                     verbose=0,
                     callbacks=[NoProgress()],
@@ -133,7 +137,6 @@ class RayTune:
                     failure_config=tune.FailureConfig(max_failures=0),  # retries are the race's: journaled, counted
                 ),
             ).fit()
-            shutil.rmtree(storage, ignore_errors=True)
         for key in conductor.given_up:  # again, now that no worker can write any more
             self._drop_checkpoint(key)
         if conductor.failure is not None:
