@@ -26,7 +26,6 @@ from raysearch.resuming import resume
 from raysearch.sync import sync
 from raysearch.workloads.digits import Digits
 
-# MLflow's own use of SQLAlchemy
 EXPERIMENT = {
     "name": "synced",
     "seed": 5,
@@ -56,10 +55,16 @@ UNDECIDED = {
 }
 
 
-@pytest.mark.parametrize("sections", [{}, SCREENED, UNDECIDED], ids=["halving", "screened", "undecided"])
+RETRIED = {"workload": {"name": "synthetic", "epochs": 3, "fail": 0.4, "fail_once_in": "marks"}}
+
+
+@pytest.mark.parametrize(
+    "sections", [{}, SCREENED, UNDECIDED, RETRIED], ids=["halving", "screened", "undecided", "retried"]
+)
 def test_an_empty_store_is_filled_with_what_the_live_tracker_wrote(
-    tmp_path: Path, make_store: Callable[..., str], sections: dict[str, Any]
+    tmp_path: Path, make_store: Callable[..., str], sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     live, fresh = make_store(tmp_path, "live.db"), make_store(tmp_path, "fresh.db")
     tracking = {"name": "mlflow", "uri": live}
     result = run(from_data({**EXPERIMENT, **sections, "tracking": tracking}), tmp_path / "run")
@@ -90,6 +95,10 @@ def test_an_empty_store_is_filled_with_what_the_live_tracker_wrote(
         assert {statuses[id_] for id_ in out} == {"eliminated"}
     if sections is UNDECIDED:
         assert left == set(statuses), "no cut at all"
+    if sections is RETRIED:
+        attempts = [points["attempt"] for held in wrote.values() if "attempt" in (points := held["points"])]
+        assert len(attempts) > 5
+        assert "FAILED" not in {held["status"] for held in wrote.values()}, "each succeeds at the second attempt"
     if not sections:
         assert rounds[0] == {3, 4, 5}
     assert filled.keys() == wrote.keys()

@@ -20,7 +20,6 @@ from raysearch.records import Phase
 from raysearch.resuming import resume
 from raysearch.sync import sync
 
-# MLflow's own use of SQLAlchemy
 SHOWN = ("criterion", "median", "q3", "iqr", "max", "mean", "std", "n_instances")
 EXPERIMENT = {
     "name": "synced",

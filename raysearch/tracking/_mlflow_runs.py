@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from raysearch.tracking._mlflow_place import Place
@@ -217,6 +218,14 @@ class Runs:
             token = page.token
             if not token:
                 return
+
+
+def is_final(error: Exception) -> bool:
+    """Return whether MLflow will refuse a request however often it is repeated."""
+    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "NOT_IMPLEMENTED")
 
 
 def _key(tags: Mapping[str, str]) -> Key:

@@ -19,6 +19,7 @@ RUN_STATUS = {
     Status.FAILED: "FAILED",
     Status.STOPPED: "KILLED",
 }
+_OWN_METRICS = ("loss", "final_loss", "seconds", "epochs", "attempt", "test_loss")
 STATISTICS = ("criterion", "median", "q3", "iqr", "max", "mean", "std")
 
 
@@ -44,7 +45,8 @@ class Search:
         key: Key = (configuration.id, None)
         tags = {"kind": "configuration", "status": "racing", "configuration": configuration.id}
         run_id = self.runs.open(key, text.configuration_name(configuration), tags, started_ms)
-        self.runs.log_once(key, params={**text.flat(configuration.parameters), "configuration": configuration.id})
+        params = {"configuration": configuration.id, **text.flat(configuration.parameters)}
+        self.runs.log_once(key, params=params, tags=text.parameter_tags(configuration.parameters))
         return run_id
 
     def instance(
@@ -62,6 +64,10 @@ class Search:
             "configuration": configuration.id,
             "raysearch.phase": str(phase),
         }
+        numbers, names = _instance_values(result)
+        tags |= names | text.parameter_tags(configuration.parameters)
+        if result.node:
+            tags["raysearch.node"] = result.node
         if result.error.strip():
             tags["error"] = _last_line(result.error)
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
@@ -70,7 +76,7 @@ class Search:
             self.runs.begin_again(key)
         values = [
             *(point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)),
-            *metrics(_instance_values(result), ended_ms),
+            *metrics(numbers, ended_ms),
         ]
         if key in self._retried:  # its parameters stand, and MLflow lets none change
             self.runs.log_once(key, values, tags={"error": "", **tags})
@@ -117,7 +123,9 @@ class Search:
         if seed is None:
             self.configuration(configuration, at_ms)
         if key in self.runs:
-            self.runs.log_changed(key, numbers, {}, at_ms)
+            fits = text.fitted(numbers)
+            fitting = {fits[name]: value for name, value in numbers.items()}
+            self.runs.log_changed(key, fitting, text.renamed(fits), at_ms)
 
     def standing(self, progress: Progress, at_ms: int) -> None:
         """Write how the race stands, once per round."""
@@ -179,16 +187,19 @@ def _instance_params(configuration: Configuration, result: InstanceResult, phase
     own = {"configuration": configuration.id, "seed": str(result.key.seed), "phase": str(phase)}
     if result.node:
         own["node"] = result.node
-    return {**text.flat(configuration.parameters), **own}
+    # a parameter of the user may have one of these names: tags say the same
+    return {**own, **text.flat(configuration.parameters)}
 
 
-def _instance_values(result: InstanceResult) -> dict[str, float]:
+def _instance_values(result: InstanceResult) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the metrics of an instance, and the tags that keep the names of those that MLflow would not take."""
     values = {"final_loss": result.loss, "seconds": result.seconds, "epochs": float(result.epochs)}
     if result.attempt > 1:
         values["attempt"] = float(result.attempt)
     if result.test_loss is not None:
         values["test_loss"] = result.test_loss
-    return {**{name: value for name, value in result.metrics.items() if name not in values}, **values}
+    fits = text.fitted(result.metrics, taken=_OWN_METRICS)
+    return {**{fits[name]: value for name, value in result.metrics.items()}, **values}, text.renamed(fits)
 
 
 def _summary_values(summary: Summary, prefix: str = "") -> dict[str, float]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from raysearch.records import Configuration, InstanceKey, Phase, Summary, Verdict
 
 LONGEST_VALUE = 6000
 """MLflow's limit on a parameter's value."""
+LONGEST_KEY = 250
+"""MLflow's limit on the name of a parameter, a metric or a tag."""
 LONGEST_NAME = 80
+ORIGINAL = "raysearch.name."
+"""Prefix of the tag that keeps the name of a parameter or metric that MLflow would not take as it is."""
 
 
 def value_text(value: Any) -> str:
@@ -24,18 +29,56 @@ def value_text(value: Any) -> str:
     return json.dumps(value, default=str)[:LONGEST_VALUE]
 
 
+def fitted(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Return by each of `names` the one that MLflow takes for it: itself where it can be.
+
+    Other characters become `_`, long names are cut, and names that would be equal, or that are `taken`, are numbered.
+    """
+    given = list(dict.fromkeys(names))
+    taken = set(taken)
+    found = {name: name for name in given if name not in taken and _as_mlflow_takes_it(name) == name}
+    for name in given:
+        if name not in found:
+            short, number = _as_mlflow_takes_it(name), 2
+            fit = short
+            while fit in taken or fit in found.values():
+                fit, number = f"{short[: LONGEST_KEY - len(ORIGINAL) - 8]}_{number}", number + 1
+            found[name] = fit
+    return found
+
+
+def renamed(fits: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that keep the names of what `fitted` had to change."""
+    return {ORIGINAL + fit: name[:5000] for name, fit in fits.items() if fit != name}
+
+
+def _as_mlflow_takes_it(name: str) -> str:
+    fit = re.sub(r"[^\w\-. /]", "_", name)[:LONGEST_KEY] or "_"
+    # MLflow refuses what would be another path if it were a file's: `a//b`, `../a`, `/a`
+    plain = posixpath.normpath(fit) == fit and not fit.startswith(("/", "..")) and fit != "."
+    fit = fit if plain else fit.replace("/", "_").replace(".", "_")
+    return fit if fit == name else fit[: LONGEST_KEY - len(ORIGINAL)]  # so that a tag can name it
+
+
 def flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested parameters as one level of strings, `{"rule": {"name": "halving"}}` as `rule.name`."""
-    return dict(_flat(parameters, prefix))
+    values = dict(_flat(parameters, prefix))
+    fits = fitted(values)
+    return {fits[name]: value for name, value in values.items()}
+
+
+def parameter_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags that keep the names of those parameters that `flat` had to change."""
+    return renamed(fitted(dict(_flat(parameters, ""))))
 
 
 def _flat(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in parameters.items():
-        name = prefix + re.sub(r"[^\w\-. /]", "_", str(key))
+        name = prefix + str(key)
         if isinstance(value, Mapping):
             yield from _flat(value, name + ".")
         else:
-            yield name[:250], value_text(value)
+            yield name, value_text(value)
 
 
 def configuration_name(configuration: Configuration) -> str:

@@ -16,6 +16,8 @@ log = logging.getLogger("raysearch.tracking")
 
 ATTEMPTS_WHILE_ALIVE = 3
 """A call that fails so often on a server that answers is lost; while the server is silent calls wait instead."""
+REFUSED_IN_A_ROW = 5
+"""After so many lost calls each further one is tried once: 40,000 refused records must not take hours."""
 LONGEST_PAUSE_S = 30.0
 CAUSE = re.compile(r"\[Errno -?\d+\] [\w ]+|Failed to resolve '[^']*'|[Rr]ead timed out|[Cc]onnect\w* to \S+ timed out")
 
@@ -24,12 +26,21 @@ class Writer:
     """Carries out calls one by one; survives a server that dies in mid-run and comes back.
 
     `alive` tells whether the server answers. `close` waits while calls succeed and at most `patience_s` seconds of
-    silence. What could not be carried out is counted in `n_lost`.
+    silence. What could not be carried out is counted in `n_lost`; what is `final`, an error that no repetition would
+    mend, is never tried again.
     """
 
-    def __init__(self, alive: Callable[[], bool], patience_s: float, hint: str = "") -> None:
+    def __init__(
+        self,
+        alive: Callable[[], bool],
+        patience_s: float,
+        hint: str = "",
+        final: Callable[[Exception], bool] = lambda error: False,
+    ) -> None:
         self.n_lost = 0
-        self._alive, self._patience_s, self._hint = alive, patience_s, hint
+        self._alive, self._patience_s, self._hint, self._final = alive, patience_s, hint, final
+        self._n_refused = 0
+        self._began = time.monotonic()
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._busy = False
         self._silent_since: float | None = None
@@ -61,7 +72,8 @@ class Writer:
             waited = 0.0 if silent is None else time.monotonic() - max(silent, start)
             if waited > self._patience_s:
                 self._gave_up.set()
-            if waited > 2 * self._patience_s:  # the thread hangs inside one request: leave it behind, it is a daemon
+            hung = self._busy and time.monotonic() - max(self._began, start) > 20 * self._patience_s
+            if hung or waited > 2 * self._patience_s:  # inside one request: leave the thread behind, it is a daemon
                 self.n_lost += max(self.backlog - 1, 0)  # the closing None is no call
                 break
         if self.n_lost:
@@ -72,7 +84,7 @@ class Writer:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            self._busy = True
+            self._began, self._busy = time.monotonic(), True
             if self._gave_up.is_set() or not self._carry_out(call):
                 self.n_lost += 1
             self._busy = False
@@ -84,18 +96,21 @@ class Writer:
             try:
                 call()
             except Exception as error:
-                if self._answers():
+                final = self._final(error)
+                if final or self._answers():
                     n_refused += 1
                     self._silent_since = None
                     self._warn("refused", f"the tracker refused a record: {in_short(error)}")
-                    if n_refused >= ATTEMPTS_WHILE_ALIVE:
+                    if final or n_refused >= ATTEMPTS_WHILE_ALIVE or self._n_refused >= REFUSED_IN_A_ROW:
+                        self._n_refused += 1
                         return False
                 elif self._silent_since is None:
                     self._silent_since = time.monotonic()
                     self._warn("silent", f"the tracker does not answer, the race goes on: {in_short(error)}")
             else:
-                self._silent_since = None
+                self._silent_since, self._n_refused = None, 0
                 return True
+            self._began = time.monotonic()
             if not self._pause(pause_s):
                 return False
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

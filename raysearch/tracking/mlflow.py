@@ -98,7 +98,7 @@ class Mlflow:
         """Connect, make the experiment and the search run; raises TrackingError before anything trains."""
         # MLflow takes seconds to import: only a search that uses it pays
         from raysearch.tracking._mlflow_place import Environment, connect, explained
-        from raysearch.tracking._mlflow_runs import Runs
+        from raysearch.tracking._mlflow_runs import Runs, is_final
         from raysearch.tracking._mlflow_search import Search
 
         environment = Environment(self.timeout_s)
@@ -114,7 +114,8 @@ class Mlflow:
         except BaseException:
             environment.release()
             raise
-        writer = Writer(runs.alive, self.timeout_s, f"`raysearch sync {run_dir}` writes them when it answers again.")
+        hint = f"`raysearch sync {run_dir}` writes them when it answers again."
+        writer = Writer(runs.alive, self.timeout_s, hint, is_final)
         self._open[:] = [_Session(writing, writer, Shelf(run_dir / "weights"), environment)]
 
     def started(self, train: Train) -> None:

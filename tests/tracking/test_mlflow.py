@@ -16,8 +16,6 @@ from raysearch.errors import TrackingError
 from raysearch.records import Phase, Status
 from raysearch.tracking.mlflow import Mlflow
 
-# MLflow's own use of SQLAlchemy
-
 
 @pytest.fixture(scope="module")
 def told(make_race: Any, make_store: Any, tmp_path_factory: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import pytest
 from raysearch import registry
 from raysearch.records import Configuration, Model
 
-# MLflow's own use of SQLAlchemy
 LOAD = """
 import mlflow, numpy, sys
 mlflow.set_tracking_uri(sys.argv[1])

@@ -12,8 +12,6 @@ from raysearch.experiment import from_data
 from raysearch.sync import sync
 from raysearch.tracking.mlflow import Mlflow
 
-# MLflow's own use of SQLAlchemy
-
 
 def test_measures_become_metrics_and_writing_them_twice_adds_no_point(
     make_race: Any, make_store: Any, tmp_path: Path

@@ -14,8 +14,6 @@ from mlflow_image import client_of, runs_of
 from raysearch.errors import ExperimentError, TrackingError
 from raysearch.tracking.mlflow import Mlflow
 
-# MLflow's own use of SQLAlchemy
-
 
 def test_default_store_is_what_a_bare_mlflow_ui_shows(
     make_race: Any, make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,6 @@ import pytest
 from raysearch.tracking._mlflow_place import connect
 from raysearch.tracking._mlflow_runs import Runs
 
-# MLflow's own use of SQLAlchemy
 KEY = ("0123456789ab", None)
 
 

@@ -12,8 +12,6 @@ from mlflow_image import runs_of
 from raysearch.records import InstanceKey, InstanceResult, Phase, Status
 from raysearch.tracking.mlflow import Mlflow
 
-# MLflow's own use of SQLAlchemy
-
 
 def test_every_configuration_that_is_left_is_a_survivor_whatever_it_was_before(
     make_race: Any, make_store: Any, tmp_path: Path

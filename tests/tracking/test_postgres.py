@@ -20,7 +20,6 @@ from raysearch.errors import TrackingError
 from raysearch.experiment import from_data
 from raysearch.journal import read
 
-# MLflow's own use of SQLAlchemy
 EXPERIMENT = {
     "name": "on-postgres",
     "workload": {"name": "digits", "epochs": 2, "n_train": 200},

@@ -104,6 +104,42 @@ def test_a_refused_record_is_lost_and_the_rest_is_written() -> None:
     assert writer.n_lost == 1
 
 
+def test_what_no_repetition_would_mend_is_not_repeated() -> None:
+    server, tried = Server(), []
+
+    def call() -> None:
+        tried.append(1)
+        raise ValueError("a name with a colon")
+
+    writer = Writer(server.alive, patience_s=5, final=lambda error: isinstance(error, ValueError))
+    writer.put(call)
+    writer.put(server.take, 1)
+    writer.close()
+    assert (tried, server.taken, writer.n_lost) == ([1], [1], 1)
+
+
+def test_thousands_of_refused_records_do_not_keep_the_end_waiting() -> None:
+    server = Server()
+    writer = Writer(server.alive, patience_s=5)
+    for _ in range(5000):
+        writer.put(server.take, -1)
+    writer.put(server.take, 1)
+    start = time.monotonic()
+    writer.close()
+    assert time.monotonic() - start < 60, "1.5 s for each would be two hours"
+    assert (server.taken, writer.n_lost) == ([1], 5000)
+
+
+def test_close_leaves_a_request_behind_that_hangs_on_a_server_never_heard_to_be_silent() -> None:
+    never = threading.Event()
+    writer = Writer(lambda: True, patience_s=0.05)
+    writer.put(never.wait)
+    writer.put(never.wait)
+    writer.close()
+    assert writer.n_lost == 2
+    never.set()
+
+
 def test_a_password_in_an_address_is_not_repeated() -> None:
     error = ConnectionError("GET http://me:secret@host:5000/api failed\nmore")
     assert in_short(error) == "GET http://host:5000/api failed"
