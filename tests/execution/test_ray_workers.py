@@ -45,7 +45,7 @@ class _FirstDecides:
 
 def search(train: Any, folder: Path, *, execution: RayTune | None = None, confirm: int = 4, **loser: Any) -> Conductor:
     """Race a configuration that gives its loss at once against one that trains on; retries 0: a failure would count."""
-    settings = {"folder": str(folder), "seconds": 2.0}
+    settings = {"folder": str(folder), "seconds": 2.0, "meet": confirm > 1}
     pool = [Configuration.of({**settings, "row": 0}), Configuration.of({**settings, "row": 1, **loser})]
     propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
     race = Race(propose, load("criteria", "median"), _FirstDecides(), confirm=confirm, retries=0)
@@ -66,13 +66,43 @@ def draws(config: dict[str, Any], seed: int) -> float:
     for _ in range(20 * (10 if config["row"] else 1)):
         time.sleep(config["seconds"] / 20)
         total += float(np.random.random_sample())  # noqa: NPY002
+    if config["meet"] and not config["row"] and len(started(Path(config["folder"]), row=0)) > 1:
+        wait_for_two_workers(Path(config["folder"]))
     return total
+
+
+def wait_for_two_workers(folder: Path) -> None:
+    """Hold a confirmation instance until the other slot has one too, however long its worker takes to start."""
+    end = time.monotonic() + 90
+    while len({process for process, _ in started(folder, row=0)}) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def started(folder: Path, row: int) -> list[tuple[int, int]]:
     """Return (process, seed) of all trainings of a row."""
     names = [path.name.split("-") for path in folder.glob(f"{row}-*")]
     return [(int(process), int(seed)) for _, process, seed in names]
+
+
+def takes_turns(train: Any) -> Any:
+    """Return a training that waits for the other slot: row 0's first for row 1, its later ones for a second worker.
+
+    It raises where the other slot does nothing for long, as one that was lost.
+    """
+
+    def trains(config: dict[str, Any], seed: int) -> Any:
+        folder = Path(config["folder"])
+        first = not started(folder, row=0)
+        Path(folder, f"{config['row']}-{os.getpid()}-{seed}").touch()
+        if not config["row"]:
+            end = time.monotonic() + 60
+            while not (started(folder, row=1) if first else len({process for process, _ in started(folder, 0)}) == 2):
+                if time.monotonic() > end:
+                    raise TimeoutError("the other slot is lost")
+                time.sleep(0.05)
+        return train(config, seed)
+
+    return trains
 
 
 def wait_until_ended(process: int) -> None:
@@ -86,7 +116,7 @@ def wait_until_ended(process: int) -> None:
 
 
 def test_what_a_stopped_function_draws_changes_no_loss(tmp_path: Path) -> None:
-    state = search(draws, tmp_path).race.state
+    state = search(takes_turns(draws), tmp_path).race.state
     assert state.counts[Status.STOPPED] == 1
     assert state.counts["failures"] == 0
     losses = {result.key.seed: result.loss for result in state.confirmation.values()}
@@ -109,7 +139,7 @@ def holds_the_interpreter(config: dict[str, Any], seed: int) -> float:
 
 def test_a_worker_that_does_not_answer_the_handover_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_controller, "HANDOVER_S", 3.0)
-    state = search(holds_the_interpreter, tmp_path).race.state
+    state = search(takes_turns(holds_the_interpreter), tmp_path).race.state
     assert (state.counts[Status.STOPPED], state.counts["failures"], len(state.confirmation)) == (1, 0, 4)
     ((stopped, _),) = started(tmp_path, row=1)
     wait_until_ended(stopped)
@@ -130,13 +160,13 @@ def dies_when_stopped(config: dict[str, Any], seed: int) -> Any:
 
 
 def test_a_worker_that_dies_between_two_blocks_costs_the_next_one_nothing(tmp_path: Path) -> None:
-    state = search(dies_when_stopped, tmp_path).race.state
+    state = search(takes_turns(dies_when_stopped), tmp_path).race.state
     assert (state.counts[Status.STOPPED], state.counts["failures"], len(state.confirmation)) == (1, 0, 4)
     assert len({process for process, _ in started(tmp_path, row=0)}) == 2, "a slot was lost"
 
 
 def test_a_superfluous_training_ends_with_the_search(tmp_path: Path) -> None:
-    state = search(draws, tmp_path, confirm=0, seconds=20.0).race.state
+    state = search(takes_turns(draws), tmp_path, confirm=0, seconds=20.0).race.state
     assert state.counts[Status.STOPPED] == 1
     ((stopped, _),) = started(tmp_path, row=1)
     wait_until_ended(stopped)
@@ -151,7 +181,7 @@ def hangs_once(config: dict[str, Any], seed: int) -> float:
 
 
 def test_a_training_past_its_time_limit_changes_no_other_loss(tmp_path: Path) -> None:
-    pool = [Configuration.of({"folder": str(tmp_path), "seconds": 2.0, "row": 0})]
+    pool = [Configuration.of({"folder": str(tmp_path), "seconds": 2.0, "row": 0, "meet": False})]
     rule = load("rules", "exhaustive", n_instances=4)
     race = Race(lambda outcomes: [] if outcomes else pool, load("criteria", "median"), rule, retries=1)
     RayTune(timeout_s=6.0, heartbeat_s=0.5).run(Conductor(race, Silent()), Function(hangs_once))
