@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import _selection_peers as peers
 import _selection_tables as tables
 import _selection_workers as workers
+from _selection_certificates import CRITERIA, DRAWS, Claim, claim, print_certificates
 from _selection_families import FAMILIES
 from _selection_policies import OWN, PEERS, Outcome, Score, budgets, score
 
@@ -73,6 +74,16 @@ def _clusters(pool: ProcessPoolExecutor, names: list[str], quick: bool) -> dict[
     return runs
 
 
+def _claims(pool: ProcessPoolExecutor, n_replicates: int) -> list[Claim]:
+    """Race every family by every criterion; a twentieth of the races where the rule states no confidence."""
+    tasks = [
+        (name, criterion, replicate)
+        for name, criterion in itertools.product(DRAWS, CRITERIA)
+        for replicate in range(n_replicates if criterion in ("median", "mean", "q3") else max(n_replicates // 20, 2))
+    ]
+    return list(pool.map(claim, tasks, chunksize=4))
+
+
 def main() -> None:
     """Run the protocol and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,10 +94,18 @@ def main() -> None:
     parser.add_argument("--peer-replicates", type=int, default=100)
     parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
+    parser.add_argument("--certificates", type=int, default=100, help="races by family and criterion; 0 for none")
+    parser.add_argument("--only-certificates", action="store_true")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.quick:
         options.replicates, options.large_replicates, options.peer_replicates = 6, 2, 3
+        options.certificates = 2
+    if options.certificates:
+        with ProcessPoolExecutor(options.processes) as pool:
+            print_certificates(_claims(pool, options.certificates))
+    if options.only_certificates:
+        return
     scores: list[Score] = []
     with ProcessPoolExecutor(options.processes) as pool:
         for name in options.families:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +27,52 @@ from raysearch.state import State
 from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
+_log = logging.getLogger(__name__)
+
 
 def write(
     race: Race, experiment: Experiment, data: dict[str, Any], directory: RunDirectory, workload: Any, tracker: Tracker
 ) -> Verdict:
-    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
+    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict.
+
+    The verdict stands, whatever goes wrong with tables, pictures or the model: that is a warning.
+    """
     verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
     on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
     frame, findings = to_frame(events), [*on_workers, *at_the_end]
-    write_parquet(frame, directory.instances)
-    sections = measured_sections(findings, directory)
-    write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
-    artifacts = {"report": directory.report, "instances": directory.instances}
+    artifacts: dict[str, Path] = {}
+    with _or_warned("the table of instances", directory, "raysearch.load(RUN_DIR)"):
+        write_parquet(frame, directory.instances)
+        artifacts["instances"] = directory.instances
+    with _or_warned("the report", directory, "raysearch report RUN_DIR"):
+        sections = measured_sections(findings, directory)
+        write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
+        artifacts["report"] = directory.report
     # what a worker measured is among the metrics of its instance already
     for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
         numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
         tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
     if findings:
-        artifacts |= _write_measures(findings, directory)
-    model = median_model(race.state, data["workload"], workload, directory.path)
+        with _or_warned("the figures of measures", directory, "raysearch report RUN_DIR"):
+            artifacts |= _write_measures(findings, directory)
+    model = None
+    with _or_warned("the winner's model", directory, "raysearch sync RUN_DIR"):
+        model = median_model(race.state, data["workload"], workload, directory.path)
     score(race, tracker)
     tracker.finished(verdict, artifacts, model)
     return verdict
+
+
+@contextlib.contextmanager
+def _or_warned(what: str, directory: RunDirectory, command: str) -> Iterator[None]:
+    """Let the end of a search go on where something beside its result cannot be made."""
+    try:
+        yield
+    except Exception as error:
+        again = f"The result is kept; `{command.replace('RUN_DIR', str(directory.path))}` tries again"
+        _log.warning("%s could not be made: %s: %s. %s", what, type(error).__name__, error, again)
+        _log.debug("why it could not be made", exc_info=True)
 
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:

@@ -53,7 +53,8 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     for (name, row), color in zip(values.items(), plots.PALETTE, strict=False):
         x, share = _thin(row)
         x, share = x[np.isfinite(x)], share[np.isfinite(x)]
-        axes.step([*x[:1], *x], [0, *share][: len(x) + 1], where="post", color=color, lw=1.8, label=name)
+        if len(x):  # a criterion may be +inf for everybody
+            axes.step([*x[:1], *x], [0, *share], where="post", color=color, lw=1.8, label=name)
     plots.scale(axes, finite, "x", ratio=5)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 from collections import Counter
@@ -32,6 +33,7 @@ N_ROWS = 200
 """Rows of a table that the page shows."""
 N_ERRORS = 20
 """Kinds of errors that the page shows with their traceback."""
+_log = logging.getLogger(__name__)
 _PACKAGES = ("raysearch", "ray", "torch", "numpy", "scipy", "pandas", "mlflow", "optuna", "scikit-learn")
 
 
@@ -187,11 +189,19 @@ def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
     order = f"Values beside an id are, in this order: {', '.join(names)}." if names else ""
     found = []
     for drawing in _DRAWINGS:
-        figure = drawing.draw(results, spent)
-        if figure is not None:
-            caption = drawing.caption.replace("{order}", order)
-            found.append({"wide": drawing.wide, "caption": caption, "image": Markup(plots.svg(figure, drawing.key))})
+        shown = {"wide": drawing.wide, "caption": drawing.caption.replace("{order}", order), "left_out": ""}
+        try:
+            figure = drawing.draw(results, spent)
+            if figure is not None:
+                found.append({**shown, "image": Markup(plots.svg(figure, drawing.key))})
+        except Exception as error:  # a picture is never worth the page
+            found.append({**shown, "image": "", "left_out": _left_out(drawing.key, error)})
     return found
+
+
+def _left_out(name: str, error: Exception) -> str:
+    _log.warning("the figure %r is left out of the report: %s: %s", name, type(error).__name__, error)
+    return f"The figure {name!r} is left out, it could not be drawn: {type(error).__name__}: {str(error)[:300]}"
 
 
 def _part(title: str, index: int, content: Content) -> dict[str, Any]:
@@ -209,10 +219,13 @@ def _part(title: str, index: int, content: Content) -> dict[str, Any]:
         }
     if isinstance(content, str):
         return {"kind": "text", "text": content}
-    if not plots.adapts(content):
-        return {"kind": "image", "address": plots.data_uri(content)}
     salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
-    return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
+    try:
+        if not plots.adapts(content):
+            return {"kind": "image", "address": plots.data_uri(content)}
+        return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
+    except Exception as error:
+        return {"kind": "text", "text": _left_out(title, error)}
 
 
 def _whole(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -19,6 +19,7 @@ Rows = NDArray[np.intp]
 N_SECOND = 8
 """So many configurations at least train a second instance: the pooled scale comes from them."""
 
+NO_CLAIM = "no confidence is stated for a criterion of the tail or the spread: few instances say little of them"
 ENOUGH = 5
 """Nothing more is started once running instances promise so many times less doubt than `confidence` allows."""
 
@@ -47,6 +48,8 @@ class TopTwo:
 
     Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
     Beta-distributed, and what a criterion can bear is found by trial (1/4 for Q3, 1/2 for Median, none for Mean).
+    A criterion of the tail or the spread of the losses (cvar, max, std, q3_plus_iqr) is raced in the same way, but no
+    confidence is stated: errors that hold for normal losses are wrong for the tails of real ones.
     A rival with one unlucky instance of two is excused with that probability, so it is tried again, not forgotten.
     Ties are broken by the order of the configurations. Raises ValueError for values out of range, and in `plan` if
     `budget` is below the number of configurations.
@@ -216,6 +219,9 @@ class TopTwo:
         else:
             probability, alike = 0.0, np.isinf(beliefs.theta)
         same = tuple(rows[np.flatnonzero(alike)].tolist())
+        if not beliefs.table.claims:
+            note = "; ".join([part for part in (note, NO_CLAIM) if part])
+            return RuleVerdict(int(rows[b]), same, None, self.delta, False, note)
         return RuleVerdict(int(rows[b]), same, probability, self.delta, certified, note)
 
     def _next(self, beliefs: Contenders, started: Rows, n_wanted: int) -> list[int]:

@@ -52,8 +52,8 @@ def test_it_finds_better_configurations_than_chance_for_the_same_number() -> Non
         assert race.state.verdict is not None
         return float(Median()(race.state.pool.losses[race.state.verdict.leader]))
 
-    guided = [best(Tpe(n_configurations=60, wave=10), seed) for seed in range(5)]
-    chance = [best(Random(n_configurations=60), seed) for seed in range(5)]
+    guided = [best(Tpe(n_configurations=60, wave=10), seed) for seed in range(11)]
+    chance = [best(Random(n_configurations=60), seed) for seed in range(11)]
     assert np.median(guided) < 0.5 * np.median(chance)
 
 
