@@ -47,20 +47,7 @@ WALLS = {
     "pydantic": ("experiment", "schema"),
 }
 # what must run anywhere, fast: numpy and scipy beside the standard library, nothing else
-PURE = {
-    "errors",
-    "json_values",
-    "records",
-    "criteria",
-    "rules",
-    "registry",
-    "pool",
-    "events",
-    "journal",
-    "state",
-    "race",
-    "standing",
-}
+PURE = {"errors", "records", "criteria", "rules", "registry", "pool", "events", "journal", "state", "race", "standing"}
 PURE |= {"json_values", "sections"}
 PURE |= {"screening", "space", "space_function", "summary", "samplers", "run_directory", "recipe", "objectives"}
 LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
