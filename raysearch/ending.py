@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +27,52 @@ from raysearch.state import State
 from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
+_log = logging.getLogger(__name__)
+
 
 def write(
     race: Race, experiment: Experiment, data: dict[str, Any], directory: RunDirectory, workload: Any, tracker: Tracker
 ) -> Verdict:
-    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict."""
+    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict.
+
+    The journal has all that was found by now: what cannot be written is left out with a warning.
+    """
     verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
     on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
     frame, findings = to_frame(events), [*on_workers, *at_the_end]
-    write_parquet(frame, directory.instances)
-    sections = measured_sections(findings, directory)
-    write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
-    artifacts = {"report": directory.report, "instances": directory.instances}
+    artifacts: dict[str, Path] = {}
+    with beside("the table of instances is not written", "`raysearch.load` reads them from the journal."):
+        write_parquet(frame, directory.instances)
+        artifacts["instances"] = directory.instances
+    with beside("the report is not written", f"`raysearch report {directory.path}` writes it."):
+        sections = measured_sections(findings, directory)
+        write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
+        artifacts["report"] = directory.report
     # what a worker measured is among the metrics of its instance already
     for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
         numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
         tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
-    if findings:
-        artifacts |= _write_measures(findings, directory)
-    model = median_model(race.state, data["workload"], workload, directory.path)
+    with beside("the table of measures is not written", "The journal has them."):
+        artifacts |= _write_measures(findings, directory) if findings else {}
+    model = None
+    with beside("the winner's model is left out", f"Its weights are in {directory.path / 'weights'}."):
+        model = median_model(race.state, data["workload"], workload, directory.path)
     score(race, tracker)
     tracker.finished(verdict, artifacts, model)
     return verdict
+
+
+@contextlib.contextmanager
+def beside(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever is raised into a warning that says `what` is missing and why: the result of a search is there."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
+            yield
+    except Exception as error:
+        _log.warning(
+            "%s: %s: %s. %s", what, type(error).__name__, error, remedy, exc_info=_log.isEnabledFor(logging.DEBUG)
+        )
 
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:

@@ -22,7 +22,7 @@ import yaml
 from markupsafe import Markup
 
 from raysearch.analysis import figures_race, figures_space, plots, verdict
-from raysearch.analysis.results import Results, text_of
+from raysearch.analysis.results import FARTHEST, Results, text_of
 from raysearch.analysis.savings import Savings, duration, sentence
 from raysearch.records import Status
 
@@ -115,7 +115,8 @@ def write_report(
     sections by title; sections with the same title are joined. `pareto`: what is to say of several objectives.
     """
     results = Results(instances, eliminations, rounds, verdict, experiment, criterion, loss_label)
-    page = render(results, experiment_text, environment, measures, pareto)
+    with np.errstate(over="ignore", invalid="ignore"):  # statistics of losses at the ends of floating point
+        page = render(results, experiment_text, environment, measures, pareto)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -156,6 +157,7 @@ def render(
         sections=[
             (title, [_part(title, i, part) for i, part in enumerate(parts)]) for title, parts in sections.items()
         ],
+        farthest=f"{FARTHEST:g}",
         rows=_rows(results),
         n_rows=N_ROWS,
         statistics=[name for name in ("median", "q3", "iqr", "max") if name != results.criterion_name],
@@ -185,12 +187,16 @@ def _verdict(results: Results, spent: Savings) -> dict[str, Any]:
 def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
     names = figures_race.differing(results, results.finalists())
     order = f"Values beside an id are, in this order: {', '.join(names)}." if names else ""
-    found = []
+    found: list[dict[str, Any]] = []
     for drawing in _DRAWINGS:
-        figure = drawing.draw(results, spent)
-        if figure is not None:
+        try:
+            figure = drawing.draw(results.drawable, spent)
+            image = None if figure is None else Markup(plots.svg(figure, drawing.key))
+        except Exception as error:
+            found.append({"wide": True, "missing": plots.left_out(drawing.key, error)})
+        else:
             caption = drawing.caption.replace("{order}", order)
-            found.append({"wide": drawing.wide, "caption": caption, "image": Markup(plots.svg(figure, drawing.key))})
+            found += [{"wide": drawing.wide, "caption": caption, "image": image}] if image is not None else []
     return found
 
 
@@ -209,10 +215,13 @@ def _part(title: str, index: int, content: Content) -> dict[str, Any]:
         }
     if isinstance(content, str):
         return {"kind": "text", "text": content}
-    if not plots.adapts(content):
-        return {"kind": "image", "address": plots.data_uri(content)}
-    salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
-    return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
+    try:
+        if not plots.adapts(content):
+            return {"kind": "image", "address": plots.data_uri(content)}
+        salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
+        return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
+    except Exception as error:
+        return {"kind": "text", "text": plots.left_out(title, error)}
 
 
 def _whole(column: pd.Series[Any]) -> pd.Series[Any]:
