@@ -192,7 +192,8 @@ def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirector
     """Execute a race to its end, write what it leaves behind and return the result."""
     conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
     parts.executor.run(conductor, parts.instrumented)
-    measuring.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
+    with ending.beside("not all measures were taken", f"`raysearch resume {directory.path}` takes them."):
+        measuring.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
     verdict = ending.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
     tracked_at = getattr(parts.tracker, "address", "")
     return SearchResult(verdict, directory.path, ending.confirmed_interval(race), tracked_at)

@@ -35,17 +35,17 @@ def write(
 ) -> Verdict:
     """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict.
 
-    The verdict stands, whatever goes wrong with tables, pictures or the model: that is a warning.
+    The journal has all that was found by now: what cannot be written is left out with a warning.
     """
     verdict = verdict_of(race, experiment)
     events = list(read(directory.journal))
     on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
     frame, findings = to_frame(events), [*on_workers, *at_the_end]
     artifacts: dict[str, Path] = {}
-    with _or_warned("the table of instances", directory, "raysearch.load(RUN_DIR)"):
+    with beside("the table of instances is not written", "`raysearch.load` reads them from the journal."):
         write_parquet(frame, directory.instances)
         artifacts["instances"] = directory.instances
-    with _or_warned("the report", directory, "raysearch report RUN_DIR"):
+    with beside("the report is not written", f"`raysearch report {directory.path}` writes it."):
         sections = measured_sections(findings, directory)
         write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
         artifacts["report"] = directory.report
@@ -53,11 +53,10 @@ def write(
     for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
         numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
         tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
-    if findings:
-        with _or_warned("the figures of measures", directory, "raysearch report RUN_DIR"):
-            artifacts |= _write_measures(findings, directory)
+    with beside("the table of measures is not written", "The journal has them."):
+        artifacts |= _write_measures(findings, directory) if findings else {}
     model = None
-    with _or_warned("the winner's model", directory, "raysearch sync RUN_DIR"):
+    with beside("the winner's model is left out", f"Its weights are in {directory.path / 'weights'}."):
         model = median_model(race.state, data["workload"], workload, directory.path)
     score(race, tracker)
     tracker.finished(verdict, artifacts, model)
@@ -65,14 +64,15 @@ def write(
 
 
 @contextlib.contextmanager
-def _or_warned(what: str, directory: RunDirectory, command: str) -> Iterator[None]:
-    """Let the end of a search go on where something beside its result cannot be made."""
+def beside(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever is raised into a warning that says `what` is missing and why: the result of a search is there."""
     try:
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
+            yield
     except Exception as error:
-        again = f"The result is kept; `{command.replace('RUN_DIR', str(directory.path))}` tries again"
-        _log.warning("%s could not be made: %s: %s. %s", what, type(error).__name__, error, again)
-        _log.debug("why it could not be made", exc_info=True)
+        _log.warning(
+            "%s: %s: %s. %s", what, type(error).__name__, error, remedy, exc_info=_log.isEnabledFor(logging.DEBUG)
+        )
 
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:

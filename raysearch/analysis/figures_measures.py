@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raysearch.analysis import plots
+from raysearch.analysis.results import drawable
 from raysearch.findings import Finding, array_path
 
 Content = plots.Figure | pd.DataFrame | str
@@ -24,7 +25,10 @@ def sections(findings: Sequence[Finding], run_dir: Path) -> list[tuple[str, Cont
     for measure in dict.fromkeys(finding.measure for finding in findings):
         own = [finding for finding in findings if finding.measure == measure]
         title = measure.replace("_", " ").capitalize()
-        drawn = figure(own, run_dir)
+        try:
+            drawn: Content | None = figure(own, run_dir)
+        except Exception as error:  # an array file that is damaged or of another form, too
+            drawn = plots.left_out(measure, error)
         parts += [(title, drawn)] if drawn is not None else []
         whole = [finding for finding in own if finding.seed is None and not finding.error]
         parts += [(title, _table(whole))] if whole else []
@@ -40,11 +44,13 @@ def sections(findings: Sequence[Finding], run_dir: Path) -> list[tuple[str, Cont
 
 def pictures(findings: Sequence[Finding], run_dir: Path) -> dict[str, bytes]:
     """Return the figure of each measure as a PNG, for trackers."""
-    found = {}
+    found: dict[str, bytes] = {}
     for measure in dict.fromkeys(finding.measure for finding in findings):
-        drawn = figure([finding for finding in findings if finding.measure == measure], run_dir)
-        if drawn is not None:
-            found[measure] = plots.png(drawn)
+        try:
+            drawn = figure([finding for finding in findings if finding.measure == measure], run_dir)
+            found |= {} if drawn is None else {measure: plots.png(drawn)}
+        except Exception as error:
+            plots.left_out(measure, error)
     return found
 
 
@@ -84,6 +90,7 @@ def _by_example(arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> plots.Figur
     key = next((name for own in arrays.values() for name in ("label_entropy", "spread") if name in own), None)
     if key is None:
         return None
+    arrays = {configuration: {key: drawable(own[key])} for configuration, own in arrays.items() if key in own}
     figure, (axes,) = plots.canvas()
     for (configuration, own), color in zip(arrays.items(), plots.PALETTE, strict=False):
         values = np.sort(own[key])[::-1]
@@ -109,7 +116,7 @@ def _filters(arrays: Mapping[str, NDArray[Any]], configuration: str) -> plots.Fi
         return None
     figure, panels = plots.canvas(plots.WIDE, 4.0, 1, 3)
     for axes, kind in zip(panels, _KINDS, strict=True):
-        x, *curves = arrays[f"global.{kind}"]
+        x, *curves = drawable(arrays[f"global.{kind}"])
         names = ("A: clean, over unfiltered", "B: under FGSM, over unfiltered", "D: weights left")
         for values, name, color in zip(curves, names, (*plots.PALETTE[:2], plots.GREY), strict=True):
             axes.plot(x, values, color=color, lw=1.8, label=name)
@@ -124,12 +131,14 @@ def _filters(arrays: Mapping[str, NDArray[Any]], configuration: str) -> plots.Fi
 @plots.styled
 def _by_instance(findings: Sequence[Finding], measure: str) -> plots.Figure | None:
     """Draw the first number of the measure, its main one, of every instance, by configuration."""
+    number = next((name for finding in findings for name in finding.numbers), None)
     ids = list(dict.fromkeys(finding.configuration_id for finding in findings))[: 2 * _N_LINES]
-    if not ids:
+    if number is None:
         return None
-    number = next(iter(findings[0].numbers))
-    groups = [np.asarray([f.numbers.get(number, np.nan) for f in findings if f.configuration_id == id_]) for id_ in ids]
+    groups = [drawable([f.numbers.get(number, np.nan) for f in findings if f.configuration_id == id_]) for id_ in ids]
     groups = [group[~np.isnan(group)] for group in groups]
+    if not any(np.isfinite(group).any() for group in groups):
+        return None
     figure, (axes,) = plots.canvas(6.5, 1.6 + 0.4 * len(ids))
     colors = [plots.PALETTE[0], *[plots.GREY] * (len(ids) - 1)]
     plots.boxes(axes, groups, colors, points=True)

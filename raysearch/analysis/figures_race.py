@@ -207,8 +207,8 @@ def learning_curves(results: Results) -> plots.Figure | None:
     axes.plot(epochs[good], median[good], color=plots.PALETTE[0], lw=2.2, label="median")
     values = np.concatenate([path[:, 1] for path in finite])
     plots.scale(axes, values, ratio=5)
-    if len(values):
-        axes.set_ylim(values.min() * 0.95 if values.min() > 0 else values.min(), values.max() * 1.05)
+    low, high = plots.shown(values)
+    axes.set_ylim(low * 0.95 if low > 0 else low, high * 1.05 if high > 0 else high + 0.05 * (high - low))
     axes.set_xlim(1, len(table))
     plots.count_axis(axes)
     axes.set_xlabel("epoch")

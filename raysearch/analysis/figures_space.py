@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raysearch.analysis import plots, verdict
-from raysearch.analysis.results import Results, text_of
+from raysearch.analysis.results import FARTHEST, Results, drawable, text_of
 from raysearch.criteria._statistics import mean, quantile
 from raysearch.criteria.q3_plus_iqr import Q3PlusIqr
 
@@ -53,8 +53,8 @@ def criteria_curves(results: Results) -> plots.Figure | None:
     for (name, row), color in zip(values.items(), plots.PALETTE, strict=False):
         x, share = _thin(row)
         x, share = x[np.isfinite(x)], share[np.isfinite(x)]
-        if len(x):  # a criterion may be +inf for everybody
-            axes.step([*x[:1], *x], [0, *share], where="post", color=color, lw=1.8, label=name)
+        foot = [0.0] if len(x) else []  # +inf for every configuration: nothing to draw but its name
+        axes.step([*x[:1], *x], [*foot, *share], where="post", color=color, lw=1.8, label=name)
     plots.scale(axes, finite, "x", ratio=5)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -92,7 +92,8 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     axes.set_ylabel("spread: interquartile range")
     axes.legend(loc="upper left")
     note = plots.beyond(int((~good).sum()), "configuration", "▶")
-    rho = float(np.corrcoef(_ranks(level[good]), _ranks(spread[good]))[0, 1]) if np.ptp(spread[good]) > 0 else 0.0
+    both_vary = np.ptp(spread[good]) > 0 and np.ptp(level[good]) > 0
+    rho = float(np.corrcoef(_ranks(level[good]), _ranks(spread[good]))[0, 1]) if both_vary else 0.0
     grows = "grows with" if rho > 0.3 else "falls with" if rho < -0.3 else "hardly depends on"
     each = f"({results.n_common} instances each)"
     finding = (
@@ -131,7 +132,7 @@ def _groups(column: pd.Series[Any], n_most: int = 8) -> list[tuple[str, NDArray[
     kinds = list(dict.fromkeys(texts[used].tolist()))
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         if len(kinds) > n_most:
-            bins = pd.qcut(np.array(values, dtype=float), 5, duplicates="drop")
+            bins = pd.qcut(drawable([_float(value) for value in values]), 5, duplicates="drop")
             names = np.array([f"≤ {interval.right:.3g}" for interval in bins.categories])
             texts[used], kinds = names[bins.codes], list(dict.fromkeys(names.tolist()))
         else:
@@ -140,6 +141,13 @@ def _groups(column: pd.Series[Any], n_most: int = 8) -> list[tuple[str, NDArray[
         kinds = sorted(kinds, key=lambda kind: -int((texts == kind).sum()))[:n_most]
     groups = [(kind, np.flatnonzero(used & (texts == kind))) for kind in kinds]
     return groups if used.all() else [*groups, ("not used", np.flatnonzero(~used))]
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return FARTHEST if value > 0 else -FARTHEST
 
 
 def _explained(ranks: Array, groups: list[tuple[str, NDArray[np.intp]]]) -> float:

@@ -98,6 +98,7 @@ def _percentile(
     run: NDArray[np.float64], criterion: Statistic, generator: np.random.Generator, level: float, n_resamples: int
 ) -> tuple[float, float]:
     resamples = generator.choice(run, size=(n_resamples, len(run)))
-    values = np.array([float(criterion(sample)) for sample in resamples])
     tail = (1 - level) / 2
-    return float(quantile(values, tail)), float(quantile(values, 1 - tail))
+    with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
+        values = np.array([float(criterion(sample)) for sample in resamples])
+        return float(quantile(values, tail)), float(quantile(values, 1 - tail))

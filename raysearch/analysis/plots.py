@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import logging
 import re
 import textwrap
 import warnings
@@ -41,6 +42,7 @@ __all__ = [
     "count_axis",
     "data_uri",
     "label",
+    "left_out",
     "lines",
     "png",
     "scale",
@@ -87,6 +89,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.facecolor": "none",
     "svg.fonttype": "none",
 }
+_log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -197,6 +200,13 @@ def boxes(axes: Axes, groups: Sequence[NDArray[np.float64]], colors: Sequence[st
     axes.set_xlim(*shown([low, high], 0.04))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
+
+
+def left_out(name: str, error: Exception) -> str:
+    """Return, and log, that the figure `name` is missing and why: no figure is worth the report of a search."""
+    text = " ".join(f"The figure “{name}” could not be drawn and is left out: {type(error).__name__}: {error}".split())
+    _log.warning("%s", text[:500])
+    return text[:500]
 
 
 def adapts(figure: Figure) -> bool:

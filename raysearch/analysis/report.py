@@ -6,7 +6,6 @@ import base64
 import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 import platform
 from collections import Counter
@@ -23,7 +22,7 @@ import yaml
 from markupsafe import Markup
 
 from raysearch.analysis import figures_race, figures_space, plots, verdict
-from raysearch.analysis.results import Results, text_of
+from raysearch.analysis.results import FARTHEST, Results, text_of
 from raysearch.analysis.savings import Savings, duration, sentence
 from raysearch.records import Status
 
@@ -33,7 +32,6 @@ N_ROWS = 200
 """Rows of a table that the page shows."""
 N_ERRORS = 20
 """Kinds of errors that the page shows with their traceback."""
-_log = logging.getLogger(__name__)
 _PACKAGES = ("raysearch", "ray", "torch", "numpy", "scipy", "pandas", "mlflow", "optuna", "scikit-learn")
 
 
@@ -117,7 +115,8 @@ def write_report(
     sections by title; sections with the same title are joined. `pareto`: what is to say of several objectives.
     """
     results = Results(instances, eliminations, rounds, verdict, experiment, criterion, loss_label)
-    page = render(results, experiment_text, environment, measures, pareto)
+    with np.errstate(over="ignore", invalid="ignore"):  # statistics of losses at the ends of floating point
+        page = render(results, experiment_text, environment, measures, pareto)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -158,6 +157,7 @@ def render(
         sections=[
             (title, [_part(title, i, part) for i, part in enumerate(parts)]) for title, parts in sections.items()
         ],
+        farthest=f"{FARTHEST:g}",
         rows=_rows(results),
         n_rows=N_ROWS,
         statistics=[name for name in ("median", "q3", "iqr", "max") if name != results.criterion_name],
@@ -187,21 +187,17 @@ def _verdict(results: Results, spent: Savings) -> dict[str, Any]:
 def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
     names = figures_race.differing(results, results.finalists())
     order = f"Values beside an id are, in this order: {', '.join(names)}." if names else ""
-    found = []
+    found: list[dict[str, Any]] = []
     for drawing in _DRAWINGS:
-        shown = {"wide": drawing.wide, "caption": drawing.caption.replace("{order}", order), "left_out": ""}
         try:
-            figure = drawing.draw(results, spent)
-            if figure is not None:
-                found.append({**shown, "image": Markup(plots.svg(figure, drawing.key))})
-        except Exception as error:  # a picture is never worth the page
-            found.append({**shown, "image": "", "left_out": _left_out(drawing.key, error)})
+            figure = drawing.draw(results.drawable, spent)
+            image = None if figure is None else Markup(plots.svg(figure, drawing.key))
+        except Exception as error:
+            found.append({"wide": True, "missing": plots.left_out(drawing.key, error)})
+        else:
+            caption = drawing.caption.replace("{order}", order)
+            found += [{"wide": drawing.wide, "caption": caption, "image": image}] if image is not None else []
     return found
-
-
-def _left_out(name: str, error: Exception) -> str:
-    _log.warning("the figure %r is left out of the report: %s: %s", name, type(error).__name__, error)
-    return f"The figure {name!r} is left out, it could not be drawn: {type(error).__name__}: {str(error)[:300]}"
 
 
 def _part(title: str, index: int, content: Content) -> dict[str, Any]:
@@ -219,13 +215,13 @@ def _part(title: str, index: int, content: Content) -> dict[str, Any]:
         }
     if isinstance(content, str):
         return {"kind": "text", "text": content}
-    salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
     try:
         if not plots.adapts(content):
             return {"kind": "image", "address": plots.data_uri(content)}
+        salt = hashlib.sha256(f"{title}/{index}".encode()).hexdigest()[:12]
         return {"kind": "figure", "image": Markup(plots.svg(content, salt))}
     except Exception as error:
-        return {"kind": "text", "text": _left_out(title, error)}
+        return {"kind": "text", "text": plots.left_out(title, error)}
 
 
 def _whole(column: pd.Series[Any]) -> pd.Series[Any]:

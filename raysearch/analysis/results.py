@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from raysearch.analysis.intervals import Statistic
 from raysearch.criteria._statistics import quantile
 from raysearch.objectives import label
 from raysearch.records import Eliminate, Phase, Status, Verdict
+
+FARTHEST = 1e100
+"""No figure can have an axis from ordinary losses to the ends of floating point: what is beyond this is drawn as +inf,
+and what is as near to 0 as its inverse as 0."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,25 @@ class Results:
     criterion: Statistic
     loss_label: str = "validation loss"
     criterion_label: str = field(default="")
+
+    @cached_property
+    def drawable(self) -> Results:
+        """These results as figures show them; the same object where no loss is extreme. See `drawable`."""
+        own: list[Any] = self.instances["curve"].tolist()
+        curves = [np.asarray(() if curve is None else curve, dtype=float) for curve in own]
+        loss = self.instances["loss"].to_numpy(dtype=float)
+        marks = [x for cut in self.eliminations for x in (cut.value, cut.cutoff)] + [value for *_, value in self.rounds]
+        everything = np.concatenate([loss, np.asarray(marks, dtype=float), *curves])
+        if np.array_equal(drawable(everything), everything, equal_nan=True):
+            return self
+        return replace(
+            self,
+            instances=self.instances.assign(
+                loss=drawable(loss), curve=pd.Series([drawable(c) for c in curves], self.instances.index, dtype=object)
+            ),
+            eliminations=[replace(c, value=_one(c.value), cutoff=_one(c.cutoff)) for c in self.eliminations],
+            rounds=[(number, name, _one(value)) for number, name, value in self.rounds],
+        )
 
     @cached_property
     def criterion_name(self) -> str:
@@ -177,6 +200,17 @@ class Results:
     def finalists(self, n: int = 8) -> list[str]:
         """Return at most `n` configurations that lasted longest, best first."""
         return [str(name) for name in self.table["configuration_id"].head(n)]
+
+
+def drawable(values: ArrayLike) -> NDArray[np.float64]:
+    """Return `values`, any shape, within what a figure can show: +inf beyond FARTHEST, 0 where next to it."""
+    array = np.asarray(values, dtype=float)
+    array = np.where(array > FARTHEST, np.inf, np.where(array < -FARTHEST, -FARTHEST, array))
+    return np.where(np.abs(array) < 1 / FARTHEST, 0.0, array)
+
+
+def _one(value: float) -> float:
+    return float(drawable(value))
 
 
 def text_of(value: object) -> str:

@@ -37,7 +37,8 @@ def optimism(verdict: Verdict) -> float | None:
     confirmed, race = verdict.confirmation.criterion, verdict.race.criterion
     if not (math.isfinite(confirmed) and math.isfinite(race)) or confirmed == 0:
         return None
-    return (confirmed - race) / abs(confirmed)
+    share = (confirmed - race) / abs(confirmed)
+    return share if math.isfinite(share) else None
 
 
 def sentences(results: Results, spent: Savings, interval: Interval | None) -> list[str]:
@@ -127,6 +128,8 @@ def _alike(verdict: Verdict) -> list[str]:
 
 def cut(probability: float) -> str:
     """Return a probability with three digits, cut and not rounded: .9996 must not read as certainty."""
+    if not math.isfinite(probability):
+        return "unknown"
     return f"{math.floor(probability * 1000) / 1000:.3f}"
 
 

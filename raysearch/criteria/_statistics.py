@@ -28,7 +28,7 @@ def quantile(losses: ArrayLike, q: float) -> Any:
     below = np.take_along_axis(array, low[..., None], axis=-1)[..., 0]
     above = np.take_along_axis(array, high[..., None], axis=-1)[..., 0]
     weight = position - low
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         # 0 * inf is NaN: where the weight is 0 the upper value must not count
         value = np.where(weight == 0, below, below + weight * (above - below))
     value = np.where(np.isposinf(above) & (weight > 0), np.inf, value)
@@ -40,5 +40,6 @@ def mean(losses: ArrayLike) -> Any:
     array = as_losses(losses)
     run = ~np.isnan(array)
     n = np.count_nonzero(run, axis=-1)
-    total = np.where(run, array, 0.0).sum(axis=-1)
+    with np.errstate(over="ignore"):  # a sum beyond all numbers is +inf
+        total = np.where(run, array, 0.0).sum(axis=-1)
     return np.where(n == 0, np.nan, total / np.maximum(n, 1))[()]

@@ -35,5 +35,6 @@ class Cvar:
         weight = np.clip(tail - rank_from_worst, 0.0, 1.0)
         weight = np.where((rank_from_worst < 0) | (n == 0), 0.0, weight)
         # a weight of 0 on +inf or NaN must not poison the sum
-        total = np.where(weight > 0, np.where(weight > 0, array, 0.0) * weight, 0.0).sum(axis=-1)
+        with np.errstate(over="ignore"):  # a sum beyond all numbers is +inf
+            total = np.where(weight > 0, np.where(weight > 0, array, 0.0) * weight, 0.0).sum(axis=-1)
         return np.where(n[..., 0] == 0, np.nan, total / tail[..., 0])[()]

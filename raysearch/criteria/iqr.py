@@ -25,7 +25,7 @@ class Iqr:
         """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""
         array = as_losses(losses)
         q3 = quantile(array, 0.75)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             value = q3 - quantile(array, 0.25)
         alone = np.count_nonzero(~np.isnan(array), axis=-1) == 1
         return np.where(np.isposinf(q3) | alone, np.inf, value)[()]

@@ -21,6 +21,6 @@ class Q3PlusIqr:
     def __call__(self, losses: ArrayLike) -> Any:
         """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""
         q3 = quantile(losses, 0.75)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             value = 2 * q3 - quantile(losses, 0.25)
         return np.where(np.isposinf(q3), np.inf, value)[()]

@@ -27,7 +27,7 @@ class Std:
         diverged = np.isposinf(array).any(axis=-1)
         finite = np.where(np.isposinf(array), np.nan, array)
         center = np.expand_dims(np.asarray(mean(finite)), -1)
-        with np.errstate(over="ignore"):  # the square of 1e200 is +inf: as bad as can be
+        with np.errstate(over="ignore", invalid="ignore"):  # a square beyond all numbers is +inf
             squares = np.where(np.isnan(finite), 0.0, (finite - center) ** 2).sum(axis=-1)
         value = np.sqrt(squares / np.maximum(n - 1, 1))
         value = np.where(diverged | (n == 1), np.inf, value)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -78,3 +79,29 @@ def test_nothing_but_divergence_gives_none(race):
     assert figures_space.criteria_curves(results) is None
     assert figures_space.spread_against_level(results) is None
     assert figures_space.parameter_effects(results) is None
+
+
+def test_a_criterion_that_is_infinite_everywhere_keeps_its_name_and_costs_no_other_curve(race):
+    results = race(12, 2, 0, diverge=0.0)
+    rows = results.instances.copy()
+    rows.loc[rows["instance"] == 0, ["status", "loss"]] = ["DIVERGED", math.inf]
+    (axes,) = figures_space.criteria_curves(dataclasses.replace(results, instances=rows)).axes
+    assert [line.get_label() for line in axes.lines if len(line.get_xdata())] == ["min"]
+    assert len(axes.lines) == 6
+
+
+def test_levels_that_do_not_differ_tell_nothing_of_the_spread(race):
+    results = race(12, 3, 0, diverge=0.0)
+    rows = results.instances.copy()
+    middle = rows["instance"] == 0
+    rows["loss"] = np.where(middle, 1.0, np.where(rows["instance"] % 2, 1 + rows["loss"], 1 - rows["loss"]))
+    (axes,) = figures_space.spread_against_level(dataclasses.replace(results, instances=rows)).axes
+    assert "hardly depends on level: rank correlation 0.00" in axes.get_title(loc="left").replace("\n", " ")
+
+
+def test_parameters_of_hundreds_of_digits_have_effects(race):
+    results = race(12, 2, 0)
+    rows = results.instances.copy()
+    huge = {name: [10**400 + i, -(10**400), i][i % 3] for i, name in enumerate(results.ids)}
+    rows["parameters"] = [json.dumps({"huge": huge[name]}) for name in rows["configuration_id"]]
+    assert "huge" in figures_space.effects(dataclasses.replace(results, instances=rows))

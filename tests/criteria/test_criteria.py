@@ -72,3 +72,10 @@ def test_a_share_out_of_range_is_refused_with_its_value(name, parameter, values)
 def test_the_quantile_generalises_median_q3_min_and_max():
     for q, name in ((0.0, "min"), (0.5, "median"), (0.75, "q3"), (1.0, "max")):
         assert registry.load("criteria", "quantile", q=q)(LOSSES) == registry.load("criteria", name)(LOSSES)
+
+
+@pytest.mark.parametrize("name", registry.names("criteria"))
+@pytest.mark.parametrize("losses", [[1e300, 3e300, 2e300], [1.7e308] * 4, [-8e307, 8e307, 8e307]])
+def test_losses_at_the_ends_of_floating_point_warn_of_nothing(name, losses):
+    value = float(registry.load("criteria", name)(np.array(losses)))
+    assert value == math.inf or math.isfinite(value)
