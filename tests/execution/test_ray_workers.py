@@ -45,7 +45,7 @@ class _FirstDecides:
 
 def search(train: Any, folder: Path, *, execution: RayTune | None = None, confirm: int = 4, **loser: Any) -> Conductor:
     """Race a configuration that gives its loss at once against one that trains on; retries 0: a failure would count."""
-    settings = {"folder": str(folder), "seconds": 2.0, "meet": confirm > 1}
+    settings = {"folder": str(folder), "seconds": 2.0, "meet": True}
     pool = [Configuration.of({**settings, "row": 0}), Configuration.of({**settings, "row": 1, **loser})]
     propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
     race = Race(propose, load("criteria", "median"), _FirstDecides(), confirm=confirm, retries=0)
@@ -66,15 +66,21 @@ def draws(config: dict[str, Any], seed: int) -> float:
     for _ in range(20 * (10 if config["row"] else 1)):
         time.sleep(config["seconds"] / 20)
         total += float(np.random.random_sample())  # noqa: NPY002
-    if config["meet"] and not config["row"] and len(started(Path(config["folder"]), row=0)) > 1:
-        wait_for_two_workers(Path(config["folder"]))
+    if config["meet"] and not config["row"]:
+        wait_for_the_other_slot(Path(config["folder"]))
     return total
 
 
-def wait_for_two_workers(folder: Path) -> None:
-    """Hold a confirmation instance until the other slot has one too, however long its worker takes to start."""
-    end = time.monotonic() + 90
-    while len({process for process, _ in started(folder, row=0)}) < 2 and time.monotonic() < end:
+def wait_for_the_other_slot(folder: Path) -> None:
+    """Hold an instance of row 0 until the other slot trains, however long its worker takes to start.
+
+    That is row 1 at first; after it was stopped, an instance of row 0 in another process.
+    """
+    end = time.monotonic() + 120
+    is_first = len(started(folder, row=0)) == 1
+    while time.monotonic() < end:
+        if started(folder, row=1) and (is_first or len({process for process, _ in started(folder, row=0)}) == 2):
+            return
         time.sleep(0.05)
 
 
@@ -151,6 +157,7 @@ def dies_when_stopped(config: dict[str, Any], seed: int) -> Any:
     if not config["row"]:
         yield draws(config, seed)
         return
+    Path(config["folder"], f"1-{os.getpid()}-{seed}").touch()
     try:
         while True:
             time.sleep(0.05)
