@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raysearch.analysis import plots, verdict
-from raysearch.analysis.results import FARTHEST, Results, drawable, text_of
+from raysearch.analysis.results import FARTHEST, Results, text_of
 from raysearch.criteria._statistics import mean, quantile
 from raysearch.criteria.q3_plus_iqr import Q3PlusIqr
 
@@ -132,7 +132,7 @@ def _groups(column: pd.Series[Any], n_most: int = 8) -> list[tuple[str, NDArray[
     kinds = list(dict.fromkeys(texts[used].tolist()))
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         if len(kinds) > n_most:
-            bins = pd.qcut(drawable([_float(value) for value in values]), 5, duplicates="drop")
+            bins = pd.qcut([_near(value) for value in values], 5, duplicates="drop")
             names = np.array([f"≤ {interval.right:.3g}" for interval in bins.categories])
             texts[used], kinds = names[bins.codes], list(dict.fromkeys(names.tolist()))
         else:
@@ -143,11 +143,9 @@ def _groups(column: pd.Series[Any], n_most: int = 8) -> list[tuple[str, NDArray[
     return groups if used.all() else [*groups, ("not used", np.flatnonzero(~used))]
 
 
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return FARTHEST if value > 0 else -FARTHEST
+def _near(value: float) -> float:
+    """Return a number that bins can hold: whole numbers may have hundreds of digits."""
+    return float(min(max(value, -FARTHEST), FARTHEST))
 
 
 def _explained(ranks: Array, groups: list[tuple[str, NDArray[np.intp]]]) -> float:

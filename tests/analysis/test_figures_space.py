@@ -102,6 +102,8 @@ def test_levels_that_do_not_differ_tell_nothing_of_the_spread(race):
 def test_parameters_of_hundreds_of_digits_have_effects(race):
     results = race(12, 2, 0)
     rows = results.instances.copy()
-    huge = {name: [10**400 + i, -(10**400), i][i % 3] for i, name in enumerate(results.ids)}
+    huge = {name: [10**400 + i, -(10**400), i, 1e308, -1e308][i % 5] for i, name in enumerate(results.ids)}
     rows["parameters"] = [json.dumps({"huge": huge[name]}) for name in rows["configuration_id"]]
-    assert "huge" in figures_space.effects(dataclasses.replace(results, instances=rows))
+    (groups,) = [groups for _, groups in figures_space.effects(dataclasses.replace(results, instances=rows)).values()]
+    assert sum(len(values) for _, values in groups) == 12
+    assert plots.png(figures_space.parameter_effects(dataclasses.replace(results, instances=rows)), dpi=40)
