@@ -52,7 +52,8 @@ def _expected(race: Race) -> int:
     if state.final:
         return asked + max(race.confirm - state.n_confirmation_asked, 0)
     n_new = state.n_new or race.n_configurations or 1
-    earlier = int(state.pool.asked.sum() - state.pool.asked[state.members].sum())
+    new = state.members[len(state.members) - state.n_new :]  # the others have their instances from earlier waves
+    earlier = int(state.pool.asked.sum() - state.pool.asked[new].sum())
     n_left = max((race.n_configurations or 0) - max(len(state.pool.configurations), n_new), 0)
     waves = [min(n_new, n_left - start) for start in range(0, n_left, n_new)]
     # a budget may be used up by the leader's instances, which are there already
