@@ -15,7 +15,7 @@ from raysearch.criteria import Criterion
 Array = NDArray[np.float64]
 N_JUDGED, SKEW, TAIL = 20, 0.5, 0.1
 """Instances, and g and h of Tukey's noise, by which it is judged whether a criterion's claims could be trusted."""
-LARGEST_RATIO, LARGEST_SHARE, LARGEST_FALL = 1.25, 1.0, 0.1
+LARGEST_RATIO, LARGEST_SHARE, LARGEST_FALL = 1.25, 1.0, 0.05
 N_DRAWS = 4000
 """Draws behind each entry; they come in pairs z, -z, so that the mean's bias is exactly 0."""
 
