@@ -48,8 +48,9 @@ class TopTwo:
 
     Bad mode: losses over 5 pooled scales above their configuration's median, and diverged ones; its share is
     Beta-distributed, and what a criterion can bear is found by trial (1/4 for Q3, 1/2 for Median, none for Mean).
-    A criterion of the tail or the spread of the losses (cvar, max, std, q3_plus_iqr) is raced in the same way, but no
-    confidence is stated: errors that hold for normal losses are wrong for the tails of real ones.
+    A criterion of a tail or the spread of the losses (cvar, max, min, std, iqr, q3_plus_iqr, quantiles outside .46 to
+    .84) is raced in the same way, but no confidence is stated: errors that hold for normal losses are wrong for the
+    tails of real ones.
     A rival with one unlucky instance of two is excused with that probability, so it is tried again, not forgotten.
     Ties are broken by the order of the configurations. Raises ValueError for values out of range, and in `plan` if
     `budget` is below the number of configurations.
