@@ -177,7 +177,9 @@ def _print_end(result: object) -> None:
 
 def _say(text: str) -> None:
     """Print a line as it is, unbroken: it may hold a path, to be copied."""
-    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    from raysearch.console import say
+
+    say(console, text, soft_wrap=True)
 
 
 def _taken_back(run_dir: Path) -> str:

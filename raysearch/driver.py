@@ -127,7 +127,7 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     parts = build(experiment, workload, space)
     race = experiment.race
     wave = len(parts.propose([]))
-    n = max(getattr(experiment.load("sampler"), "n_configurations", wave), wave)
+    n = max(experiment.n_configurations or wave, wave)
     first, later = _rule_plan(parts, wave), [min(wave, n - start) for start in range(wave, n, wave)]
     # later waves race with the leader so far, whose instances are there already: they may use up a budget
     limited = getattr(parts.rule, "budget", None) is not None

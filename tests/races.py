@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from raysearch import registry
 from raysearch.race import Race
 from raysearch.records import Configuration, InstanceResult, Phase, Signal
+from raysearch.rules import Decision, Elimination, RuleVerdict
 
 
 class Memory:
@@ -20,6 +22,21 @@ class Memory:
 
     def append(self, event):
         self.events.append(json.loads(json.dumps(event, allow_nan=False)))
+
+
+@dataclass(frozen=True)
+class FirstDecides:
+    """A rule: both rows start; as soon as row 0 has a loss, row 1 is out."""
+
+    def decide(self, losses, pending, criterion):
+        if np.isnan(losses[:1]).all():
+            started = pending + np.count_nonzero(~np.isnan(losses), axis=1)
+            return Decision(train=tuple(np.flatnonzero(started == 0).tolist()))
+        cut = Elimination(1, 0.0, 1, (1,), (np.inf,))
+        return Decision((), (cut,), RuleVerdict(0))
+
+    def plan(self, n_configurations):
+        return 2, 2
 
 
 def once(configurations):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -97,7 +96,7 @@ class Conductor:
             elif result.status is Status.FAILED:
                 self.fail(key, result.error or "the workload returned a result of status FAILED", result.node or node)
             else:
-                self.tell(result if result.node else dataclasses.replace(result, node=node))
+                self.tell(result if result.node else replace(result, node=node))
 
     def fail_block(self, block: Train, error: str, node: str = "") -> None:
         """Take in the crash of a whole block; several instances are tried again one by one: it may have been one."""

@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.errors import StuckError
 from raysearch.execution.conductor import Conductor
 from raysearch.records import DONE, Signal, Train
 from raysearch.screening import ScreenedOut, Watch
@@ -31,7 +32,9 @@ class Local:
         data = workload.prepare()
         conductor.n_slots = 1
         while (answer := conductor.ask(1)) is not DONE:
-            for train in () if isinstance(answer, Signal) else answer:
+            if isinstance(answer, Signal):  # the race itself tells where its rule is stuck; this would loop for ever
+                raise StuckError("the race waits for instances that this executor does not train")
+            for train in answer:
                 self._train(train, conductor, workload, data)
             if conductor.failure is not None:
                 raise conductor.failure

@@ -20,18 +20,26 @@ def open_round(
     `ahead` are, of the `n_next` rows that look best so far, those with nothing running ahead of their round yet.
     """
     round_ = losses[survivors, :n_instances]
-    missing = n_instances - np.count_nonzero(~np.isnan(round_), axis=1)
-    if not missing.any():
+    lacking = missing(round_, n_instances)
+    if not lacking.any():
         return None
-    # only what is missing here counts: later columns may be full where an early one was taken back, to be tried again
-    wanted = missing - pending[survivors]
+    wanted = lacking - pending[survivors]
     values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
     likely = np.argsort(values, kind="stable")[:n_next]  # NaN, nothing finished yet, sorts last
     started = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) + pending[survivors]
     likely = likely[(started[likely] == n_instances) & (wanted[likely] <= 0) & ~np.isnan(values[likely])]
     return Decision(
-        train=in_steps(survivors, wanted), n_awaited=int(missing.sum()), ahead=tuple(survivors[likely].tolist())
+        train=in_steps(survivors, wanted), n_awaited=int(lacking.sum()), ahead=tuple(survivors[likely].tolist())
     )
+
+
+def missing(losses: Array, n_instances: int) -> Rows:
+    """Return how many of its first `n_instances` each row lacks.
+
+    A hole among them counts, whatever lies behind it: a failure that was taken back, to be tried again.
+    """
+    found: Rows = n_instances - np.count_nonzero(~np.isnan(losses[:, :n_instances]), axis=1)
+    return found
 
 
 def require_budget(budget: int | None, n_configurations: int) -> None:

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 N_JUDGED, SKEW, TAIL = 20, 0.5, 0.1
 """Instances, and g and h of Tukey's noise, by which it is judged whether a criterion's claims could be trusted."""
 LARGEST_RATIO, LARGEST_SHARE, LARGEST_FALL = 1.25, 1.0, 0.05
+"""Beyond these no claim is borne: error under that noise over the normal's; a normal's value, and by how much few
+instances exceed it, both in standard deviations."""
 N_DRAWS = 4000
 """Draws behind each entry; they come in pairs z, -z, so that the mean's bias is exactly 0."""
 

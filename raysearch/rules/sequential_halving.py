@@ -37,8 +37,7 @@ class SequentialHalving:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
         cuts: list[Elimination] = []
-        schedule = _schedule(len(losses), max(self.budget, len(losses)))
-        for index, (n_survivors, n_instances) in enumerate(schedule, start=1):
+        for index, (n_survivors, n_instances) in enumerate(_schedule(len(losses), self.budget), start=1):
             keep = max(n_survivors // 2, 1)
             # nothing is started ahead of its round: what turned out superfluous would break the budget
             waiting = open_round(losses, pending, criterion, survivors, n_instances, n_next=0)
@@ -55,7 +54,7 @@ class SequentialHalving:
         """Return the number of instances, twice: it does not depend on the losses."""
         require_budget(self.budget, n_configurations)
         total, before = 0, 0
-        for n_survivors, n_instances in _schedule(n_configurations, max(self.budget, n_configurations)):
+        for n_survivors, n_instances in _schedule(n_configurations, self.budget):
             total += n_survivors * (n_instances - before)
             before = n_instances
         return total, total
@@ -63,11 +62,11 @@ class SequentialHalving:
 
 @lru_cache(maxsize=64)
 def _schedule(n_configurations: int, budget: int) -> tuple[tuple[int, int], ...]:
-    """Return for each round the number of survivors and of instances each has by its end."""
+    """Return for each round the number of survivors and of instances each has by its end, one at least."""
     if n_configurations == 1:
         return ((1, 1),)
     rounds: list[tuple[int, int]] = []
-    left, each, survivors = budget, 0, n_configurations
+    left, each, survivors = max(budget, n_configurations), 0, n_configurations
     while survivors > 1:
         n_rounds_left = survivors.bit_length() - 1
         new = left // n_rounds_left // survivors

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._contenders import Contenders
-from raysearch.rules._rounds import cut, in_steps, open_round, require_budget
+from raysearch.rules._rounds import cut, in_steps, missing, open_round, require_budget
 from raysearch.rules._small_samples import small_samples
 
 Array = NDArray[np.float64]
@@ -143,11 +143,10 @@ class TopTwo:
         if self.batch is not None and pending.any():
             return Decision()
         n = np.count_nonzero(~np.isnan(losses), axis=1)
-        missing = _missing(losses, n_base)
         owed = self._owed(losses, pending, criterion, n_base)
         if owed.any():
             return Decision(in_steps(rows, owed))
-        complete = not missing.any()
+        complete = not missing(losses, n_base).any()
         if len(rows) == 1 and complete:
             note = "there is no other configuration"
             return Decision(verdict=RuleVerdict(int(rows[0]), (int(rows[0]),), None, None, None, note))
@@ -184,7 +183,7 @@ class TopTwo:
 
     def _owed(self, losses: Array, pending: Rows, criterion: Criterion, n_base: int) -> Rows:
         """Return how many instances each row needs before anything else: `n_base`, and two for the best quarter."""
-        owed: Rows = np.maximum(_missing(losses, n_base) - pending, 0)
+        owed: Rows = np.maximum(missing(losses, n_base) - pending, 0)
         if n_base > 1 or owed.any() or len(losses) == 1:
             return owed
         started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
@@ -262,7 +261,7 @@ class TopTwo:
         assert self.budget is not None
         started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
         # who raced in an earlier wave may have spent it all: everyone is heard
-        owed = int(np.maximum(_missing(losses, self._first(criterion)) - pending, 0).sum())
+        owed = int(np.maximum(missing(losses, self._first(criterion)) - pending, 0).sum())
         left = max(self.budget - int(started.sum()), owed)
         if left > 0 or pending.any():
             train = decision.train[: max(left, 0)]
@@ -280,9 +279,3 @@ class TopTwo:
         leader = int(survivors[np.argsort(values, kind="stable")[0]])
         verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, note)
         return replace(decision, train=(), n_awaited=0, verdict=verdict)
-
-
-def _missing(losses: Array, n_instances: int) -> Rows:
-    """Return how many of its first `n_instances` each row lacks: a hole among them counts, whatever lies behind it."""
-    found: Rows = n_instances - np.count_nonzero(~np.isnan(losses[:, :n_instances]), axis=1)
-    return found

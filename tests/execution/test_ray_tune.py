@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from races import FirstDecides
 from ray import cloudpickle
 
 from raysearch.errors import ResourceError, WorkloadError
@@ -19,7 +20,6 @@ from raysearch.journal import Journal, read
 from raysearch.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Progress, Status
 from raysearch.registry import load
-from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.tracking.silent import Silent
 from raysearch.workloads.function import Function
 from raysearch.workloads.synthetic import Synthetic
@@ -40,21 +40,6 @@ def race(parameters: list[dict[str, Any]], rule: Any, journal: Any = None, **set
     )
 
 
-@dataclass(frozen=True)
-class _FirstDecides:
-    """Both rows start; as soon as row 0 has a loss, row 1 is out."""
-
-    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
-        if np.isnan(losses[:1]).all():
-            started = pending + np.count_nonzero(~np.isnan(losses), axis=1)
-            return Decision(train=tuple(np.flatnonzero(started == 0).tolist()))
-        cut = Elimination(1, 0.0, 1, (1,), (np.inf,))
-        return Decision((), (cut,), RuleVerdict(0))
-
-    def plan(self, n_configurations: int) -> tuple[int, int]:
-        return 2, 2
-
-
 def _train(config: dict[str, Any], seed: int) -> Any:
     """Yield a loss every 0.05 s for `seconds`, leaving a mark at the end."""
     for _ in range(int(config["seconds"] / 0.05)):
@@ -68,7 +53,7 @@ def _train(config: dict[str, Any], seed: int) -> Any:
 def test_running_instance_of_an_eliminated_configuration_is_stopped_at_once(tmp_path: Path) -> None:
     mark = tmp_path / "ran-to-its-end"
     slow = {"seconds": 150.0, "mark": str(mark)}
-    conductor = race([{"seconds": 3.0, "mark": ""}, slow], _FirstDecides(), confirm=2)
+    conductor = race([{"seconds": 3.0, "mark": ""}, slow], FirstDecides(), confirm=2)
     start = time.monotonic()
     RayTune().run(conductor, Function(_train))
     state = conductor.race.state
@@ -249,7 +234,7 @@ class _Keeps(_Shared):
 
 def test_the_checkpoint_of_a_stopped_instance_is_deleted(tmp_path: Path) -> None:
     quick, slow = {"epochs": 60}, {"epochs": 2000}
-    conductor = race([quick, slow], _FirstDecides())
+    conductor = race([quick, slow], FirstDecides())
     other = tmp_path / Configuration.of(slow).id / "77.safetensors"
     other.parent.mkdir()
     other.touch()
@@ -271,7 +256,7 @@ class _Views(Silent):
 
 
 def test_views_are_right_while_instances_are_long() -> None:
-    conductor = race([{"x": 1}, {"x": 2}], _FirstDecides())
+    conductor = race([{"x": 1}, {"x": 2}], FirstDecides())
     conductor.tracker = views = _Views()
     RayTune(heartbeat_s=0.5).run(conductor, Function(lambda config, seed: time.sleep(6.0) or 1.0))
     during = [progress for _, progress in views.shown if progress.n_finished == 0]

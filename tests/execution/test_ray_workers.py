@@ -5,12 +5,12 @@ import re
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from races import FirstDecides
 from ray import cloudpickle
 
 from raysearch.execution import ray_controller
@@ -19,7 +19,6 @@ from raysearch.execution.ray_tune import RayTune
 from raysearch.race import Race
 from raysearch.records import Configuration, Status
 from raysearch.registry import load
-from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.tracking.silent import Silent
 from raysearch.workloads.function import Function
 
@@ -28,27 +27,12 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-@dataclass(frozen=True)
-class _FirstDecides:
-    """Both rows start; as soon as row 0 has a loss, row 1 is out."""
-
-    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
-        if np.isnan(losses[:1]).all():
-            started = pending + np.count_nonzero(~np.isnan(losses), axis=1)
-            return Decision(train=tuple(np.flatnonzero(started == 0).tolist()))
-        cut = Elimination(1, 0.0, 1, (1,), (np.inf,))
-        return Decision((), (cut,), RuleVerdict(0))
-
-    def plan(self, n_configurations: int, n_known: int = 0) -> tuple[int, int]:
-        return 2, 2
-
-
 def search(train: Any, folder: Path, *, execution: RayTune | None = None, confirm: int = 4, **loser: Any) -> Conductor:
     """Race a configuration that gives its loss at once against one that trains on; retries 0: a failure would count."""
     settings = {"folder": str(folder), "seconds": 2.0, "meet": True}
     pool = [Configuration.of({**settings, "row": 0}), Configuration.of({**settings, "row": 1, **loser})]
     propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
-    race = Race(propose, load("criteria", "median"), _FirstDecides(), confirm=confirm, retries=0)
+    race = Race(propose, load("criteria", "median"), FirstDecides(), confirm=confirm, retries=0)
     conductor = Conductor(race, Silent())
     (execution or RayTune()).run(conductor, Function(train))
     return conductor
