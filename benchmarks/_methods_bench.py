@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from raysearch import registry
-from raysearch.measures import Subject
-from raysearch.measures._subjects import told
 from raysearch.records import Configuration, InstanceResult
+from raysearch.training.measures import Subject
+from raysearch.training.measures._subjects import told
 
 Array = NDArray[np.float64]
 FRESH = 1_000_000

@@ -9,8 +9,8 @@ import numpy as np
 from _methods_bench import FRESH, Array, Job, bootstrap, calorimeter, digits, jackknife, scaled, table, test_losses
 from scipy import stats
 
-from raysearch.measures.local_instability import LocalInstability, ensembles
 from raysearch.registry import load
+from raysearch.training.measures.local_instability import LocalInstability, ensembles
 
 N_ENSEMBLE = 5
 _GRID: dict[str, dict[str, tuple[float, ...]]] = {

@@ -11,11 +11,11 @@ import numpy as np
 from _methods_bench import FRESH, Array, Job, bootstrap, calorimeter, digits, paired, scaled, table
 from scipy import stats
 
-from raysearch.measures._filters import GLOBAL, KINDS
-from raysearch.measures.adversarial import Adversarial
-from raysearch.measures.synaptic_filtering import SCORES, SynapticFiltering
 from raysearch.records import InstanceResult
 from raysearch.registry import load, names
+from raysearch.training.measures._filters import GLOBAL, KINDS
+from raysearch.training.measures.adversarial import Adversarial
+from raysearch.training.measures.synaptic_filtering import SCORES, SynapticFiltering
 
 _LAYERS = {"hidden": [32, 32]}
 

@@ -11,7 +11,8 @@ import numpy as np
 from _selection_families import Family, Table
 from numpy.typing import NDArray
 
-from raysearch import in_python, registry
+from raysearch import registry
+from raysearch.driver import search as in_python
 from raysearch.rules import Rule, RuleVerdict
 
 

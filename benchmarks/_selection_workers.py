@@ -12,7 +12,7 @@ from _selection_policies import default
 from raysearch import registry
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.replay import of_matrix, simulate
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration
 from raysearch.tracking.silent import Silent
 

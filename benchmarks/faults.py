@@ -30,11 +30,11 @@ import faults
 from killing import EXPERIMENT, count, facts, kill_and_resume
 
 from raysearch.driver import run
+from raysearch.driver.resume import resume
 from raysearch.errors import JournalError
 from raysearch.execution import ray_controller
-from raysearch.experiment import from_data
-from raysearch.journal import read
-from raysearch.resuming import resume
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import read
 
 SLOTS = 2
 

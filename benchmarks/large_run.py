@@ -21,7 +21,7 @@ from pathlib import Path
 import ray
 
 import raysearch
-from raysearch.journal import read
+from raysearch.storage.journal import read
 
 SLOTS, WARMUP, CONFIRM = 2, 5, 100
 SETTLED = 100

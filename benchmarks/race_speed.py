@@ -15,7 +15,7 @@ import numpy as np
 
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.replay import of_matrix, simulate
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration
 from raysearch.registry import load
 from raysearch.tracking.silent import Silent

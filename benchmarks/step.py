@@ -25,9 +25,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from raysearch import registry, training, training_device
-from raysearch.losses import Step
-from raysearch.recipe import Recipe
+from raysearch import registry
+from raysearch.training import device as training_device
+from raysearch.training import loop as training
+from raysearch.training.losses import Step
+from raysearch.training.recipe import Recipe
 from raysearch.workloads import _instruments
 from raysearch.workloads._calorimeter.architecture import Architecture
 from raysearch.workloads._calorimeter.networks import Network

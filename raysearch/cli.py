@@ -47,10 +47,10 @@ Address = Annotated[
 @app.command()
 def plan(file: File, settings: Settings = None) -> None:
     """Show configurations and instances, by the rule and by exhaustive search, without training anything."""
-    from raysearch.console import print_plan
-    from raysearch.driver import plan as plan_of
-    from raysearch.experiment import from_file
-    from raysearch.objectives import label
+    from raysearch.analysis.console import print_plan
+    from raysearch.criteria.objectives import label
+    from raysearch.driver.run import plan as plan_of
+    from raysearch.experiment.experiment import from_file
 
     experiment = from_file(file, settings or [])
     print_plan(console, experiment.name, plan_of(experiment), label(experiment.rule))
@@ -65,7 +65,7 @@ def run(
 ) -> None:
     """Carry out a search: race the configurations, confirm the winner, log every instance."""
     from raysearch.driver import run as run_search
-    from raysearch.experiment import from_file
+    from raysearch.experiment.experiment import from_file
 
     at = [f"execution.address={address}"] if address else []
     experiment = from_file(file, [*(settings or []), *at])
@@ -84,8 +84,8 @@ def resume(
     ] = False,
 ) -> None:
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
-    from raysearch.experiment import parse_settings
-    from raysearch.resuming import resume as resume_search
+    from raysearch.driver.resume import resume as resume_search
+    from raysearch.experiment.experiment import parse_settings
     from raysearch.tracking.terminal import Terminal
 
     at = [f"execution.address={address}"] if address else []
@@ -101,8 +101,8 @@ def status(
     every_s: Annotated[float, typer.Option(help="Seconds between looks with --follow.", min=0.1)] = 1.0,
 ) -> None:
     """Show how a search stands, from its journal alone; works while it runs, and from another terminal."""
-    from raysearch.status import follow as follow_run
-    from raysearch.status import read_status
+    from raysearch.driver.status import follow as follow_run
+    from raysearch.driver.status import read_status
 
     if follow:
         follow_run(console, run_dir, every_s)
@@ -115,7 +115,7 @@ def report(
     run_dir: RunDir, out: Annotated[Path | None, typer.Option(help="Default: report.html in the run directory.")] = None
 ) -> None:
     """Write the HTML report of a search again, finished or not."""
-    from raysearch.status import write_report
+    from raysearch.driver.status import write_report
 
     _say(str(write_report(run_dir, out)))
 
@@ -123,8 +123,8 @@ def report(
 @app.command()
 def sync(run_dir: RunDir, settings: Settings = None) -> None:
     """Make MLflow equal the journal, after the tracking server was away; safe to repeat."""
-    from raysearch.experiment import parse_settings
-    from raysearch.sync import sync as sync_run
+    from raysearch.driver.sync import sync as sync_run
+    from raysearch.experiment.experiment import parse_settings
 
     n = sync_run(run_dir, parse_settings(settings or []))
     _say(f"{n} instances are in the tracker.")
@@ -135,7 +135,7 @@ def list_room(
     room: Annotated[str, typer.Argument(help="criteria, rules, samplers, workloads, losses, measures ...")],
 ) -> None:
     """List the plug-ins of a room with their parameters."""
-    from raysearch.schema import describe_room
+    from raysearch.experiment.schema import describe_room
 
     for name, arguments, sentence in describe_room(room):
         console.print(Text.assemble((name, "bold"), arguments))
@@ -147,7 +147,7 @@ def schema() -> None:
     """Print the JSON schema of experiment files, with which editors complete and check them."""
     import json
 
-    from raysearch.schema import json_schema
+    from raysearch.experiment.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 
@@ -162,9 +162,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 
 def _print_end(result: object) -> None:
-    from raysearch.console import print_verdict, print_where_next
-    from raysearch.driver import SearchResult
-    from raysearch.status import read_errors
+    from raysearch.analysis.console import print_verdict, print_where_next
+    from raysearch.driver.run import SearchResult
+    from raysearch.driver.status import read_errors
 
     assert isinstance(result, SearchResult)
     print_verdict(console, result.verdict, result.interval)
@@ -177,13 +177,13 @@ def _print_end(result: object) -> None:
 
 def _say(text: str) -> None:
     """Print a line as it is, unbroken: it may hold a path, to be copied."""
-    from raysearch.console import say
+    from raysearch.analysis.console import say
 
     say(console, text, soft_wrap=True)
 
 
 def _taken_back(run_dir: Path) -> str:
-    from raysearch.status import read_errors
+    from raysearch.driver.status import read_errors
 
     n_failed = len(read_errors(run_dir))
     if not n_failed:

@@ -238,6 +238,20 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a search will cost, known without training anything."""
+
+    n_configurations: int
+    n_instances: tuple[int, int]
+    """Least and greatest number, confirmation included."""
+    n_exhaustive: int
+    n_epochs: int | None
+    """Epochs per instance, where the workload says so."""
+    wave: int
+    """Configurations that race together at first; fewer than all where the sampler proposes in waves."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """A moment of a race, for those who watch. Times in seconds; `remaining_s` is None while it cannot be told."""
 

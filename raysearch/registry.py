@@ -16,15 +16,24 @@ from typing import Any
 import raysearch
 from raysearch.errors import ExperimentError, unknown
 
-ROOMS = ("criteria", "rules", "samplers", "workloads", "tracking", "losses", "measures", "execution")
-"""The rooms whose plug-ins an experiment file can name."""
+ROOMS = {
+    "criteria": "criteria",
+    "rules": "rules",
+    "samplers": "samplers",
+    "workloads": "workloads",
+    "tracking": "tracking",
+    "losses": "training.losses",
+    "measures": "training.measures",
+    "execution": "execution",
+}
+"""The kinds of plug-ins that an experiment file can name, and the rooms where they are."""
 
 
 def names(room: str) -> list[str]:
     """Return the sorted plug-in names of `room`; raises UnknownNameError for an unknown room."""
     if room not in ROOMS:
         raise unknown("room", room, ROOMS)
-    folders = [Path(root) / room for root in raysearch.__path__]
+    folders = [Path(root, *ROOMS[room].split(".")) for root in raysearch.__path__]
     files = [file for folder in folders for file in folder.glob("[!_]*.py")]
     return sorted(file.stem for file in files if _is_plugin(file))
 
@@ -34,7 +43,7 @@ def plugin(room: str, name: str) -> type:
     known = names(room)
     if name not in known:
         raise unknown(f"name in {room}", name, known)
-    module = importlib.import_module(f"raysearch.{room}.{name}")
+    module = importlib.import_module(f"raysearch.{ROOMS[room]}.{name}")
     cls: type = getattr(module, _class_name(name))
     return cls
 

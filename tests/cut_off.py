@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from raysearch import training
 from raysearch.records import Configuration, InstanceResult
+from raysearch.training import loop as training
 from raysearch.workloads.digits import Digits
 
 PLAIN = {"hidden": [16], "optimizer": "AdamW", "lr": 0.01, "batch_size": 32}

@@ -27,8 +27,8 @@ from ray import cloudpickle
 
 from raysearch.driver import run
 from raysearch.execution.ray_tune import RayTune
-from raysearch.experiment import from_data, section_of
-from raysearch.journal import read
+from raysearch.experiment.experiment import from_data, section_of
+from raysearch.storage.journal import read
 from raysearch.workloads.synthetic import Synthetic
 
 # workers cannot import this module: send what it defines by value

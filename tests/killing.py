@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from raysearch.journal import read
+from raysearch.storage.journal import read
 
 EXPERIMENT: dict[str, Any] = {
     "name": "resumed",

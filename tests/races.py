@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysearch import registry
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceResult, Phase, Signal
 from raysearch.rules import Decision, Elimination, RuleVerdict
 

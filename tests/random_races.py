@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from races import Memory, image, make_race, pool_of, result_of
 
+from raysearch.race.screening import Screening
 from raysearch.records import Signal
-from raysearch.screening import Screening
 
 MOST_STEPS = 20_000
 CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")

@@ -16,8 +16,8 @@ from command_line import SEARCH, call, finish, shell, write_search
 
 import raysearch
 from raysearch import registry
-from raysearch.experiment import from_data
-from raysearch.journal import read
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import read
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 

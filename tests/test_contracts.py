@@ -10,7 +10,7 @@ import pytest
 from raysearch import registry
 from raysearch.errors import ExperimentError, RaysearchError, UnknownNameError
 from raysearch.records import Configuration, Outcome
-from raysearch.space import parse
+from raysearch.samplers.search_space import parse
 
 CRITERIA, SAMPLERS = registry.names("criteria"), registry.names("samplers")
 EVERY = [(room, name) for room in registry.ROOMS for name in registry.names(room)]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import raysearch
-from raysearch import status
 from raysearch.analysis import report
-from raysearch.frame import read_parquet
-from raysearch.resuming import resume
+from raysearch.driver import status
+from raysearch.driver.resume import resume
+from raysearch.storage.instances import read_parquet
 from raysearch.workloads.synthetic import Synthetic
 
 HERE = {"execution": "local", "tracking": None, "progress": False}
@@ -149,7 +149,7 @@ def test_measures_whose_data_went_away_leave_the_result(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from raysearch.driver import run
-    from raysearch.experiment import from_data
+    from raysearch.experiment.experiment import from_data
     from raysearch.workloads.digits import Digits
 
     @dataclasses.dataclass(frozen=True)

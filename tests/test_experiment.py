@@ -6,9 +6,9 @@ import math
 import pytest
 import yaml
 
-from raysearch.driver import build, plan
+from raysearch.driver.run import build, plan
 from raysearch.errors import ExperimentError, UnknownNameError
-from raysearch.experiment import from_data, from_file, parse_settings, section_of
+from raysearch.experiment.experiment import from_data, from_file, parse_settings, section_of
 
 GOOD = {
     "name": "good",

@@ -17,11 +17,11 @@ from faults import apart, memory_monitored, monitor_settings, node_removed, smal
 from killing import EXPERIMENT, count, facts
 
 from raysearch.driver import run
+from raysearch.driver.resume import resume
 from raysearch.errors import JournalError, WorkloadError
 from raysearch.execution import ray_controller
-from raysearch.experiment import from_data
-from raysearch.journal import read
-from raysearch.resuming import resume
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import read
 
 ON_RAY = {"name": "ray_tune", "local_cpus": 2}
 

@@ -6,10 +6,10 @@ import pytest
 from races import Memory, drive, make_race, once, pool_of
 
 from raysearch.errors import JournalError, RunDirectoryError
-from raysearch.findings import Finding, array_path, figure_path, read_findings
-from raysearch.frame import COLUMNS, read_parquet, to_frame, write_parquet
-from raysearch.journal import VERSION
 from raysearch.records import Configuration
+from raysearch.storage.instances import COLUMNS, read_parquet, to_frame, write_parquet
+from raysearch.storage.journal import VERSION
+from raysearch.storage.measurements import Finding, array_path, figure_path, read_findings
 
 LOSSES = np.random.default_rng(0).normal(size=(4, 40))
 

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import raysearch
-from raysearch import ending, status
-from raysearch.driver import build, run
+from raysearch.driver import finish as ending
+from raysearch.driver import status
+from raysearch.driver.resume import resume
+from raysearch.driver.run import build, run
 from raysearch.errors import RaysearchError
-from raysearch.events import EVENTS
-from raysearch.experiment import from_data, from_file
-from raysearch.findings import Finding, read_findings, to_table
-from raysearch.frame import write_parquet
-from raysearch.journal import Journal, read
-from raysearch.resuming import resume
+from raysearch.experiment.experiment import from_data, from_file
+from raysearch.storage.events import EVENTS
+from raysearch.storage.instances import write_parquet
+from raysearch.storage.journal import Journal, read
+from raysearch.storage.measurements import Finding, read_findings, to_table
 
 SEARCH = {
     "name": "tiny",

@@ -14,9 +14,9 @@ import pytest
 from races import drive, image, make_race, once, outcome, pool_of, result_of
 
 from raysearch.errors import JournalError
-from raysearch.events import EVENTS, REMARKS
-from raysearch.journal import VERSION, Journal, read
-from raysearch.state import State
+from raysearch.race.state import State
+from raysearch.storage.events import EVENTS, REMARKS
+from raysearch.storage.journal import VERSION, Journal, read
 
 START = {"event": "start", "version": VERSION, "experiment": {"seed": 0}}
 LOSSES = np.random.default_rng(0).normal(size=(5, 40))
@@ -139,7 +139,7 @@ def test_a_missing_journal_and_a_directory_in_its_place_are_clear_errors(tmp_pat
 
 def test_a_second_driver_in_another_process_is_refused(tmp_path):
     path = tmp_path / "journal.jsonl"
-    program = f"from pathlib import Path; from raysearch.journal import Journal; Journal(Path({str(path)!r}))"
+    program = f"from pathlib import Path; from raysearch.storage.journal import Journal; Journal(Path({str(path)!r}))"
     with Journal(path):
         second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
         assert second.returncode == 1
@@ -151,7 +151,7 @@ def test_a_second_driver_in_another_process_is_refused(tmp_path):
 def test_the_lock_goes_with_a_killed_driver(tmp_path):
     path = tmp_path / "journal.jsonl"
     program = (
-        "import sys, time; from pathlib import Path; from raysearch.journal import Journal\n"
+        "import sys, time; from pathlib import Path; from raysearch.storage.journal import Journal\n"
         f"journal = Journal(Path({str(path)!r})); print('open', flush=True); time.sleep(60)"
     )
     driver = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -8,7 +8,7 @@ import pytest
 from command_line import call, finish, write_search
 
 import raysearch
-from raysearch import driver
+from raysearch.driver import run as driver
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raysearch import measuring, objectives
-from raysearch.driver import build, load, run
+from raysearch.criteria import objectives
+from raysearch.driver import measure as measuring
+from raysearch.driver.run import build, load, run
 from raysearch.errors import ExperimentError, UnknownNameError
-from raysearch.experiment import from_data
-from raysearch.findings import Finding, array_path, read_findings
-from raysearch.journal import read
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import read
+from raysearch.storage.measurements import Finding, array_path, read_findings
 from raysearch.tracking.silent import Silent
 
 WORKLOAD = {"name": "digits", "n_train": 100, "n_validation": 60, "n_test": 80, "epochs": 2}
@@ -150,7 +151,7 @@ def test_the_instability_over_epochs_can_steer_without_further_work(tmp_path):
 
 
 def test_a_measure_that_fails_loses_nothing(tmp_path, monkeypatch):
-    from raysearch.measures.curvature import Curvature
+    from raysearch.training.measures.curvature import Curvature
 
     def broken(self, subject):
         raise RuntimeError("no second derivative")
@@ -200,7 +201,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_trains(sections, err
 
 
 def test_only_a_measure_of_one_instance_can_steer():
-    from raysearch.measures.local_instability import LocalInstability
+    from raysearch.training.measures.local_instability import LocalInstability
 
     assert LocalInstability.over == "instances"
     assert objectives.parse({"name": "q3", "of": "curvature"}).metric == "curvature.top_eigenvalue"
@@ -219,15 +220,15 @@ def test_only_a_measure_of_one_instance_can_steer():
 def test_editors_complete_measures_by_the_schema(sections, valid):
     import jsonschema
 
-    from raysearch.schema import json_schema
+    from raysearch.experiment.schema import json_schema
 
     checker = jsonschema.Draft202012Validator(json_schema())
     assert checker.is_valid({"workload": "digits", "space": {"hidden": [[8]]}, **sections}) is valid
 
 
 def test_a_search_in_python_measures_too(tmp_path):
-    from raysearch.in_python import search
-    from raysearch.measures.generalization_gap import GeneralizationGap
+    from raysearch.driver.search import search
+    from raysearch.training.measures.generalization_gap import GeneralizationGap
 
     section = {**WORKLOAD, "epochs": 1}
     asked = [GeneralizationGap(), {"name": "calibration", "of": "all"}]

@@ -11,13 +11,13 @@ import pytest
 from races import Memory, drive, image, make_race, outcome, pool_of, result_of
 
 from raysearch import registry
+from raysearch.driver.resume import resume
+from raysearch.driver.search import search
 from raysearch.errors import ExperimentError, StuckError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
-from raysearch.in_python import search
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import WAIT, Configuration, InstanceKey, InstanceResult, Phase
-from raysearch.resuming import resume
 from raysearch.rules import Decision
 from raysearch.tracking.silent import Silent
 from raysearch.workloads.synthetic import Synthetic
@@ -184,7 +184,7 @@ def test_a_budget_below_the_first_wave_is_refused_before_anything_trains(tmp_pat
 
 
 def test_a_first_instance_that_is_asked_for_again_has_cutoffs_as_any_other() -> None:
-    from raysearch.screening import Screening
+    from raysearch.race.screening import Screening
 
     losses, journal = np.random.default_rng(6).normal(size=(6, 40)), Memory()
     race = make_race(losses, journal=journal, screening=Screening(n_startup=2))

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from raysearch.driver import load
+from raysearch.criteria.objectives import RACED, Objective, label, parse, parse_all
+from raysearch.driver.run import load
+from raysearch.driver.search import search
 from raysearch.errors import ExperimentError, UnknownNameError
-from raysearch.in_python import search
-from raysearch.objectives import RACED, Objective, label, parse, parse_all
 from raysearch.records import Configuration, Outcome
 
 CONFIGURATION = Configuration.of({"x": 1})

@@ -3,8 +3,8 @@
 import numpy as np
 from races import Memory, drive, image, make_race, pool_of, result_of
 
+from raysearch.race.screening import Screening
 from raysearch.records import DONE, WAIT, Phase
-from raysearch.screening import Screening
 
 
 def rebuild(journal, losses, **race):

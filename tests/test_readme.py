@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raysearch.driver import build
-from raysearch.experiment import from_data
+from raysearch.driver.run import build
+from raysearch.experiment.experiment import from_data
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

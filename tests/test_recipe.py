@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from raysearch.errors import ExperimentError, UnknownNameError
-from raysearch.recipe import Recipe, check_names, sizes
-from raysearch.yaml_text import parse
+from raysearch.experiment.yaml_text import parse
+from raysearch.training.recipe import Recipe, check_names, sizes
 
 PARAMETERS = {"optimizer": "AdamW", "lr": 0.001, "batch_size": 32}
 
@@ -67,5 +67,6 @@ def test_sizes_are_whole_numbers_alone_or_in_a_list():
 
 
 def test_reading_a_recipe_needs_no_torch():
-    code = f"import sys; from raysearch.recipe import Recipe; Recipe.of({PARAMETERS}); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from raysearch.training.recipe import Recipe; Recipe.of({PARAMETERS})"
+    code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysearch.driver.resume import resume
+from raysearch.driver.status import read_status, write_report
+from raysearch.driver.sync import sync
 from raysearch.records import Verdict
-from raysearch.resuming import resume
-from raysearch.status import read_status, write_report
-from raysearch.sync import sync
 
 RELEASED = Path(__file__).parent / "data" / "released"
 JOURNALS = sorted(RELEASED.glob("*/*.jsonl"))

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from killing import EXPERIMENT, facts, kill_and_resume
 
-from raysearch.driver import load, run
+from raysearch.driver.resume import resume
+from raysearch.driver.run import load, run
+from raysearch.driver.search import search
+from raysearch.driver.status import write_report
 from raysearch.errors import ExperimentError, JournalError, WorkloadError
-from raysearch.experiment import from_data
-from raysearch.findings import Finding
-from raysearch.in_python import search
-from raysearch.journal import Journal
-from raysearch.resuming import resume
-from raysearch.status import write_report
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import Journal
+from raysearch.storage.measurements import Finding
 from raysearch.tracking.silent import Silent
 
 

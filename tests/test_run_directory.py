@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from raysearch.errors import RunDirectoryError
-from raysearch.run_directory import RunDirectory
+from raysearch.storage.run_directory import RunDirectory
 
 
 def test_a_new_search_gets_a_directory_of_its_own_name(tmp_path, monkeypatch):

@@ -7,10 +7,10 @@ import pytest
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
 from raysearch.execution.replay import simulate
-from raysearch.race import Race
+from raysearch.race.race import Race
+from raysearch.race.state import State
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.registry import load
-from raysearch.state import State
 from raysearch.tracking.silent import Silent
 from raysearch.workloads.synthetic import Synthetic
 

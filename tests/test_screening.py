@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from raysearch.driver import run
+from raysearch.driver.resume import resume
+from raysearch.driver.search import search
 from raysearch.errors import UnknownNameError
-from raysearch.experiment import from_data
-from raysearch.frame import to_frame
-from raysearch.in_python import search
-from raysearch.journal import read
-from raysearch.resuming import resume
-from raysearch.screening import ScreenedOut, Screening, Watch
+from raysearch.experiment.experiment import from_data
+from raysearch.race.screening import ScreenedOut, Screening, Watch
+from raysearch.storage.instances import to_frame
+from raysearch.storage.journal import read
 
 CURVES = [(float(n), float(n), n / 2, 0.0) for n in range(1, 9)]  # epoch 1: 1 .. 8, epoch 3: .5 .. 4
 

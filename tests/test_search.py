@@ -10,10 +10,10 @@ import pytest
 
 import raysearch
 from raysearch.criteria.quantile import Quantile
+from raysearch.driver.resume import resume
 from raysearch.errors import ExperimentError, RunDirectoryError, WorkloadError
-from raysearch.journal import read
-from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
+from raysearch.storage.journal import read
 from raysearch.workloads.synthetic import Synthetic
 
 HERE = {"execution": "local", "tracking": None, "progress": False}

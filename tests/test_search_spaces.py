@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from raysearch import experiment, registry
+from raysearch import registry
+from raysearch.experiment import experiment
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 KEYS = ("conv1", "conv2", "pool2", "fc", "feature", "activation", "optimizer", "lr", "batch_size", "weight_decay")

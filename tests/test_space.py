@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysearch.errors import ExperimentError
-from raysearch.space import parse
+from raysearch.samplers.search_space import parse
 
 
 def grid_of(section, constraints=()):

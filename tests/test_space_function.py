@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from raysearch.criteria.median import Median
+from raysearch.driver.search import search
 from raysearch.errors import ExperimentError
-from raysearch.in_python import search
 from raysearch.samplers.random import Random
+from raysearch.samplers.space_function import FunctionSpace
 from raysearch.samplers.tpe import Tpe
-from raysearch.space_function import FunctionSpace
 
 SAMPLERS = [Random(n_configurations=2), Tpe(n_configurations=2, wave=2)]
 

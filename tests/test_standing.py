@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from races import make_race, once, pool_of, result_of
 
+from raysearch.race.verdict import progress
 from raysearch.records import Configuration, Outcome, Signal
-from raysearch.standing import progress
 
 N, WAVE = 24, 8
 LOSSES = np.random.default_rng(0).normal(size=(N, 200)) + np.linspace(3, 0, N)[:, None]

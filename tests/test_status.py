@@ -15,12 +15,12 @@ from command_line import call, finish, shell, write_search
 from rich.console import Console
 
 import raysearch
-from raysearch.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
-from raysearch.driver import Plan
+from raysearch.analysis.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
+from raysearch.driver.run import Plan
+from raysearch.driver.status import read_status
 from raysearch.errors import JournalError
-from raysearch.journal import Journal, read
 from raysearch.records import Configuration, ParetoPoint, Progress, Summary, Verdict
-from raysearch.status import read_status
+from raysearch.storage.journal import Journal, read
 from raysearch.tracking.terminal import render
 
 
@@ -186,7 +186,7 @@ def test_no_driver_is_refused_because_of_those_who_look(unfinished, monkeypatch)
     path = unfinished[0] / "journal.jsonl"
     program = f"""
 from pathlib import Path
-from raysearch.status import _is_driven
+from raysearch.driver.status import _is_driven
 print("looks", flush=True)
 while True:
     _is_driven(Path({str(path)!r}))
@@ -196,7 +196,8 @@ while True:
         assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2
         for _ in range(2000):
             Journal(path).close()
-        monkeypatch.setattr("raysearch.journal._READERS_S", math.inf)  # a second driver is refused without any wait
+        # a second driver is refused without any wait
+        monkeypatch.setattr("raysearch.storage.journal._READERS_S", math.inf)
         with Journal(path), pytest.raises(JournalError, match="another raysearch driver runs"):
             Journal(path)
     finally:

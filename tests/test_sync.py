@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from raysearch import cli
 from raysearch.driver import run
+from raysearch.driver.resume import resume
+from raysearch.driver.search import search
+from raysearch.driver.sync import sync
 from raysearch.errors import ExperimentError, JournalError, TrackingError
-from raysearch.experiment import from_data
-from raysearch.in_python import search
-from raysearch.journal import Journal, read
-from raysearch.resuming import resume
-from raysearch.sync import sync
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import Journal, read
 from raysearch.workloads.digits import Digits
 
 EXPERIMENT = {

@@ -11,14 +11,14 @@ import pytest
 from mlflow_image import image, stores
 
 from raysearch.driver import run
+from raysearch.driver.resume import resume
+from raysearch.driver.search import search
+from raysearch.driver.sync import sync
 from raysearch.errors import JournalError
-from raysearch.experiment import from_data
-from raysearch.in_python import search
-from raysearch.journal import read
-from raysearch.pool import Seeds
+from raysearch.experiment.experiment import from_data
+from raysearch.race.loss_matrix import Seeds
 from raysearch.records import Phase
-from raysearch.resuming import resume
-from raysearch.sync import sync
+from raysearch.storage.journal import read
 
 SHOWN = ("criterion", "median", "q3", "iqr", "max", "mean", "std", "n_instances")
 EXPERIMENT = {

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch import training
-from raysearch.losses.rmse import Rmse
-from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey, Status
+from raysearch.training import loop as training
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.recipe import Recipe
 
 KEY = InstanceKey("c", 0)
 

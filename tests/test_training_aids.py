@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch import training, training_aids
 from raysearch.errors import ExperimentError
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.recipe import Recipe
 from raysearch.records import InstanceKey
+from raysearch.training import aids as training_aids
+from raysearch.training import loop as training
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.recipe import Recipe
 
 KEY = InstanceKey("c", 0)
 
@@ -83,7 +84,7 @@ def test_what_is_scored_is_what_is_kept():
 
 
 def test_frozen_layers_stop_and_the_others_go_on(monkeypatch):
-    from raysearch.measures import _filters
+    from raysearch.training.measures import _filters
 
     monkeypatch.setattr(_filters, "fragile_layers", lambda *_: ["0"])
     module = classifier()

@@ -18,12 +18,12 @@ import safetensors.torch
 from cut_off import DATA, DIGITS, PLAIN, Report, count_epochs, train
 from ray import cloudpickle
 
-from raysearch import training
 from raysearch.driver import run
 from raysearch.execution.ray_tune import RayTune
-from raysearch.experiment import from_data, section_of
-from raysearch.journal import read
+from raysearch.experiment.experiment import from_data, section_of
 from raysearch.records import Configuration
+from raysearch.storage.journal import read
+from raysearch.training import loop as training
 from raysearch.workloads.digits import Digits
 
 # workers cannot import a test module: send what it defines by value

@@ -13,7 +13,7 @@ import pytest
 STEPS = """
 import resource, sys
 import torch
-from raysearch.training_device import seeded
+from raysearch.training.device import seeded
 from raysearch.workloads._calorimeter.architecture import Architecture
 from raysearch.workloads._calorimeter.networks import Network
 

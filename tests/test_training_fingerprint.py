@@ -15,8 +15,8 @@ import pytest
 import torch
 from cut_off import DATA, DIGITS, PLAIN, Report, count_epochs, train
 
-from raysearch import training_fingerprint
 from raysearch.records import Configuration
+from raysearch.training import fingerprint as training_fingerprint
 from raysearch.workloads.digits import Digits
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch import registry, training_optimizer
-from raysearch.recipe import OPTIMIZERS, Recipe
+from raysearch import registry
 from raysearch.records import Configuration, InstanceResult
+from raysearch.training import optimizer as training_optimizer
+from raysearch.training.recipe import OPTIMIZERS, Recipe
 
 BOUND = 1e-5
 """Greatest relative difference of any epoch's loss from that of torch's loop over parameters; measured up to 2e-7."""

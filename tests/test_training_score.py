@@ -11,11 +11,12 @@ import torch
 from cut_off import Report, count_epochs
 from torch import Tensor, nn
 
-from raysearch import registry, training
+from raysearch import registry
 from raysearch.errors import ExperimentError
-from raysearch.losses.rmse import Rmse
-from raysearch.recipe import Recipe
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.training import loop as training
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.recipe import Recipe
 
 SLOW = Recipe("SGD", lr=0.05, batch_size=16)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raysearch.analysis import plots
 from raysearch.analysis.results import drawable
-from raysearch.findings import Finding, array_path
+from raysearch.storage.measurements import Finding, array_path
 
 Content = plots.Figure | pd.DataFrame | str
 _KINDS = ("high", "low", "pulse")

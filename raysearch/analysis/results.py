@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from raysearch.analysis.intervals import Statistic
 from raysearch.criteria._statistics import quantile
-from raysearch.objectives import label
+from raysearch.criteria.objectives import label
 from raysearch.records import Eliminate, Phase, Status, Verdict
 
 FARTHEST = 1e100

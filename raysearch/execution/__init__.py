@@ -7,10 +7,11 @@ asks the conductor for work until it answers DONE.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from raysearch.execution.conductor import Conductor
-from raysearch.workloads import Workload
+if TYPE_CHECKING:  # a worker imports this room, and needs no racing core
+    from raysearch.execution.conductor import Conductor
+    from raysearch.workloads import Workload
 
 
 class Executor(Protocol):

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from raysearch.criteria import Criterion
+from raysearch.criteria.summary import summarize
 from raysearch.errors import RaysearchError, WorkloadError
-from raysearch.race import Race
+from raysearch.race.race import Race
+from raysearch.race.state import State
+from raysearch.race.verdict import progress
 from raysearch.records import Eliminate, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
-from raysearch.standing import progress
-from raysearch.state import State
-from raysearch.summary import summarize
 from raysearch.tracking import Tracker
 
 _PROGRESS_EVERY_S = 0.1

@@ -10,8 +10,8 @@ from typing import Any
 
 from raysearch.errors import StuckError
 from raysearch.execution.conductor import Conductor
+from raysearch.execution.watch import ScreenedOut, Watch
 from raysearch.records import DONE, Signal, Train
-from raysearch.screening import ScreenedOut, Watch
 from raysearch.workloads import Workload
 
 

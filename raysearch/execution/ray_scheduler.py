@@ -22,14 +22,8 @@ from raysearch.execution.ray_controller import (
     tell_to_end,
 )
 from raysearch.execution.ray_searcher import RaceSearcher
+from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
 from raysearch.records import InstanceResult, Train
-
-RESULTS = "raysearch_results"
-"""Key under which raysearch's own trainable reports its list of InstanceResult when a block has ended."""
-SCREENED = "raysearch_screened"
-"""Key under which it reports (curve, cutoff, seconds, node) of a first instance that ended at a rung."""
-FAILURE = "raysearch_failure"
-"""Key under which it reports the traceback of a block that raised."""
 
 
 class RaceScheduler(TrialScheduler):  # type: ignore[misc]

@@ -10,10 +10,8 @@ from ray.tune.search import Searcher
 
 from raysearch.errors import RaysearchError
 from raysearch.execution.conductor import Conductor
+from raysearch.execution.ray_words import BLOCK
 from raysearch.records import DONE, WAIT, Train
-
-BLOCK = "raysearch_block"
-"""Key of a trial's config under which raysearch's own trainable finds what to train."""
 
 
 class RaceSearcher(Searcher):  # type: ignore[misc]

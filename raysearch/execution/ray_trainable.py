@@ -13,10 +13,9 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from raysearch.execution.ray_scheduler import FAILURE, RESULTS, SCREENED
-from raysearch.execution.ray_searcher import BLOCK
+from raysearch.execution.ray_words import BLOCK, FAILURE, RESULTS, SCREENED
+from raysearch.execution.watch import ScreenedOut, Watch
 from raysearch.records import Configuration
-from raysearch.screening import ScreenedOut, Watch
 from raysearch.workloads import Workload
 
 _GRACE_S = 2.0

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
 from raysearch.execution.conductor import Conductor
-from raysearch.frame import read_parquet
+from raysearch.race.state import State
 from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, Train
-from raysearch.state import State
+from raysearch.storage.instances import read_parquet
 from raysearch.workloads import Workload
 
 Answer = Callable[[State, InstanceKey], InstanceResult]

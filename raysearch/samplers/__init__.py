@@ -11,8 +11,8 @@ from typing import Protocol
 
 from raysearch.criteria import Criterion
 from raysearch.records import Configuration, Outcome
-from raysearch.space import Space
-from raysearch.space_function import FunctionSpace
+from raysearch.samplers.search_space import Space
+from raysearch.samplers.space_function import FunctionSpace
 
 Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
 

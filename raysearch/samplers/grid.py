@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from raysearch.criteria import Criterion
 from raysearch.records import Configuration
 from raysearch.samplers import Propose
-from raysearch.space import Space
-from raysearch.space_function import FunctionSpace
+from raysearch.samplers.search_space import Space
+from raysearch.samplers.space_function import FunctionSpace
 
 
 @dataclass(frozen=True)

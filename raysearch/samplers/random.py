@@ -11,8 +11,8 @@ from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
-from raysearch.space import Space
-from raysearch.space_function import FunctionSpace
+from raysearch.samplers.search_space import Space
+from raysearch.samplers.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 1000
 

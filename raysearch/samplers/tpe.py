@@ -16,12 +16,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from raysearch.criteria import Criterion
+from raysearch.criteria.objectives import RACED, Objective, parse_all
 from raysearch.errors import ExperimentError, unknown
-from raysearch.objectives import RACED, Objective, parse_all
 from raysearch.records import Configuration, Outcome
 from raysearch.samplers import Propose
-from raysearch.space import Choice, Parameter, Range, Space
-from raysearch.space_function import FunctionSpace
+from raysearch.samplers.search_space import Choice, Parameter, Range, Space
+from raysearch.samplers.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 100
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Status
-from raysearch.tracking._shelf import Shelf
+from raysearch.storage.weights import Shelf
 from raysearch.tracking.silent import Silent
 
 FOLDER = "measured_weights"

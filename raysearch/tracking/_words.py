@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raysearch.objectives import label
+from raysearch.criteria.objectives import label
 from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Progress
 
 

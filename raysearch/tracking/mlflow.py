@@ -23,7 +23,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
-from raysearch.tracking._shelf import Shelf
+from raysearch.storage.weights import Shelf
 from raysearch.tracking._writer import Writer, log
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import ExperimentError, unknown
-from raysearch.recipe import require_numbers, sizes
+from raysearch.training.recipe import require_numbers, sizes
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from raysearch import registry
-from raysearch.measures import Subject
-from raysearch.recipe import Recipe
 from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.training.measures import Subject
+from raysearch.training.recipe import Recipe
 from raysearch.workloads import Report
 from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import sources
@@ -58,11 +58,11 @@ class Images:
         return data["test_images"][:5]
 
     def _instance(self, configuration: Configuration, seed: int, report: Report, data: Data) -> InstanceResult:
-        from raysearch import training
+        from raysearch.training import loop
         from raysearch.workloads import _instruments
 
         weights_seed, sample = self._sample(seed, data)
-        return training.instance(
+        return loop.instance(
             InstanceKey(configuration.id, seed),
             lambda: self.network(configuration.parameters),
             _instruments.sets(data, "images", "labels", sample),
@@ -72,8 +72,8 @@ class Images:
             weights_seed,
             report,
             shaped_by=(self, configuration.parameters),
-            score=training.error if self.loss == "error" else None,
-            measure=training.accuracies,
+            score=loop.error if self.loss == "error" else None,
+            measure=loop.accuracies,
         )
 
     def _sample(self, seed: int, data: Data) -> tuple[int, NDArray[Any]]:

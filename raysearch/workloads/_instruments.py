@@ -9,20 +9,21 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from raysearch import registry, training
-from raysearch.measures import Subject
+from raysearch import registry
+from raysearch.training import loop
+from raysearch.training.measures import Subject
 
 
-def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any]) -> training.Sets:
+def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any]) -> loop.Sets:
     """Return the sets that `data` holds as `{pool,validation,test}_{inputs,targets}`; `rows` of the pool are taught."""
 
-    def pair(name: str, chosen: Any = slice(None)) -> training.Pair:
+    def pair(name: str, chosen: Any = slice(None)) -> loop.Pair:
         return torch.tensor(data[f"{name}_{inputs}"][chosen]), torch.tensor(data[f"{name}_{targets}"][chosen])
 
-    return training.Sets(pair("pool", rows), pair("validation"), pair("test"))
+    return loop.Sets(pair("pool", rows), pair("validation"), pair("test"))
 
 
-def subject(network: torch.nn.Module, weights: bytes, own: training.Sets, task: str, examples: str) -> Subject:
+def subject(network: torch.nn.Module, weights: bytes, own: loop.Sets, task: str, examples: str) -> Subject:
     """Return `network` with these `weights`, to be judged by its `validation` or `test` examples; on the CPU.
 
     Inputs of whole numbers become floats, so that they can be moved a little.

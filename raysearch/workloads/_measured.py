@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raysearch.criteria.objectives import TASK_LOSS
 from raysearch.errors import WorkloadError
-from raysearch.objectives import TASK_LOSS
 from raysearch.records import Configuration, InstanceResult, Status
 from raysearch.workloads import Report
 

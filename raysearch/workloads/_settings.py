@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import ExperimentError, unknown
-from raysearch.training_score import check_score
+from raysearch.training.score import check_score
 from raysearch.workloads._sources import check_vary
 
 if TYPE_CHECKING:
-    from raysearch.training import Settings
+    from raysearch.training.loop import Settings
 
 _DEVICES = ("auto", "cpu", "cuda")
 
@@ -30,7 +30,7 @@ def check_settings(workload: Any, name: str) -> None:
 
 def training_settings(workload: Any) -> Settings:
     """Return what the workload decides about training."""
-    from raysearch.training import Settings
+    from raysearch.training.loop import Settings
 
     return Settings(
         epochs=workload.epochs,

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
-from raysearch.measures import Subject
-from raysearch.recipe import Recipe, check_names
 from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.training.measures import Subject
+from raysearch.training.recipe import Recipe, check_names
 from raysearch.workloads import Report
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import DATASETS, simulate
@@ -115,13 +115,13 @@ class Calorimeter:
     def _instance(
         self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[np.float32]]
     ) -> InstanceResult:
-        from raysearch import training
+        from raysearch.training import loop
         from raysearch.workloads import _instruments
         from raysearch.workloads._calorimeter.networks import Network
 
         weights_seed, sample = self._sample(seed, data)
         architecture = Architecture.of(configuration.parameters)
-        return training.instance(
+        return loop.instance(
             InstanceKey(configuration.id, seed),
             lambda: Network(architecture, self.target),
             _instruments.sets(data, "cells", "targets", sample),
@@ -140,11 +140,11 @@ class Calorimeter:
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the energy in GeV or the position in cm `(n,)` of cells `(n, 15, 15)` in GeV."""
-        from raysearch import training
+        from raysearch.training import loop
         from raysearch.workloads._calorimeter.networks import Network
 
         cells = np.asarray(inputs, dtype=np.float32)
-        return training.answer(Network(Architecture.of(parameters), self.target), weights, cells)
+        return loop.answer(Network(Architecture.of(parameters), self.target), weights, cells)
 
     def instrument(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError, WorkloadError, unknown
-from raysearch.recipe import Recipe, check_names, require_numbers
+from raysearch.training.recipe import Recipe, check_names, require_numbers
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
 from raysearch.workloads._settings import check_settings
@@ -119,9 +119,9 @@ class Cifar10(Images):
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the classes of images `(n, 3, 32, 32)`, values 0-255."""
-        from raysearch import training
+        from raysearch.training import loop
 
-        return softmax(training.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
+        return softmax(loop.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
 
 
 @dataclass(frozen=True)

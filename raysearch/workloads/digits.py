@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError, unknown
-from raysearch.recipe import Recipe, check_names
+from raysearch.training.recipe import Recipe, check_names
 from raysearch.workloads._digits import Classifier
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
@@ -107,6 +107,6 @@ class Digits(Images):
 
     def predict(self, parameters: Mapping[str, Any], weights: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
-        from raysearch import training
+        from raysearch.training import loop
 
-        return softmax(training.answer(self.network(parameters), weights, np.asarray(inputs, dtype=np.float32)))
+        return softmax(loop.answer(self.network(parameters), weights, np.asarray(inputs, dtype=np.float32)))

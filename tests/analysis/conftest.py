@@ -10,8 +10,8 @@ import pytest
 
 from raysearch.analysis.results import Results
 from raysearch.criteria.q3 import Q3
+from raysearch.criteria.summary import summarize
 from raysearch.records import Configuration, Eliminate, Verdict
-from raysearch.summary import summarize
 
 SPACE = {
     "activation": ["ReLU", "PReLU", "Sigmoid", "Tanh"],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raysearch.analysis import figures_measures, plots
-from raysearch.findings import Finding, array_path
+from raysearch.storage.measurements import Finding, array_path
 
 ONE, TWO = "0" * 12, "1" * 12
 

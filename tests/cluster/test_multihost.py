@@ -13,7 +13,7 @@ import yaml
 from real_processes import Daemons, need, wait_for
 
 import raysearch
-from raysearch.journal import read
+from raysearch.storage.journal import read
 
 EXPERIMENT = {
     "name": "multihost",
@@ -155,7 +155,7 @@ def test_a_race_survives_a_cut_link_and_uses_a_host_that_joins_later(
 def _assert_undisturbed(tmp_path: Path, run_dir: Path) -> None:
     """The search is what it is in one process without hosts, links and cuts."""
     from raysearch.driver import run
-    from raysearch.experiment import from_data
+    from raysearch.experiment.experiment import from_data
 
     quick = {**EXPERIMENT, "execution": "local", "workload": {**EXPERIMENT["workload"], "seconds": 0.0}}  # type: ignore[dict-item]
     run(from_data(quick), tmp_path / "undisturbed")

@@ -14,7 +14,7 @@ import pytest
 from real_processes import BIN, Daemons, free_port, need, wait_for
 
 import raysearch
-from raysearch.journal import read
+from raysearch.storage.journal import read
 
 ROOT = Path(__file__).parents[2]
 NODES = ("n1", "n2", "n3")
@@ -106,7 +106,7 @@ def wait_for_end(slurm: Daemons, job: int, timeout_s: float) -> str:
 def locally(directory: Path) -> pd.DataFrame:
     """Return the instances of the same search, trained one by one in this process."""
     from raysearch.driver import run
-    from raysearch.experiment import from_file
+    from raysearch.experiment.experiment import from_file
 
     values = ["tracking=null", "race.confirm=5", "execution=local"]
     run(from_file(ROOT / "search_spaces/synthetic.yaml", values), directory)

@@ -10,11 +10,11 @@ import pytest
 
 from raysearch.errors import WorkloadError
 from raysearch.execution.conductor import Conductor
-from raysearch.journal import Journal
-from raysearch.race import Race
+from raysearch.race.race import Race
+from raysearch.race.screening import Screening
 from raysearch.records import WAIT, Configuration, InstanceKey, InstanceResult, Progress
 from raysearch.registry import load
-from raysearch.screening import Screening
+from raysearch.storage.journal import Journal
 from raysearch.tracking.silent import Silent
 
 POOL = [Configuration.of({"x": x}) for x in range(8)]

@@ -15,7 +15,7 @@ from ray import cloudpickle
 
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.ray_tune import RayTune
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration, Progress
 from raysearch.registry import load
 from raysearch.tracking.silent import Silent

@@ -16,10 +16,10 @@ from raysearch.errors import ResourceError, WorkloadError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.ray_cluster import _join_or_start
 from raysearch.execution.ray_tune import RayTune
-from raysearch.journal import Journal, read
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Progress, Status
 from raysearch.registry import load
+from raysearch.storage.journal import Journal, read
 from raysearch.tracking.silent import Silent
 from raysearch.workloads.function import Function
 from raysearch.workloads.synthetic import Synthetic

@@ -16,7 +16,7 @@ from ray import cloudpickle
 from raysearch.execution import ray_controller
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.ray_tune import RayTune
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration, Status
 from raysearch.registry import load
 from raysearch.tracking.silent import Silent

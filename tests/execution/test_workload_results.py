@@ -11,7 +11,7 @@ from races import pool_of
 from raysearch import registry
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
-from raysearch.race import Race
+from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 from raysearch.tracking.silent import Silent
 

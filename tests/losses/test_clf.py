@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from raysearch.errors import ExperimentError
-from raysearch.losses import Step
-from raysearch.losses.clf import Clf
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
 from raysearch.registry import load
+from raysearch.training.losses import Step
+from raysearch.training.losses.clf import Clf
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
 
 
 def step(task, previous=None):

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from raysearch.losses import Step
-from raysearch.losses.confidence_penalty import ConfidencePenalty
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
+from raysearch.training.losses import Step
+from raysearch.training.losses.confidence_penalty import ConfidencePenalty
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
 
 
 def step(task):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from raysearch.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.cross_entropy import CrossEntropy
 
 
 def test_it_is_the_mean_negative_log_probability_of_the_label():

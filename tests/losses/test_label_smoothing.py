@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from raysearch.losses import Step
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.label_smoothing import LabelSmoothing
-from raysearch.losses.rmse import Rmse
+from raysearch.training.losses import Step
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.label_smoothing import LabelSmoothing
+from raysearch.training.losses.rmse import Rmse
 
 
 def test_it_is_cross_entropy_with_the_smoothed_label():

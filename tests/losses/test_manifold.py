@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from raysearch.losses import Step
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.manifold import Manifold, _neighbours
-from raysearch.losses.relative_rmse import RelativeRmse
+from raysearch.training.losses import Step
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.manifold import Manifold, _neighbours
+from raysearch.training.losses.relative_rmse import RelativeRmse
 
 INPUTS = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
 

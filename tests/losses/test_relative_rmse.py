@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raysearch.losses.relative_rmse import RelativeRmse
+from raysearch.training.losses.relative_rmse import RelativeRmse
 
 
 def test_errors_count_relative_to_the_target():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raysearch.losses.rmse import Rmse
+from raysearch.training.losses.rmse import Rmse
 
 
 def test_errors_count_in_the_targets_unit():

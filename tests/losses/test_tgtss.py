@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from raysearch.losses import Step
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.losses.tgtss import Tgtss
+from raysearch.training.losses import Step
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.losses.tgtss import Tgtss
 
 
 def step(soft, index, task=None):

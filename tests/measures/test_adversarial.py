@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.measures import Subject
-from raysearch.measures._attacks import box, fgsm, pgd
-from raysearch.measures.adversarial import Adversarial
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.measures import Subject
+from raysearch.training.measures._attacks import box, fgsm, pgd
+from raysearch.training.measures.adversarial import Adversarial
 
 
 def difference():

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.measures import Subject
-from raysearch.measures.calibration import Calibration
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.measures import Subject
+from raysearch.training.measures.calibration import Calibration
 
 
 def measured(p, labels):

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.measures import Subject
-from raysearch.measures.corruption import Corruption, blurred
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.measures import Subject
+from raysearch.training.measures.corruption import Corruption, blurred
 
 
 def test_blur_keeps_a_flat_image_and_spreads_a_point():

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.measures import Subject
-from raysearch.measures.curvature import Curvature
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.measures import Subject
+from raysearch.training.measures.curvature import Curvature
 
 
 class Weights(nn.Module):

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.measures import Subject
-from raysearch.measures.generalization_gap import GeneralizationGap
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.measures import Subject
+from raysearch.training.measures.generalization_gap import GeneralizationGap
 
 
 def test_it_is_the_loss_on_unseen_less_that_on_taught_examples():

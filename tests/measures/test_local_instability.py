@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from raysearch.measures.local_instability import LocalInstability, ensembles, epoch_instability
+from raysearch.training.measures.local_instability import LocalInstability, ensembles, epoch_instability
 
 
 def sure(labels, n_classes=3):

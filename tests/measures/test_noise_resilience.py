@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from raysearch.errors import ExperimentError
-from raysearch.measures import Subject
-from raysearch.measures.noise_resilience import NoiseResilience
 from raysearch.registry import load
+from raysearch.training.measures import Subject
+from raysearch.training.measures.noise_resilience import NoiseResilience
 
 
 def squared(outputs, targets, step=None):

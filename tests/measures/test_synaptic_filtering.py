@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from raysearch.losses.cross_entropy import CrossEntropy
-from raysearch.losses.rmse import Rmse
-from raysearch.measures import Found, Subject
-from raysearch.measures._filters import Bench, Curves, curves, fragile_layers, keep
-from raysearch.measures.synaptic_filtering import SynapticFiltering, kind_of
+from raysearch.training.losses.cross_entropy import CrossEntropy
+from raysearch.training.losses.rmse import Rmse
+from raysearch.training.measures import Found, Subject
+from raysearch.training.measures._filters import Bench, Curves, curves, fragile_layers, keep
+from raysearch.training.measures.synaptic_filtering import SynapticFiltering, kind_of
 
 WEIGHTS = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])
 

@@ -3,7 +3,7 @@ import pytest
 from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.records import Outcome
-from raysearch.space import parse
+from raysearch.samplers.search_space import parse
 
 
 def test_the_whole_grid_comes_at_once_in_the_order_of_the_file():

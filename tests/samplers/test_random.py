@@ -3,7 +3,7 @@ import pytest
 from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.records import Outcome
-from raysearch.space import parse
+from raysearch.samplers.search_space import parse
 
 SPACE = parse({"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "depth": {"low": 1, "high": 9}})
 

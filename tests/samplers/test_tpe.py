@@ -10,24 +10,24 @@ import pytest
 from optuna.trial import TrialState
 
 from raysearch.criteria.median import Median
+from raysearch.criteria.objectives import parse_all
 from raysearch.criteria.q3 import Q3
 from raysearch.driver import run
+from raysearch.driver.resume import resume
+from raysearch.driver.search import search
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.replay import simulate
-from raysearch.experiment import from_data
-from raysearch.in_python import search
-from raysearch.objectives import parse_all
-from raysearch.race import Race
+from raysearch.experiment.experiment import from_data
+from raysearch.race.race import Race
+from raysearch.race.state import State
+from raysearch.race.verdict import pareto
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome
-from raysearch.resuming import resume
 from raysearch.rules.halving import Halving
 from raysearch.samplers.random import Random
+from raysearch.samplers.search_space import parse
+from raysearch.samplers.space_function import FunctionSpace
 from raysearch.samplers.tpe import Tpe, _suggest, _told
-from raysearch.space import parse
-from raysearch.space_function import FunctionSpace
-from raysearch.standing import pareto
-from raysearch.state import State
 from raysearch.tracking.silent import Silent
 
 SPACE = parse({"x": {"low": -5.0, "high": 5.0}, "y": {"low": -5.0, "high": 5.0}, "kind": [[1], [2, 3]]})

@@ -8,8 +8,8 @@ from typing import Any
 from mlflow_image import runs_of
 
 from raysearch.driver import run
-from raysearch.experiment import from_data
-from raysearch.sync import sync
+from raysearch.driver.sync import sync
+from raysearch.experiment.experiment import from_data
 from raysearch.tracking.mlflow import Mlflow
 
 

@@ -17,8 +17,8 @@ from mlflow_server import HOST, Server, free_port
 
 from raysearch.driver import run
 from raysearch.errors import TrackingError
-from raysearch.experiment import from_data
-from raysearch.journal import read
+from raysearch.experiment.experiment import from_data
+from raysearch.storage.journal import read
 
 EXPERIMENT = {
     "name": "on-postgres",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raysearch.records import InstanceKey
-from raysearch.tracking._shelf import Shelf
+from raysearch.storage.weights import Shelf
 
 
 def test_keeps_and_drops_by_configuration(tmp_path: Path) -> None:

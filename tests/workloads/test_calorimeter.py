@@ -106,7 +106,7 @@ def test_vary_says_whether_initial_weights_differ(data):
 
 
 def test_the_sample_depends_on_the_seed_alone_and_on_nothing_where_weights_vary(data, monkeypatch):
-    from raysearch import training
+    from raysearch.training import loop as training
 
     seen = []
     instance = training.instance

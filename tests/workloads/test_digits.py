@@ -99,7 +99,7 @@ def test_bad_settings_are_refused():
 
 
 def test_an_instance_can_be_measured_on_examples_of_either_kind():
-    from raysearch.measures._subjects import answers
+    from raysearch.training.measures._subjects import answers
 
     workload = make(n_train=200, epochs=2)
     data = workload.prepare()

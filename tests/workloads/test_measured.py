@@ -4,8 +4,8 @@ import math
 import pytest
 
 from raysearch.errors import WorkloadError
-from raysearch.measures import Found
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.training.measures import Found
 from raysearch.workloads._measured import Measured
 
 CONFIGURATION = Configuration.of({"x": 1})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from raysearch.errors import ExperimentError, unknown
-from raysearch.recipe import require_numbers, sizes
+from raysearch.training.recipe import require_numbers, sizes
 from raysearch.workloads._calorimeter.showers import N_CELLS
 
 N_FEATURES = {"energy": 1, "position": 2}

@@ -1,0 +1,252 @@
+"""What a finished race leaves behind: instances, report, the winner's model, and word to the trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from raysearch.criteria import Criterion
+from raysearch.criteria.objectives import Objective, label, parse, parse_all
+from raysearch.criteria.summary import summarize
+from raysearch.driver.measure import told
+from raysearch.experiment.experiment import Experiment
+from raysearch.experiment.measures import asked
+from raysearch.race.race import Race
+from raysearch.race.state import State
+from raysearch.race.verdict import verdict
+from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
+from raysearch.storage.events import Event
+from raysearch.storage.instances import to_frame, write_parquet
+from raysearch.storage.journal import read
+from raysearch.storage.measurements import Finding, figure_path, read_findings, to_table
+from raysearch.storage.run_directory import RunDirectory
+from raysearch.tracking import Tracker
+
+_log = logging.getLogger(__name__)
+
+
+def write(
+    race: Race, experiment: Experiment, data: dict[str, Any], directory: RunDirectory, workload: Any, tracker: Tracker
+) -> Verdict:
+    """Write instances.parquet and report.html, hand them and the winner's model to the tracker, return the verdict.
+
+    The journal has all that was found by now: what cannot be written is left out with a warning.
+    """
+    verdict = verdict_of(race, experiment)
+    events = list(read(directory.journal))
+    on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
+    frame, findings = to_frame(events), [*on_workers, *at_the_end]
+    artifacts: dict[str, Path] = {}
+    with beside("the table of instances is not written", "`raysearch.load` reads them from the journal."):
+        write_parquet(frame, directory.instances)
+        artifacts["instances"] = directory.instances
+    with beside("the report is not written", f"`raysearch report {directory.path}` writes it."):
+        sections = measured_sections(findings, directory)
+        write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
+        artifacts["report"] = directory.report
+    # what a worker measured is among the metrics of its instance already
+    for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
+        numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
+        tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
+    with beside("the table of measures is not written", "The journal has them."):
+        artifacts |= _write_measures(findings, directory) if findings else {}
+    model = None
+    with beside("the winner's model is left out", f"Its weights are in {directory.path / 'weights'}."):
+        model = median_model(race.state, data["workload"], workload, directory.path)
+    score(race, tracker)
+    tracker.finished(verdict, artifacts, model)
+    return verdict
+
+
+@contextlib.contextmanager
+def beside(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever is raised into a warning that says `what` is missing and why: the result of a search is there."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
+            yield
+    except Exception as error:
+        _log.warning(
+            "%s: %s: %s. %s", what, type(error).__name__, error, remedy, exc_info=_log.isEnabledFor(logging.DEBUG)
+        )
+
+
+def verdict_of(race: Race, experiment: Experiment) -> Verdict:
+    """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
+    of = parse(experiment.criterion).metric or ""
+    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
+
+
+def score(race: Race, tracker: Tracker) -> None:
+    """Tell the statistics of all that are left, over all their race instances: a rule may end without a cut.
+
+    Their round is the one after the last cut that ever was, so that they are the latest also where an earlier rule had
+    cut more often. What was cut is told anew where an earlier rule may have had the last word on it.
+    """
+    state, deepest = race.state, dict[int, int]()
+    for wave, round_ in state.cuts:
+        deepest[wave] = max(round_, deepest.get(wave, 0))
+    n_seen: dict[int, int] = {}
+    if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
+        n_seen = {state.pool.rows[out.configuration_id]: out.n_instances for out in state.eliminations}
+    n_seen |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
+    for row, n_instances in n_seen.items():
+        losses = state.pool.losses[row, :n_instances]
+        if not np.isnan(losses).all():
+            summary = summarize(losses, race.criterion)
+            tracker.scored(state.pool.configurations[row], 1 + sum(deepest.values()), summary)
+
+
+def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
+    """Return what the experiment's sampler weighs against each other; nothing where it follows the criterion alone."""
+    return parse_all(getattr(experiment.load("sampler"), "objectives", ()))
+
+
+def findings_of(experiment: Experiment, state: State, events: Sequence[Event]) -> list[Finding]:
+    """Return what was measured: on the workers, as the instances' metrics tell, and at the end."""
+    return [*told(_on_workers(experiment), state), *read_findings(events)]
+
+
+def _on_workers(experiment: Experiment) -> list[str]:
+    """Return the measures that every instance is measured with where it was trained."""
+    judged = (parse(experiment.criterion), *objectives_of(experiment))
+    names = [one.name for one in asked(experiment.measures) if one.on_workers]
+    return list(dict.fromkeys([*names, *(name for objective in judged for name in objective.measures)]))
+
+
+def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:
+    """Return the report's sections on measures."""
+    if not findings:
+        return []
+    from raysearch.analysis.figures_measures import sections
+
+    return sections(findings, directory.path)
+
+
+def _write_measures(findings: list[Finding], directory: RunDirectory) -> dict[str, Path]:
+    """Write measures.parquet and one figure per measure; return the files by name."""
+    from raysearch.analysis.figures_measures import pictures
+
+    table = directory.path / "measures.parquet"
+    write_parquet(to_table(findings), table)
+    written = {"measures": table}
+    for measure, content in pictures(findings, directory.path).items():
+        path = figure_path(directory.path, measure)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        written[f"measure_{measure}"] = path
+    return written
+
+
+def write_report(
+    frame: Any,
+    state: State,
+    criterion: Criterion,
+    verdict: Verdict | None,
+    data: dict[str, Any],
+    path: Path,
+    measures: Sequence[tuple[str, Any]] = (),
+) -> Path:
+    """Write the report of a race, finished or not; `measures` are further sections."""
+    from raysearch.analysis.report import write_report as write_html
+
+    return write_html(
+        path,
+        instances=frame,
+        eliminations=state.eliminations,
+        rounds=rounds(state, criterion),
+        verdict=verdict,
+        experiment=data,
+        criterion=criterion,
+        experiment_text=yaml.safe_dump(data, sort_keys=False),
+        pareto=pareto_table(state, verdict),
+        loss_label=parse(data["criterion"]).metric or "validation loss",
+        measures=[*_screened_out(frame, state), *measures],
+    )
+
+
+def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
+    """Return the report's section on configurations whose first instance ended early, if there are any."""
+    cutoffs = {out.configuration_id: out for out in state.eliminations if not out.n_instances}
+    rows = frame[frame["configuration_id"].isin(cutoffs) & (frame["epochs"] > 0) & (frame["status"] == Status.STOPPED)]
+    if rows.empty:
+        return []
+    table = rows[["configuration_id", "epochs"]].rename(columns={"configuration_id": "configuration"})
+    table["loss there"] = [cutoffs[id_].value for id_ in rows["configuration_id"]]
+    table["cutoff"] = [cutoffs[id_].cutoff for id_ in rows["configuration_id"]]
+    table["parameters"] = rows["parameters"]
+    said = f"{len(table)} configurations were out after some epochs of their first instance: in no table above."
+    return [("Screened out", said), ("Screened out", table.reset_index(drop=True))]
+
+
+def confirmed_interval(race: Race) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of the winner's criterion over its confirmation instances, None if unknown."""
+    from raysearch.analysis.intervals import confidence_interval
+
+    losses = [result.loss for _, result in sorted(race.state.confirmation.items())]
+    interval = confidence_interval(losses, race.criterion, np.random.default_rng(0))
+    return (interval.low, interval.high) if interval.known else None
+
+
+def pareto_table(state: State, verdict: Verdict | None) -> list[Any]:
+    """Return the report's table of the configurations that no other one beats in all objectives."""
+    if verdict is None or not verdict.pareto:
+        return []
+    import pandas as pd
+
+    rows = [
+        {
+            "configuration": point.configuration_id,
+            "instances": point.n_instances,
+            **dict(zip(verdict.objectives, point.values, strict=True)),
+            **dict(state.configuration(point.configuration_id).parameters),
+        }
+        for point in verdict.pareto
+    ]
+    return [f"No configuration beats these in all of {', '.join(verdict.objectives)}.", pd.DataFrame(rows)]
+
+
+def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:
+    """Return (round, configuration id, criterion) of every configuration at the end of every round it was in."""
+    scored: list[tuple[int, str, float]] = []
+    for round_, n_instances, rows in state.rounds:
+        values = np.asarray(criterion(state.pool.losses[list(rows), :n_instances]))
+        ids = [state.pool.configurations[row].id for row in rows]
+        scored += [(round_, id_, float(value)) for id_, value in zip(ids, values, strict=True)]
+    return scored
+
+
+def median_model(state: State, section: Any, workload: Any, run_dir: Path) -> Model | None:
+    """Return the confirmation instance of median loss: what a user can expect, not the luckiest.
+
+    None where the workload cannot predict, or no confirmation instance kept its weights. The lower of two medians.
+    """
+    if state.verdict is None or not hasattr(workload, "predict"):
+        return None
+    winner = state.pool.configurations[state.verdict.leader]
+    done = sorted((r for r in state.confirmation.values() if r.status is Status.COMPLETE), key=_by_loss)
+    if not done:
+        return None
+    key = done[(len(done) - 1) // 2].key
+    weights = weights_path(run_dir, key)
+    if not weights.is_file():
+        return None
+    content = weights.read_bytes()
+    example = workload.example(workload.prepare())
+    named = {"name": section} if isinstance(section, str) else section
+    prediction = workload.predict(winner.parameters, content, example)
+    return Model(key, named, dict(winner.parameters), content, example, prediction)
+
+
+def weights_path(run_dir: Path, key: InstanceKey) -> Path:
+    """Return where the weights of an instance are kept while the search runs, and the winner's after it."""
+    return run_dir / "weights" / key.configuration_id / f"{key.seed}.safetensors"
+
+
+def _by_loss(result: InstanceResult) -> tuple[float, int]:
+    return result.loss, result.key.seed

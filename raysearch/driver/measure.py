@@ -1,0 +1,164 @@
+"""Measuring: what instances told on the workers, and what is measured at the end, on kept weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.experiment.measures import Asked
+from raysearch.race.race import Writer
+from raysearch.race.state import State
+from raysearch.records import Configuration, InstanceKey, Phase
+from raysearch.storage.measurements import Finding, array_path
+from raysearch.tracking import _keeper
+
+N_INSTANCES = 20
+"""At most so many instances of a configuration are measured at the end."""
+_log = logging.getLogger(__name__)
+
+
+def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
+    """Return the tracker that keeps the weights measures will need, if any will."""
+    later = [one for one in measures if not one.on_workers]
+    return [_keeper.Keeper(any(one.of == "all" for one in later))] if later else []
+
+
+def told(names: Sequence[str], state: State) -> list[Finding]:
+    """Return what instances that were measured on the workers told: of each, and of configurations over theirs.
+
+    `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`. The leader is first.
+    """
+    findings: list[Finding] = []
+    leader = -1 if state.verdict is None else state.verdict.leader
+    rows = sorted(range(len(state.pool.configurations)), key=lambda row: row != leader)
+    for name in names:
+        for row in rows:
+            configuration = state.pool.configurations[row]
+            own = [
+                Finding(name, configuration.id, seed, numbers)
+                for seed, metrics in state.metrics(row).items()
+                if (numbers := _own(metrics, f"{name}."))
+            ]
+            if own:
+                whole = _means(own).numbers
+                findings += [*own, Finding(name, configuration.id, None, whole, n_instances=len(own))]
+    return findings
+
+
+def _own(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+
+
+def carry_out(
+    measures: Sequence[Asked], workload: Any, state: State, journal: Writer | None, run_dir: Path
+) -> list[Finding]:
+    """Measure the kept instances of a finished race on test examples; each finding is in the journal when it returns.
+
+    A measure that fails is a finding with its error: the race is over and must not be lost by it.
+    """
+    later = [one for one in measures if not one.on_workers]
+    if not later or state.verdict is None:
+        return []
+    bench = _Bench(workload, workload.prepare(), state, run_dir)
+    findings: list[Finding] = []
+    for one in later:
+        for configuration in _group(one.of, state):
+            try:
+                new = list(bench.measure(one, configuration))
+            except Exception as error:
+                _log.warning("%s of %s cannot be measured: %s", one.name, configuration.id, error)
+                new = [Finding(one.name, configuration.id, None, {}, error=f"{type(error).__name__}: {error}")]
+            for finding in new:
+                if journal is not None:
+                    journal.append(finding.event())
+            findings += new
+    return findings
+
+
+class _Bench:
+    """Loads kept instances and measures them."""
+
+    def __init__(self, workload: Any, data: Any, state: State, run_dir: Path) -> None:
+        self.workload, self.data, self.state, self.run_dir = workload, data, state, run_dir
+
+    def measure(self, one: Asked, configuration: Configuration) -> Iterator[Finding]:
+        """Yield the findings of each instance and, with seed None, of all of them; raises ValueError without any."""
+        kept = self._chosen(configuration)
+        if not kept:
+            raise ValueError("no weights of its instances were kept")
+        subjects = {seed: self._subject(configuration, seed, path) for seed, path in kept.items()}
+        if one.measure.over == "instances":
+            from raysearch.training.measures._subjects import told
+
+            found = one.measure(np.stack([told(s) for s in subjects.values()]), _targets(subjects))
+        else:
+            founds = []
+            for seed, subject in subjects.items():
+                founds.append(one.measure(subject))
+                yield Finding(one.name, configuration.id, seed, founds[-1].numbers)
+            summarize = getattr(one.measure, "summarize", _means)
+            found = summarize(founds)
+        self._keep(one.name, configuration.id, found.arrays)
+        yield Finding(one.name, configuration.id, None, found.numbers, found.tables, len(kept))
+
+    def _chosen(self, configuration: Configuration) -> dict[int, Path]:
+        """Return kept weights by seed: of fresh-seed instances where there are several, else of the race's."""
+        kept = _keeper.kept(self.run_dir, configuration.id)
+        by_phase: dict[Phase, dict[int, tuple[int, Path]]] = {Phase.RACE: {}, Phase.CONFIRMATION: {}}
+        for seed, path in kept.items():
+            phase, index = self.state.seeds.index(InstanceKey(configuration.id, seed).seed)
+            by_phase[phase][index] = (seed, path)
+        fresh = by_phase[Phase.CONFIRMATION]
+        ordered = sorted((fresh if len(fresh) > 1 else by_phase[Phase.RACE] or fresh).items())
+        return dict(pair for _, pair in ordered[:N_INSTANCES])
+
+    def _subject(self, configuration: Configuration, seed: int, path: Path) -> Any:
+        return self.workload.instrument(configuration.parameters, path.read_bytes(), seed, self.data, "test")
+
+    def _keep(self, measure: str, configuration_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if arrays:
+            path = array_path(self.run_dir, measure, configuration_id)
+            path.parent.mkdir(exist_ok=True)
+            aside = path.with_name(f".{path.name}")
+            with open(aside, "wb") as file:
+                np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+            aside.replace(path)
+
+
+def _group(of: str, state: State) -> list[Configuration]:
+    """Return the configurations to measure, the leader first."""
+    verdict = state.verdict
+    if verdict is None:
+        return []
+    rows = [verdict.leader]
+    if of == "survivors":  # a rule that states a confidence drops nobody, but says who may be the best
+        rows += [*verdict.indistinguishable, *(state.survivors if verdict.certified is None else ())]
+    elif of == "all":
+        rows += range(len(state.pool.configurations))
+    return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]
+
+
+def _targets(subjects: Mapping[int, Any]) -> NDArray[Any]:
+    first = next(iter(subjects.values()))
+    return np.asarray(first.targets)
+
+
+def _means(founds: Sequence[Any]) -> Any:
+    """Return the mean of every number over instances and, as `NAME_std`, its sample standard deviation."""
+    from raysearch.training.measures import Found
+
+    names = list(dict.fromkeys(name for found in founds for name in found.numbers))
+    numbers: dict[str, float] = {}
+    for name in names:
+        values = np.asarray([found.numbers[name] for found in founds if name in found.numbers])
+        numbers[name] = float(values.mean())
+        if len(values) > 1:
+            if f"{name}_std" in names:
+                raise ValueError(f"a measure's number {name}_std is in the way of the spread of {name} over instances")
+            numbers[f"{name}_std"] = float(values.std(ddof=1))
+    return Found(numbers)

@@ -1,0 +1,126 @@
+"""Go on with a search: rebuild its race from the journal, and start a fresh executor for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysearch.driver.run import Parts, SearchResult, build, carry_out, make_race, opened, trackers
+from raysearch.errors import ExperimentError, JournalError
+from raysearch.experiment.experiment import Experiment, from_data
+from raysearch.race.race import Race
+from raysearch.storage.events import Event, decode_key
+from raysearch.storage.journal import Journal, read
+from raysearch.storage.run_directory import RunDirectory
+from raysearch.tracking import Tracker
+
+_CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking", "measures")
+
+
+def resume(
+    run_dir: str | Path,
+    values: Mapping[str, Any] | None = None,
+    *,
+    retry_failed: bool = False,
+    workload: Any = None,
+    space: Any = None,
+    watchers: Sequence[Tracker] = (),
+) -> SearchResult:
+    """Go on with the search in `run_dir`, broken off or finished; only what was in flight is trained again.
+
+    `values` change settings by dotted keys: `race.confirm` for more confirmation, `sampler.n_configurations` for more
+    configurations, parameters of the rule for more instances. `retry_failed` trains again what had failed for good and
+    decides anew on what comes of it. `workload` and `space` are the object or functions that a search was started with
+    from Python.
+
+    Raises:
+        JournalError: the journal is damaged, or another driver runs in this directory.
+        ExperimentError: a setting is changed that would make the instances there incomparable with new ones; or
+            instances failed for good and are to end the search, not to count (`race.on_failure: raise`).
+    """
+    directory = RunDirectory.open(Path(run_dir))
+    with Journal(directory.journal) as journal:
+        events = list(read(directory.journal))
+        before = experiment_of(events)
+        experiment = before.with_values(values or {})
+        _check_changes(before, experiment)
+        parts = build(experiment, _workload(experiment, workload), space)
+        race = make_race(parts, journal)
+        race.replay(events)  # first: what is refused must leave no trace, not even in the tracker
+        if experiment.race.on_failure == "raise" and not retry_failed:
+            _refuse_failures(race, events)
+        parts.executor.check(parts.instrumented)
+        data = experiment.model_dump(mode="json")
+        with opened(trackers(parts, watchers), data, directory) as tracker:
+            journal.append({"event": "resume", "experiment": data})
+            directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+            race.requeue_running()
+            if retry_failed:
+                race.retry_failed()
+            _reopen(race, parts, rule_changed=before.rule != experiment.rule)
+            return carry_out(parts, race, tracker, directory)
+
+
+def experiment_of(events: Sequence[Event]) -> Experiment:
+    """Return the experiment as the last driver ran it; raises JournalError where there is none, or it is damaged."""
+    if not events:
+        raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
+    lines = [line for line, event in enumerate(events, start=1) if event["event"] in ("start", "resume")]
+    last = events[lines[-1] - 1]
+    try:
+        return from_data(last.get("experiment"))
+    except ExperimentError as error:
+        raise JournalError(
+            f"line {lines[-1]} of the journal, a {last['event']!r} event, holds no experiment: {error}"
+        ) from error
+
+
+def _refuse_failures(race: Race, events: Sequence[Event]) -> None:
+    """Raise ExperimentError where instances failed for good: `on_failure: raise` would be undone by going on."""
+    failed = race.state.failed
+    if not failed:
+        return
+    told = {decode_key(event): str(event["error"]) for event in events if event["event"] == "tell"}
+    first = next(error for key, error in told.items() if key in failed)
+    last_line = (first.strip().splitlines() or ["unknown"])[-1]
+    raise ExperimentError(
+        f"{len(failed)} instance{'s' * (len(failed) > 1)} failed for good, the first with {last_line!r}, and "
+        "race.on_failure is 'raise'. Mend the cause and train them again with `--retry-failed` (in Python, "
+        "retry_failed=True), or let them count as +inf with `--set race.on_failure=count`"
+    )
+
+
+def _workload(experiment: Experiment, workload: Any) -> Any:
+    from raysearch.workloads.function import Function
+
+    section = experiment.workload
+    if isinstance(section, str) or section.get("name") != "function":
+        return workload
+    if workload is None:
+        raise ExperimentError(
+            f"this search trains the Python function {section.get('fn')!r}, which no file can name: go on from Python "
+            "with `raysearch.resume(run_dir, workload=that_function)`"
+        )
+    return workload if hasattr(workload, "prepare") else Function(workload)
+
+
+def _check_changes(before: Experiment, after: Experiment) -> None:
+    for name in Experiment.model_fields:
+        if name not in _CHANGEABLE and getattr(before, name) != getattr(after, name):
+            raise ExperimentError(
+                f"{name!r} cannot change when a search goes on: its instances would not be comparable. Changeable: "
+                f"{', '.join(_CHANGEABLE)}. Start another search instead"
+            )
+
+
+def _reopen(race: Race, parts: Parts, *, rule_changed: bool) -> None:
+    """Let the rule decide anew if it changed; let the sampler add configurations if the race had ended."""
+    known = race.state.pool.rows
+    if not known:  # broken off before the sampler spoke: nothing to decide anew
+        return
+    more = [c for c in parts.propose(race.state.outcomes()) if c.id not in known] if race.state.final else []
+    if rule_changed or more:
+        race.reopen(whole_pool=rule_changed)

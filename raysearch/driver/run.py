@@ -1,0 +1,213 @@
+"""Plan, run and load searches: the only file that knows every part."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import raysearch
+from raysearch.criteria.objectives import parse
+from raysearch.driver import finish, measure
+from raysearch.errors import ExperimentError, RaysearchError
+from raysearch.execution.conductor import Conductor
+from raysearch.experiment import measures as asked_for
+from raysearch.experiment.experiment import Experiment
+from raysearch.race.race import Propose, Race
+from raysearch.records import Plan, Verdict
+from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
+from raysearch.storage.journal import VERSION, Journal, extent, read
+from raysearch.storage.run_directory import RunDirectory
+from raysearch.tracking import Tracker
+from raysearch.tracking.several import Trackers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished search: `verdict.winner.parameters` is what to use."""
+
+    verdict: Verdict
+    run_dir: Path
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the winner's confirmed criterion; None without confirmation."""
+    tracked_at: str = ""
+    """How to browse the instances; empty without a tracker that shows them."""
+
+    @property
+    def instances(self) -> pd.DataFrame:
+        """One row per instance; see raysearch.storage.instances."""
+        return load(self.run_dir)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The plug-ins of one experiment, all checked."""
+
+    experiment: Experiment
+    workload: Any
+    propose: Propose
+    criterion: Any
+    rule: Any
+    executor: Any
+    tracker: Any
+    measures: Sequence[asked_for.Asked] = ()
+
+    @property
+    def instrumented(self) -> Any:
+        """The workload, measuring what criterion, objectives and measures need of every instance."""
+        criterion, objectives = parse(self.experiment.criterion), finish.objectives_of(self.experiment)
+        return asked_for.instrumented(self.workload, self.measures, criterion, objectives)
+
+
+def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Parts:
+    """Return the parts of an experiment; raises ExperimentError for whatever cannot work, before anything trains.
+
+    `workload` and `space` (a function) stand in for sections that no file can name.
+    """
+    workload = experiment.load("workload") if workload is None else workload
+    criterion = experiment.load("criterion")
+    propose = experiment.load("sampler").bind(experiment.build_space(workload, space), experiment.seed, criterion)
+    first = propose([])
+    if not first:
+        bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())
+        raise ExperimentError(
+            f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax the bounds"
+        )
+    measures = asked_for.asked(experiment.measures)
+    parts = Parts(
+        experiment,
+        workload,
+        propose,
+        criterion,
+        experiment.load("rule"),
+        experiment.load("execution"),
+        experiment.load("tracking"),
+        measures,
+    )
+    _ = parts.instrumented  # refuses what cannot be measured
+    for configuration in first:
+        workload.check(configuration.parameters)
+    _rule_plan(parts, len(first))
+    return parts
+
+
+def _rule_plan(parts: Parts, n_configurations: int) -> tuple[int, int]:
+    """Return the rule's plan; raises ExperimentError where its budget cannot train the configurations once."""
+    try:
+        return parts.rule.plan(n_configurations)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ExperimentError(f"rule: {error}") from error
+
+
+def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> Plan:
+    """Return what a search will cost, without training anything.
+
+    `workload` and `space` (a function) stand in for sections that no file can name.
+    """
+    parts = build(experiment, workload, space)
+    race = experiment.race
+    wave = len(parts.propose([]))
+    n = max(experiment.n_configurations or wave, wave)
+    first, later = _rule_plan(parts, wave), [min(wave, n - start) for start in range(wave, n, wave)]
+    # later waves race with the leader so far, whose instances are there already: they may use up a budget
+    limited = getattr(parts.rule, "budget", None) is not None
+    least = first[0] + sum(size if limited else _rule_plan(parts, size)[0] for size in later)
+    most = first[1] + sum(_rule_plan(parts, size if limited else size + 1)[1] for size in later)
+    epochs = getattr(parts.workload, "epochs", None)
+    return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
+
+
+def run(
+    experiment: Experiment,
+    run_dir: Path | None = None,
+    *,
+    workload: Any = None,
+    space: Any = None,
+    watchers: Sequence[Tracker] = (),
+) -> SearchResult:
+    """Carry a search out and return its result; nothing is lost where it breaks off, see `raysearch resume`.
+
+    `watchers` are trackers beside the experiment's own, such as the live view.
+    """
+    parts = build(experiment, workload, space)
+    parts.executor.check(parts.instrumented)
+    directory = RunDirectory.create(run_dir, experiment.name)
+    with Journal(directory.journal) as journal:
+        data = _plain(experiment)
+        directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+        with opened(trackers(parts, watchers), data, directory) as tracker:
+            journal.append(
+                {"event": "start", "version": VERSION, "raysearch": raysearch.__version__, "experiment": data}
+            )
+            race = make_race(parts, journal)
+            return carry_out(parts, race, tracker, directory)
+
+
+def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
+    """Return the experiment's tracker, those who watch, and what the executor exports to its own monitoring."""
+    gauges = getattr(parts.executor, "gauges", None)
+    also = [*watchers, *measure.keepers(parts.measures)]
+    return Trackers([parts.tracker, *also, *([] if gauges is None else [gauges(parts.tracker)])])
+
+
+def make_race(parts: Parts, journal: Journal | None) -> Race:
+    """Return a new race of these parts."""
+    race = parts.experiment.race
+    return Race(
+        parts.propose,
+        parts.criterion,
+        parts.rule,
+        seed=parts.experiment.seed,
+        confirm=race.confirm,
+        block=race.block,
+        retries=race.retries,
+        ahead=race.ahead,
+        screening=race.screen,
+        journal=journal,
+        n_configurations=parts.experiment.n_configurations,
+    )
+
+
+def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirectory) -> SearchResult:
+    """Execute a race to its end, write what it leaves behind and return the result."""
+    conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
+    parts.executor.run(conductor, parts.instrumented)
+    with finish.beside("not all measures were taken", f"`raysearch resume {directory.path}` takes them."):
+        measure.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
+    verdict = finish.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
+    tracked_at = getattr(parts.tracker, "address", "")
+    return SearchResult(verdict, directory.path, finish.confirmed_interval(race), tracked_at)
+
+
+def load(run_dir: str | Path) -> pd.DataFrame:
+    """Return the instances of a search as a table, finished or not; see raysearch.storage.instances for its columns."""
+    directory = RunDirectory.open(Path(run_dir))
+    with contextlib.suppress(OSError, ValueError):  # there is none, or it is damaged: the journal is the truth
+        table = read_parquet(directory.instances)
+        if table.attrs.get(JOURNAL) == [*extent(directory.journal)]:  # times of files tell nothing: files are copied
+            return table
+    return to_frame(read(directory.journal))
+
+
+@contextlib.contextmanager
+def opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory) -> Iterator[Tracker]:
+    """Open a tracker for as long as the search runs."""
+    tracker.open(data, directory.path)
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+def _plain(experiment: Experiment) -> dict[str, Any]:
+    return experiment.model_dump(mode="json")
+
+
+__all__ = ["Plan", "RaysearchError", "SearchResult", "load", "plan", "run"]

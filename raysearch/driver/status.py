@@ -1,0 +1,178 @@
+"""How a search stands, read from its journal alone: for another terminal, another machine, or long afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from raysearch.criteria.objectives import label
+from raysearch.driver import finish
+from raysearch.driver.resume import experiment_of
+from raysearch.errors import RunDirectoryError
+from raysearch.experiment.experiment import Experiment
+from raysearch.race.race import Race
+from raysearch.race.verdict import progress
+from raysearch.records import Progress, Status, Verdict
+from raysearch.storage.events import Event, taken_back
+from raysearch.storage.instances import to_frame
+from raysearch.storage.journal import read
+from raysearch.storage.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A moment of a search."""
+
+    run_dir: Path
+    experiment: Experiment
+    progress: Progress
+    verdict: Verdict | None
+    """None until the winner is confirmed."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the winner's confirmed criterion."""
+    driven: bool | None = None
+    """Whether a driver runs; None where the file system does not say."""
+    errors: tuple[str, ...] = ()
+    """The last error of every instance that failed for good."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the search has not ended and nobody carries it on."""
+        return self.verdict is None and self.driven is False
+
+    def print(self, console: Console) -> None:
+        """Print it."""
+        from raysearch.analysis.console import print_failures, print_status, print_verdict, say
+
+        print_status(console, self.experiment.name, self.progress, self.verdict is not None)
+        if self.errors:
+            print_failures(console, self.errors, self.run_dir)
+        if self.abandoned:
+            say(console, f"no driver runs: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
+        if self.verdict is not None:
+            print_verdict(console, self.verdict, self.interval)
+
+
+def read_status(run_dir: Path) -> RunStatus:
+    """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
+    driven = _is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
+    race, experiment, events = _race_of(run_dir)
+    now = replace(progress(race, _seconds(events, driven)), criterion=label(experiment.criterion))
+    status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(events))
+    if not race.done:
+        return status
+    return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
+
+
+def follow(console: Console, run_dir: Path, every_s: float) -> None:
+    """Show how a search stands, until it has ended, nobody carries it on any more, or the user interrupts."""
+    from raysearch.tracking.terminal import Terminal
+
+    with _warnings_once():
+        status = read_status(run_dir)
+        view = Terminal()
+        view.open(status.experiment.model_dump(mode="json"), run_dir)
+        try:
+            while status.verdict is None and not status.abandoned:
+                view.progress(status.progress)
+                time.sleep(every_s)
+                status = read_status(run_dir)
+            view.progress(status.progress)
+        finally:
+            view.close()
+    status.print(console)
+
+
+def errors_of(events: Sequence[Event]) -> tuple[str, ...]:
+    """Return the last error of every instance that failed for good, those taken back not counted."""
+    back = taken_back(events)
+    return tuple(
+        str(event["error"]).strip() or "no error text"
+        for position, event in enumerate(events)
+        if event["event"] == "tell" and event["status"] == Status.FAILED and position not in back
+    )
+
+
+def read_errors(run_dir: Path) -> tuple[str, ...]:
+    """Return the last error of every instance of a search that failed for good."""
+    return errors_of(list(read(RunDirectory.open(run_dir).journal)))
+
+
+def write_report(run_dir: Path, out: Path | None) -> Path:
+    """Write the report of the search in `run_dir`, finished or not, and return its path."""
+    race, experiment, events = _race_of(run_dir)
+    end = finish.verdict_of(race, experiment) if race.done else None
+    path = out or RunDirectory.open(run_dir).report
+    if path.is_dir():
+        raise RunDirectoryError(f"cannot write the report {path}: it is a directory. Name a file in it")
+    data = experiment.model_dump(mode="json")
+    sections = finish.measured_sections(finish.findings_of(experiment, race.state, events), RunDirectory.open(run_dir))
+    try:
+        return finish.write_report(to_frame(events), race.state, race.criterion, end, data, path, sections)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write the report {path}: {error.strerror}") from error
+
+
+def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:
+    directory = RunDirectory.open(run_dir)
+    events = list(read(directory.journal))
+    experiment = experiment_of(events)
+    race = Race(
+        lambda outcomes: [],
+        experiment.load("criterion"),
+        experiment.load("rule"),
+        seed=experiment.seed,
+        confirm=experiment.race.confirm,
+        n_configurations=experiment.n_configurations,
+    )
+    race.replay(events)
+    return race, experiment, events
+
+
+def _is_driven(journal: Path) -> bool | None:
+    """Return whether a driver holds the lock of its journal, without ever waiting for it or writing anything."""
+    try:
+        with open(journal, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    return False
+
+
+def _seconds(events: Sequence[Event], driven: bool | None) -> float:
+    """Return for how long drivers have worked: the time between two of them does not count."""
+    total, since, last = 0.0, float(events[0]["t"]), float(events[0]["t"])
+    for event in events:
+        if event["event"] == "resume":
+            total += last - since
+            since = float(event["t"])
+        last = float(event["t"])
+    now = max(time.time(), last) if driven else last
+    return max(total + now - since, 0.0)
+
+
+@contextlib.contextmanager
+def _warnings_once() -> Iterator[None]:
+    """Let the journal's reader say a thing once, however often it looks."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known = record.getMessage() in said
+        said.add(record.getMessage())
+        return not known
+
+    log = logging.getLogger("raysearch.storage.journal")
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)

@@ -1,0 +1,10 @@
+"""The keys under which driver and workers exchange what Tune carries: no racing core, so that a worker loads none."""
+
+BLOCK = "raysearch_block"
+"""Key of a trial's config under which raysearch's own trainable finds what to train."""
+RESULTS = "raysearch_results"
+"""Key under which raysearch's own trainable reports its list of InstanceResult when a block has ended."""
+SCREENED = "raysearch_screened"
+"""Key under which it reports (curve, cutoff, seconds, node) of a first instance that ended at a rung."""
+FAILURE = "raysearch_failure"
+"""Key under which it reports the traceback of a block that raised."""

@@ -1,0 +1,89 @@
+"""Descriptions of rooms and of the experiment file, made from the plug-ins themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from raysearch import registry
+from raysearch.experiment import measures
+from raysearch.experiment.experiment import NAMELESS, Experiment, default_of
+from raysearch.experiment.sections import ROOM_OF
+
+
+def describe_room(room: str) -> list[tuple[str, str, str]]:
+    """Return (name, parameters with defaults, first sentence of the docstring) of every plug-in of a room."""
+    described = []
+    for name in registry.names(room):
+        arguments = ", ".join(_argument(key, value) for key, value in registry.parameters(room, name).items())
+        sentence = (inspect.getdoc(registry.plugin(room, name)) or "").split("\n\n")[0].replace("\n", " ")
+        described.append((name, f"({arguments})", sentence))
+    return described
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of experiment files: every plug-in's name and parameters, with types and descriptions."""
+    schema = Experiment.model_json_schema()
+    for section, room in ROOM_OF.items():
+        field = schema["properties"][section]
+        named = [name for name in registry.names(room) if name != "function"]
+        nameless = default_of(section) if section in NAMELESS else None
+        choices: list[dict[str, Any]] = [{"enum": named}, *(_section(room, name, name == nameless) for name in named)]
+        if section == "tracking":
+            choices.append({"type": "null"})
+        field.pop("anyOf", None)
+        field["anyOf"] = choices
+    _describe_measures(schema["properties"])
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "raysearch experiment"
+    return schema
+
+
+def _describe_measures(properties: dict[str, Any]) -> None:
+    """Fill in the section of measures, what a criterion may be `of`, and that criteria are what a sampler weighs."""
+    names = registry.names("measures")
+    sections = [_section("measures", name) for name in names]
+    metric = {
+        "type": "object",
+        "properties": {"metric": {"type": "string", "description": "A number that the workload reports."}},
+        "required": ["metric"],
+        "additionalProperties": False,
+    }
+    instead = {"description": "The measure that takes the loss's place.", "anyOf": [{"enum": names}, metric, *sections]}
+    for criterion in properties["criterion"]["anyOf"][1:]:
+        criterion["properties"]["of"] = instead
+    for sampler in properties["sampler"]["anyOf"][1:]:
+        if "objectives" in sampler["properties"]:
+            sampler["properties"]["objectives"] |= {"items": {"anyOf": properties["criterion"]["anyOf"]}}
+    whose = {"of": {"enum": list(measures.OF)}}
+    choices = [{**section, "properties": {**section["properties"], **whose}} for section in sections]
+    properties["measures"]["items"] = {"anyOf": [{"enum": names}, *choices]}
+
+
+def _argument(name: str, default: Any) -> str:
+    return name if default is dataclasses.MISSING else f"{name}={default!r}"
+
+
+def _section(room: str, name: str, nameless: bool = False) -> dict[str, Any]:
+    cls = registry.plugin(room, name)
+    known = registry.parameters(room, name)
+    try:
+        properties = TypeAdapter(cls).json_schema().get("properties", {})
+    except (PydanticSchemaGenerationError, PydanticUserError):  # a parameter of a type JSON cannot hold
+        properties = {}
+    typed = {key: properties.get(key, {}) for key in known}
+    required = [key for key, default in known.items() if default is dataclasses.MISSING]
+    return {
+        "type": "object",
+        "description": (inspect.getdoc(cls) or "").split("\n\n")[0],
+        "properties": {
+            "name": {"const": name},
+            **{k: {x: y for x, y in v.items() if x != "$ref"} for k, v in typed.items()},
+        },
+        "required": required if nameless else ["name", *required],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,82 @@
+"""Sections of an experiment: which room each names a plug-in of, which makes a given plug-in, where a key belongs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from raysearch import registry
+from raysearch.errors import ExperimentError
+
+ROOM_OF = {
+    "workload": "workloads",
+    "sampler": "samplers",
+    "criterion": "criteria",
+    "rule": "rules",
+    "execution": "execution",
+    "tracking": "tracking",
+}
+"""The room that each section names a plug-in of."""
+_ROOMS = {**ROOM_OF, "measures": "measures"}
+
+
+def section_of(plugin: Any, section: str | None = None) -> dict[str, Any]:
+    """Return the section that makes this plug-in again.
+
+    Raises ExperimentError, with what `section` takes, where it is no plug-in, or none of that section.
+    """
+    room, name = _home(type(plugin))
+    if not name or (section is not None and room != _ROOMS[section]):
+        raise _wrong_kind(plugin, section, room if name else "")
+    values = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.init}
+    return {"name": name, **values}
+
+
+def given(section: str, value: Any) -> Any:
+    """Return a section's value as an experiment holds it: a name, a mapping, None, or the section of a plug-in."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if isinstance(value, str | None) else section_of(value, section)
+
+
+def homes(key: str) -> list[str]:
+    """Return the sections that take `key` as a parameter, in the form that a file gives it."""
+    found = []
+    for section, room in ROOM_OF.items():
+        names = [name for name, known in _parameters(room).items() if key in known]
+        if names:
+            others = f" (or {', '.join(names[1:])})" if names[1:] else ""
+            found.append(f"`{section}: {{name: {names[0]}, {key}: ...}}`{others}")
+    return found
+
+
+@cache
+def _parameters(room: str) -> dict[str, Sequence[str]]:
+    """Return the names of the parameters of a room's plug-ins that a file can name."""
+    return {name: list(registry.parameters(room, name)) for name in registry.names(room) if name != "function"}
+
+
+def _home(cls: type) -> tuple[str, str]:
+    """Return the room and the name of a plug-in's class; the name is empty for any other."""
+    place, _, name = cls.__module__.partition(".")[2].rpartition(".")
+    room = {where: room for room, where in registry.ROOMS.items()}.get(place, "")
+    known = cls.__module__.startswith("raysearch.") and room and name in registry.names(room)
+    return room, name if known and registry.plugin(room, name) is cls else ""
+
+
+def _wrong_kind(plugin: Any, section: str | None, room: str) -> ExperimentError:
+    what = f"{plugin!r:.80} ({type(plugin).__name__})"
+    if section is None:
+        return ExperimentError(f"{what} is no plug-in of {', '.join(registry.ROOMS)}")
+    wanted = _ROOMS[section]
+    known = f"Known in {wanted}: {', '.join(registry.names(wanted))}."
+    if isinstance(plugin, type) and _home(plugin) == (wanted, plugin.__module__.rpartition(".")[2]):
+        return ExperimentError(f"{section}: {plugin.__name__} is a class: make an object of it, {plugin.__name__}(...)")
+    if room:
+        return ExperimentError(f"{section}: {what} is a plug-in of {room}, not of {wanted}. {known}")
+    return ExperimentError(
+        f"{section}: expected a name, a section {{name: ..., parameters ...}} or a plug-in object, got {what}. {known} "
+        f"One of your own is a file raysearch/{wanted}/NAME.py with a frozen dataclass of its name: see CONTRIBUTING.md"
+    )

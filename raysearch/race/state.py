@@ -1,0 +1,296 @@
+"""The state of a race: what the events of a journal add up to. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.race.loss_matrix import ALL, Pool
+from raysearch.records import Configuration, Eliminate, InstanceKey, InstanceResult, Outcome, Phase, Status
+from raysearch.rules import RuleVerdict
+from raysearch.seeds import Seeds
+from raysearch.storage.events import REMARKS, Event, at_line, decode_key, decode_measure, decode_result, decode_verdict
+
+
+class State:
+    """A race as far as it went. `apply` is the only way to change it.
+
+    A wave is the set of configurations that race together: the whole pool where a sampler fills it at once; later
+    waves hold new configurations and the leader so far.
+    """
+
+    def __init__(self, search_seed: int) -> None:
+        self.pool, self.seeds = Pool(), Seeds(search_seed)
+        self.counts: Counter[str] = Counter()
+        """Instances by what happened: asked, told, failures, and every Status."""
+        self.running: dict[InstanceKey, Phase] = {}
+        self.again: deque[InstanceKey] = deque()
+        """Instances to be tried again; the rule still counts them as pending."""
+        self.attempts: Counter[InstanceKey] = Counter()
+        self.failed: set[InstanceKey] = set()
+        """Instances that failed more often than retries allow, and count as +inf."""
+        self._confirmations: dict[int, dict[int, InstanceResult]] = {}
+        self._confirmation_asked: dict[int, set[int]] = {}
+        """By row, the confirmation instances handed out and not stopped."""
+        self.wave = 0
+        self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        """Rows that race in this wave."""
+        self.n_new = 0
+        """How many of them came with this wave; the others won an earlier one."""
+        self.round = 1
+        self.batch: list[int] = []
+        """Rows of a batch that must be asked for whole, as often as they are still to be asked, in their order."""
+        self.cuts: list[tuple[int, int]] = []
+        """(wave, round) of the cuts so far."""
+        self.eliminations: list[Eliminate] = []
+        self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
+        """(round, instances each, rows that were in it) of the cuts so far; rounds count on from wave to wave."""
+        self.screening_curves: list[tuple[float, ...]] = []
+        """Validation losses by epoch of the configurations' first instances, whole or screened out."""
+        self.n_rounds_before = 0
+        """Number of the last round of the earlier waves."""
+        self.verdict: RuleVerdict | None = None
+        """Of this wave, with rows of the pool."""
+        self.final = False
+        """Whether the sampler has no more configurations: the verdict is the race's."""
+        self._screened: set[int] = set()
+        """Rows that were screened out."""
+        self._stopped: set[InstanceKey] = set()
+        self._n_replayed = 0
+
+    # ---- questions
+
+    @property
+    def survivors(self) -> NDArray[np.intp]:
+        """The rows that race in this wave and that nothing eliminated: those of earlier waves race no more."""
+        found: NDArray[np.intp] = self.members[self.pool.alive[self.members]]
+        return found
+
+    @property
+    def confirmation(self) -> dict[int, InstanceResult]:
+        """The winner's confirmation instances by their index; an earlier winner's do not count."""
+        return self._confirmations.setdefault(self.verdict.leader, {}) if self.verdict is not None else {}
+
+    @property
+    def n_confirmation_asked(self) -> int:
+        """How many confirmation instances of the winner were asked for, those stopped on the way not counted."""
+        return len(self._asked_of_winner)
+
+    def next_confirmations(self, n: int) -> list[int]:
+        """Return the next `n` confirmation instances of the winner by index, those stopped on the way first."""
+        asked = self._asked_of_winner
+        return list(itertools.islice((index for index in itertools.count() if index not in asked), n))
+
+    @property
+    def _asked_of_winner(self) -> set[int]:
+        return self._confirmation_asked.setdefault(self.verdict.leader, set()) if self.verdict is not None else set()
+
+    def configuration(self, configuration_id: str) -> Configuration:
+        """Return the configuration with this id; raises KeyError where there is none."""
+        return self.pool.configurations[self.pool.rows[configuration_id]]
+
+    def phase(self, key: InstanceKey) -> Phase:
+        """Return the phase that an instance belongs to."""
+        return self.seeds.index(key.seed)[0]
+
+    def superfluous(self, key: InstanceKey) -> bool:
+        """Return whether nobody waits any more for the result of an instance."""
+        row = self.pool.rows[key.configuration_id]
+        if self.phase(key) is Phase.CONFIRMATION:
+            return self.verdict is None or self.verdict.leader != row
+        return self.verdict is not None or not self.pool.alive[row]
+
+    def awaited(self, key: InstanceKey) -> bool:
+        """Return whether an instance was asked for and has neither ended nor been given up."""
+        return key in self.running or key in self.again
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what came of each configuration so far, in the order of the pool."""
+        return self.pool.outcomes()
+
+    def metrics(self, row: int) -> dict[int, Mapping[str, float]]:
+        """Return what the instances of a row told beside the loss, by seed, those of the race first."""
+        raced = {self.seeds.seed(Phase.RACE, column): told for column, told in sorted(self.pool.metrics(row).items())}
+        fresh = sorted(self._confirmations.get(row, {}).items())
+        return raced | {self.seeds.seed(Phase.CONFIRMATION, index): dict(one.metrics) for index, one in fresh}
+
+    # ---- events
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Apply the next events of a journal; raises JournalError, naming the line, for one that does not fit."""
+        for event in events:
+            self._n_replayed += 1
+            with at_line(self._n_replayed, event):
+                self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Change the state as an event says; remarks such as `start` change nothing."""
+        if event["event"] == "measure":
+            self.configuration(decode_measure(event)["configuration_id"])
+        elif event["event"] not in REMARKS:
+            getattr(self, f"_on_{event['event']}")(event)
+
+    def _on_pool(self, event: Event) -> None:
+        first = len(self.pool.configurations)
+        self.pool.add([_known_by_content(id_, parameters) for id_, parameters in event["configurations"]])
+        new = np.arange(first, len(self.pool.configurations))
+        incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
+        self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
+        self.pool.alive[incumbents] = True
+        self.pool.judged[incumbents] = ALL
+        self.wave, self.n_new = self.wave + 1, len(new)
+        self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
+        self.round, self.verdict, self.final = 1, None, False
+        self.batch.clear()
+
+    def _on_decide(self, event: Event) -> None:
+        self.round = int(event["round"])
+        self.batch = [self.pool.rows[id_] for id_ in event["batch"]]
+
+    def _on_ask(self, event: Event) -> None:
+        row = self.pool.rows[event["configuration"]]
+        for seed in event["seeds"]:
+            key = InstanceKey(event["configuration"], seed)
+            phase, index = self.seeds.index(seed)
+            if key in self.again:
+                self.again.remove(key)
+            else:
+                if key in self._stopped:  # it was counted when it was asked for first
+                    self._stopped.remove(key)
+                    self.counts[Status.STOPPED.value] -= 1
+                else:
+                    self.counts["asked"] += 1
+                if phase is Phase.RACE:
+                    self.pool.hand_out(row, index)
+                    if row in self.batch:
+                        self.batch.remove(row)
+                else:
+                    asked = self._confirmation_asked.setdefault(row, set())
+                    if index > max(asked, default=-1) + 1:
+                        raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
+                    asked.add(index)
+            self.running[key] = phase
+
+    def _on_tell(self, event: Event) -> None:
+        result = decode_result(event)
+        phase, index = self.seeds.index(result.key.seed)
+        row = self.pool.rows[result.key.configuration_id]
+        if phase is Phase.CONFIRMATION:
+            self._confirmations.setdefault(row, {})[index] = result
+        else:
+            self.pool.record(row, index, result.loss, result.metrics)
+            if index == 0 and result.curve:
+                self.screening_curves.append(result.curve)
+        self.counts["epochs"] += result.epochs
+        self.counts["told"] += 1
+        self.counts[result.status.value] += 1
+        if result.status is Status.FAILED:
+            self.failed.add(result.key)
+        self._end(result.key)
+
+    def _on_retry(self, event: Event) -> None:
+        key = decode_key(event)
+        self.failed.remove(key)
+        del self.attempts[key]
+        self.counts[Status.FAILED.value] -= 1
+        self.counts["told"] -= 1
+        self.counts["asked"] -= 1
+        phase, index = self.seeds.index(key.seed)
+        row = self.pool.rows[key.configuration_id]
+        if phase is Phase.RACE:
+            self.pool.forget(row, index)
+        else:
+            del self._confirmations[row][index]
+            self._confirmation_asked[row].discard(index)
+
+    def _on_failure(self, event: Event) -> None:
+        key = decode_key(event)
+        self.attempts[key] = int(event["attempt"])
+        self.counts["failures"] += 1
+        self._on_lost(event)
+
+    def _on_lost(self, event: Event) -> None:
+        key = decode_key(event)
+        del self.running[key]
+        self.again.append(key)
+
+    def _on_stop(self, event: Event) -> None:
+        key = decode_key(event)
+        phase, index = self.seeds.index(key.seed)
+        row = self.pool.rows[key.configuration_id]
+        if phase is Phase.RACE:
+            self.pool.stopped.setdefault(row, set()).add(index)
+        else:  # the same winner may come again and will need it
+            self._confirmation_asked[row].discard(index)
+        self.counts[Status.STOPPED.value] += 1
+        self._stopped.add(key)
+        self._end(key)
+
+    def _on_screen(self, event: Event) -> None:
+        key, curve = decode_key(event), tuple(float(loss) for loss in event["curve"])
+        row = self.pool.rows[key.configuration_id]
+        self.screening_curves.append(curve)
+        self.counts["epochs"] += len(curve)
+        self.counts["screened"] += 1
+        self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
+        self.pool.alive[row] = False
+        self.members = self.members[self.members != row]
+        self.batch = [other for other in self.batch if other != row]
+        self._screened.add(row)
+        self.eliminations.append(Eliminate(key.configuration_id, 0, curve[-1], float(event["cutoff"]), 0))
+        self._end(key)
+
+    def _on_eliminate(self, event: Event) -> None:
+        cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
+        round_ = self.n_rounds_before + int(event["round"])
+        self.rounds.append((round_, n_instances, tuple(self.survivors.tolist())))
+        for id_, value in zip(event["configurations"], event["values"], strict=True):
+            self.pool.alive[self.pool.rows[id_]] = False
+            self.pool.judged[self.pool.rows[id_]] = n_instances
+            self.eliminations.append(Eliminate(id_, round_, float(value), cutoff, n_instances))
+        self.cuts.append((int(event["wave"]), int(event["round"])))
+        self.round = round_ + 1
+
+    def _on_verdict(self, event: Event) -> None:
+        self.verdict = decode_verdict(event, self.pool.rows)
+        if self.verdict.n_instances is not None:
+            self.pool.judged[self.survivors] = self.verdict.n_instances
+
+    def _on_final(self, event: Event) -> None:
+        self.final = True
+
+    def _on_reopen(self, event: Event) -> None:
+        self.final = False
+        if event["whole_pool"]:
+            self.wave += 1
+            if len(self._screened) == len(self.pool.configurations):  # somebody must win
+                self._screened.clear()
+            # what was screened out stays out: no rule decides that, and it would be screened again
+            self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
+            self.members = np.flatnonzero(self.pool.alive)
+            self.pool.judged[:], self.n_new = ALL, len(self.members)
+            self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]
+            self.rounds.clear()
+            self.n_rounds_before = 0
+            self.round, self.verdict = 1, None
+            self.batch.clear()
+
+    def _end(self, key: InstanceKey) -> None:
+        phase = self.running.pop(key, None)
+        if phase is None:
+            self.again.remove(key)
+        if self.phase(key) is Phase.RACE:
+            self.pool.pending[self.pool.rows[key.configuration_id]] -= 1
+
+
+def _known_by_content(id_: Any, parameters: Mapping[str, Any]) -> Configuration:
+    """Return a configuration; raises ValueError where its id, which also names files, is not that of its parameters."""
+    configuration = Configuration.of(parameters)
+    if configuration.id != id_:
+        raise ValueError(f"configuration {id_!r} has parameters whose id is {configuration.id!r}")
+    return configuration

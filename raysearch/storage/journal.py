@@ -1,0 +1,167 @@
+"""The journal: append-only events as fsynced JSON lines. Replaying it is the only way a race is restored.
+
+A line is written and on disk before anything acts on it. The first line is the `start` event with the experiment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from raysearch.errors import JournalError, unknown
+from raysearch.storage.events import EVENTS, Event
+
+VERSION = 1
+"""Format of the lines; a journal of another version is refused."""
+
+_READERS_S = 10.0
+"""How long a driver waits where nobody but readers have the lock."""
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """An open journal: one writer, locked against a second driver until it is closed or its process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # held open, and locked, for the whole race; NFS shares a lock only with those who may read
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise JournalError(f"cannot write the journal {path}: {error.strerror}") from error
+        try:
+            locked = self._lock()
+        except OSError as error:
+            self._file.close()
+            raise JournalError(f"cannot lock the journal {path}: {error.strerror}") from error
+        if not locked:
+            self._file.close()
+            raise JournalError(
+                f"{path} is in use: another raysearch driver runs in this directory. Wait for it or stop it first."
+            )
+        self._cut_torn_line()
+
+    def append(self, event: Event) -> None:
+        """Write `event` with the time `t` (seconds since the epoch) and wait until it is on disk."""
+        line = json.dumps({**event, "t": round(time.time(), 3)}, separators=(",", ":"), allow_nan=False)
+        data = memoryview(line.encode() + b"\n")
+        start = os.fstat(self._file.fileno()).st_size
+        try:
+            while data:  # an unbuffered write may be partial
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._try_truncate(start)
+            raise JournalError(
+                f"cannot write the journal {self.path}: {error.strerror}. Nothing is lost: mend the disk, then resume."
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        """Return the journal itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the journal."""
+        self.close()
+
+    def _lock(self) -> bool:
+        """Return whether the journal is this driver's: `raysearch status` may have its lock for an instant only."""
+        end = time.monotonic() + _READERS_S
+        while not self._locked(fcntl.LOCK_EX):
+            if not self._locked(fcntl.LOCK_SH) or time.monotonic() >= end:  # a driver shares it with nobody
+                return False
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            time.sleep(0.001)
+        return True
+
+    def _locked(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _try_truncate(self, size: int) -> None:
+        try:
+            os.ftruncate(self._file.fileno(), size)
+        except OSError:  # the torn line will be cut when the journal is opened again
+            _log.warning("could not cut the torn last line of %s", self.path)
+
+    def _cut_torn_line(self) -> None:
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            _log.warning("%s: cut off a torn last line of %d bytes", self.path, len(data) - whole)
+            os.ftruncate(self._file.fileno(), whole)
+
+
+def read(path: Path) -> Iterator[Event]:
+    """Yield the events of a journal, which may still be growing; a torn last line is left out.
+
+    Raises:
+        JournalError: there is no journal, its version is unknown, or a line other than the last is damaged.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                _log.warning("%s: line %d is torn and left out", path, number)
+                return
+            yield _parse(line, path, number)
+
+
+def extent(path: Path) -> tuple[int, float | None]:
+    """Return the number of a journal's events and the time of the last, without reading the others.
+
+    Raises JournalError where there is no journal, or its last line is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
+    n, end = data.count(b"\n"), data.rfind(b"\n")
+    return n, (_parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
+
+
+def _parse(line: bytes, path: Path, number: int) -> Event:
+    try:
+        event = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are ValueErrors
+        raise JournalError(
+            f"{path}, line {number} is damaged: {error}. Restore the file from a copy, or cut it before that line; "
+            "what those lines recorded is then trained again."
+        ) from error
+    if (
+        not isinstance(event, dict)
+        or not isinstance(event.get("event"), str)
+        or type(event.get("t")) not in (int, float)
+        or not 0 <= event["t"] < _END_OF_TIME
+    ):
+        raise JournalError(f"{path}, line {number} is no event: {line[:60]!r}")
+    if event["event"] not in EVENTS:
+        raise JournalError(f"{path}, line {number} is damaged: {unknown('event', event['event'], EVENTS)}")
+    if number == 1 and (event["event"] != "start" or event.get("version") != VERSION):
+        raise JournalError(f"{path} does not begin as a raysearch journal of version {VERSION}, but with {line[:60]!r}")
+    return event
+
+
+_END_OF_TIME = 1e11
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,57 @@
+"""The task loss and how differently a network answers two neighbours of each example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raysearch.training.losses._forms import is_classification, state
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """`T + gamma mean ||f(x + d1) - f(x + d2)||^2`, T the task loss, f `(n, n_classes)` scores.
+
+    d1 and d2 point in random directions and are `radius` times as long as the example. Where f is `(n,)`, the
+    difference is measured as the task loss measures an error of that size, squared (a relative loss: relatively).
+
+    Args:
+        gamma: weight, at least 0.
+        radius: length of a displacement over that of the example, above 0.
+
+    Source: manifold regularisation after arXiv 2003.04286; this form is this project's.
+    """
+
+    gamma: float = 0.1
+    radius: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse a negative weight and no displacement."""
+        if not self.gamma >= 0.0 or not self.radius > 0.0:
+            raise ValueError(f"gamma = {self.gamma} must be at least 0, radius = {self.radius} above 0")
+
+    def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        """Return the loss, a scalar."""
+        now = state(step, "manifold")
+        one, other = (now.module(_neighbours(now.inputs, self.radius, now.generator)) for _ in range(2))
+        if is_classification(outputs):
+            distance = (one - other).square().sum(dim=1).mean()
+        else:
+            distance = now.task(targets + one - other, targets).square()
+        loss: Tensor = now.task(outputs, targets) + self.gamma * distance
+        return loss
+
+
+def _neighbours(inputs: Tensor, radius: float, generator: Generator) -> Tensor:
+    import torch
+
+    inputs = inputs if inputs.is_floating_point() else inputs.float()
+    # drawn where the generator lives: the same displacements on a CPU and on a GPU
+    directions = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device).flatten(1)
+    lengths = inputs.flatten(1).norm(dim=1, keepdim=True)
+    steps = radius * lengths * directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    moved: Tensor = inputs + steps.view_as(inputs)
+    return moved

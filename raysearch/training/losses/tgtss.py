@@ -1,0 +1,52 @@
+"""Temporal guided temperature scaled smoothing: learn what a teacher thought of each example, averaged over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raysearch.training.losses._forms import is_classification, soft_cross_entropy, state
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tgtss:
+    """Cross entropy of `outputs` `(n, n_classes)` with `q_i = mean_t softmax(z_i^(t) / tau)`, at least 0.
+
+    z^(t) are the scores that a teacher, the same network trained on the task loss from other initial weights, gives
+    the training examples after its epoch t. With `outputs` `(n,)` the teacher's answers averaged over its epochs take
+    the targets' place in the task loss, and tau has no effect. Costs the teacher's training beside the student's.
+
+    Args:
+        tau: temperature, above 0; above 1 makes the teacher less sure.
+        teacher_epochs: of the teacher; 0 is as many as the student's.
+        teacher_seed: of the teacher, at least 0; None gives each instance a teacher of its own, a number the same
+            initial weights and order of batches to the teachers of all.
+
+    Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
+    """
+
+    tau: float = 2.0
+    teacher_epochs: int = 0
+    teacher_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a temperature or a number of epochs that is none."""
+        if not self.tau > 0.0 or self.teacher_epochs < 0:
+            raise ValueError(f"tau = {self.tau} must be above 0, teacher_epochs = {self.teacher_epochs} at least 0")
+        if self.teacher_seed is not None and self.teacher_seed < 0:
+            raise ValueError(f"teacher_seed = {self.teacher_seed} must be at least 0, or null")
+
+    def soften(self, outputs: Tensor) -> Tensor:
+        """Return what one epoch of the teacher contributes, of the shape of `outputs`."""
+        return (outputs / self.tau).softmax(dim=1) if is_classification(outputs) else outputs
+
+    def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        """Return the loss, a scalar."""
+        now = state(step, "tgtss")
+        if now.soft is None:
+            raise ValueError("tgtss needs a teacher's word in step.soft: train with raysearch.training.loop.instance")
+        wanted = now.soft[now.index]
+        return soft_cross_entropy(outputs, wanted) if is_classification(outputs) else now.task(outputs, wanted)
