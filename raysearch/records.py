@@ -153,19 +153,8 @@ def checked(result: InstanceResult) -> InstanceResult:
         test_loss=test_loss,
         curve=curve,
         metrics=metrics,
-        seconds=seconds,
+        seconds=round(seconds, 6),
     )
-
-
-@dataclass(frozen=True)
-class Eliminate:
-    """One configuration left the race: its criterion, over its first `n_instances`, was worse than the cutoff."""
-
-    configuration_id: str
-    round: int
-    value: float
-    cutoff: float
-    n_instances: int
 
 
 @dataclass(frozen=True)

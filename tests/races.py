@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import math
+from collections import Counter, deque
 from dataclasses import dataclass
 
 import numpy as np
 
 from raysearch import registry
 from raysearch.race.race import Race
-from raysearch.records import Configuration, InstanceResult, Phase, Signal
+from raysearch.records import Configuration, InstanceResult, Phase, Train
 from raysearch.rules import Decision, Elimination, RuleVerdict
+from raysearch.storage.decoding import entries
+from raysearch.storage.encoding import encode
 
 
 class Memory:
@@ -20,8 +25,15 @@ class Memory:
     def __init__(self):
         self.events = []
 
-    def append(self, event):
-        self.events.append(json.loads(json.dumps(event, allow_nan=False)))
+    def append(self, event, time_s=0.0):
+        self.write({**encode(event), "t": time_s})
+
+    def write(self, line):
+        self.events.append(json.loads(json.dumps(line, allow_nan=False)))
+
+    @property
+    def entries(self):
+        return list(entries(self.events))
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,11 @@ def result_of(race, key, losses):
     return InstanceResult.of(key, float(losses[row, index if phase is Phase.RACE else -1 - index]))
 
 
+def trials(race, n=1):
+    """Return what a race asks for: the Train among the events."""
+    return [event for event in race.ask(n) if isinstance(event, Train)]
+
+
 def drive(race, losses, *, n_workers=1, choose=lambda running: 0, fails=lambda key, attempt: False):
     """Carry a race out; `choose(running)` picks which instance ends next, `fails` whether it crashes instead.
 
@@ -75,18 +92,14 @@ def drive(race, losses, *, n_workers=1, choose=lambda running: 0, fails=lambda k
     asked, running = [], sorted(race.state.running)
     while True:
         free = n_workers - len(running)
-        answer = race.ask(free) if free > 0 else []
-        if not isinstance(answer, Signal):
-            keys = [key for block in answer for key in block.keys]
-            asked += keys
-            running += keys
+        keys = [key for block in (trials(race, free) if free > 0 else ()) for key in block.keys]
+        asked += keys
+        running += keys
         if not running:
             assert race.done, "nothing runs and the race is not done"
             return asked
         key = running.pop(choose(running))
-        if race.state.superfluous(key) and choose(range(2)):
-            race.stop(key)
-        elif fails(key, race.state.attempts[key] + 1):
+        if fails(key, race.state.attempts[key] + 1):
             race.fail(key, "crashed")
         else:
             race.tell(result_of(race, key, losses))
@@ -109,21 +122,21 @@ def outcome(race):
 
 
 def image(race):
-    """Return the whole state of a race as plain values, to compare two of them."""
+    """Return the whole state of a race as plain values, to compare two of them: whatever it holds, private or not."""
     state = race.state
-    return {
-        "pool": [(c.id, dict(c.parameters)) for c in state.pool.configurations],
-        "losses": np.nan_to_num(state.pool.losses, nan=-1.0).tolist(),
-        "asked": state.pool.asked.tolist(),
-        "pending": state.pool.pending.tolist(),
-        "alive": state.pool.alive.tolist(),
-        "counts": {name: n for name, n in state.counts.items() if n},
-        "running": sorted(state.running),
-        "again": list(state.again),
-        "attempts": {key: n for key, n in state.attempts.items() if n},
-        "judged": state.pool.judged.tolist(),
-        "wave": (state.wave, state.members.tolist(), state.final, [*state.cuts], [*state.eliminations]),
-        "round": (state.round, list(state.batch)),
-        "verdict": state.verdict,
-        "confirmation": (sorted(state.confirmation), state.n_confirmation_asked),
-    }
+    held = {**vars(state), **{f"pool.{name}": value for name, value in vars(state.pool).items()}}
+    return {name: _plain(value) for name, value in held.items() if name not in ("pool", "seeds")}
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray):
+        return np.nan_to_num(value, nan=-1.0).tolist()
+    if isinstance(value, Counter):
+        return {key: n for key, n in value.items() if n}
+    if isinstance(value, dict):
+        return {key: plain for key, one in value.items() if (plain := _plain(one)) not in ({}, set())}
+    if isinstance(value, deque | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, InstanceResult):
+        return dataclasses.asdict(value)
+    return copy.copy(value)

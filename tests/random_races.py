@@ -18,7 +18,7 @@ import numpy as np
 from races import Memory, image, make_race, pool_of, result_of
 
 from raysearch.race.screening import Screening
-from raysearch.records import Signal
+from raysearch.records import Train
 
 MOST_STEPS = 20_000
 CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")
@@ -115,7 +115,7 @@ class Driven:
         before = image(self.race)
         self.n_kills += 1
         self.race = self._new()
-        self.race.replay(list(self.journal.events))
+        self.race.replay(self.journal.entries)
         assert image(self.race) == before, "the state that was replayed is not the one that was lived"
         self.race.requeue_running()
 
@@ -128,9 +128,9 @@ class Driven:
                 running = []
             free = n_workers - len(running)
             answer = self.race.ask(free) if free > 0 else []
-            if not isinstance(answer, Signal):
-                running += [(key, block.cutoffs) for block in answer for key in block.keys]
-            elif not running:
+            trials = [event for event in answer if isinstance(event, Train)]
+            running += [(key, block.cutoffs) for block in trials for key in block.keys]
+            if not trials and not running:
                 assert self.race.done
                 return
             key, cutoffs = running.pop(int(g.integers(len(running))) if g is not None else 0)
@@ -139,9 +139,9 @@ class Driven:
 
     def _end(self, key: Any, cutoffs: Any, g: np.random.Generator | None) -> None:
         race = self.race
-        if race.state.superfluous(key) and g is not None and g.random() < 0.5:
-            race.stop(key)
-        elif self.setting.fails(key, race.state.attempts[key] + 1):
+        if not race.state.awaited(key) and g is not None and g.random() < 0.5:
+            return  # its training was ended in time
+        if self.setting.fails(key, race.state.attempts[key] + 1):
             race.fail(key, "crashed")
         else:
             result = result_of(race, key, self.setting.losses)

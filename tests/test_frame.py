@@ -7,16 +7,19 @@ from races import Memory, drive, make_race, once, pool_of
 
 from raysearch.errors import JournalError, RunDirectoryError
 from raysearch.records import Configuration
+from raysearch.storage.decoding import entries
+from raysearch.storage.encoding import encode
+from raysearch.storage.events import Measured
 from raysearch.storage.instances import COLUMNS, read_parquet, to_frame, write_parquet
 from raysearch.storage.journal import VERSION
-from raysearch.storage.measurements import Finding, array_path, figure_path, read_findings
+from raysearch.storage.measurements import array_path, figure_path, read_measured
 
 LOSSES = np.random.default_rng(0).normal(size=(4, 40))
 
 
 def events_of(losses, **settings):
     journal = Memory()
-    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
+    journal.write({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
     race = make_race(losses, journal=journal, seed=7, **settings)
     drive(race, losses, n_workers=2, fails=settings.pop("fails", lambda key, attempt: False))
     return race, journal.events
@@ -24,7 +27,7 @@ def events_of(losses, **settings):
 
 def test_one_row_per_ended_instance_with_what_the_journal_knows():
     race, events = events_of(LOSSES, confirm=3)
-    frame = to_frame(events)
+    frame = to_frame(entries(events))
     assert tuple(frame.columns[: len(COLUMNS)]) == COLUMNS
     assert len(frame) == race.state.counts["told"]
     assert not frame.duplicated(["configuration_id", "seed"]).any()
@@ -38,11 +41,11 @@ def test_diverged_and_failed_instances_stay_visible():
     losses = LOSSES.copy()
     losses[1, 0] = np.nan
     journal = Memory()
-    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 0}})
+    journal.write({"event": "start", "version": VERSION, "experiment": {"seed": 0}})
     race = make_race(losses, journal=journal, retries=1)
     row_of = race.state.pool.rows
     drive(race, losses, fails=lambda key, attempt: row_of[key.configuration_id] == 2)
-    frame = to_frame(journal.events)
+    frame = to_frame(entries(journal.events))
     assert (frame[frame.status == "DIVERGED"].loss == math.inf).all()
     failed = frame[frame.status == "FAILED"]
     assert len(failed) == 2
@@ -66,7 +69,7 @@ def test_diverged_and_failed_instances_stay_visible():
 def test_any_parameters_survive_parquet(tmp_path, parameters):
     pool = [Configuration.of(values) for values in parameters]
     _, events = events_of(LOSSES[:3], propose=once(pool))
-    frame = to_frame(events)
+    frame = to_frame(entries(events))
     write_parquet(frame, tmp_path / "instances.parquet")
     back = read_parquet(tmp_path / "instances.parquet")
     assert list(back.columns) == list(frame.columns)
@@ -79,7 +82,7 @@ def test_any_parameters_survive_parquet(tmp_path, parameters):
 def test_numbers_stay_numbers_and_a_missing_parameter_stays_missing(tmp_path):
     pool = [Configuration.of(values) for values in ({"x": 1, "y": "a"}, {"x": 0.5}, {"x": 2, "y": "b"})]
     _, events = events_of(LOSSES[:3], propose=once(pool))
-    write_parquet(to_frame(events), tmp_path / "i.parquet")
+    write_parquet(to_frame(entries(events)), tmp_path / "i.parquet")
     back = read_parquet(tmp_path / "i.parquet")
     assert back["p.x"].dtype == np.float64
     assert back[back["p.x"] == 0.5]["p.y"].isna().all()
@@ -92,7 +95,7 @@ def test_damaged_events_are_named():
         {"event": "start"},
     ):
         with pytest.raises(JournalError, match=r"line 2 of the journal: the event .* is damaged"):
-            to_frame([{"event": "start", "experiment": {"seed": 7}}, event])
+            to_frame(entries([{"event": "start", "experiment": {"seed": 7}}, event]))
 
 
 @pytest.mark.parametrize(
@@ -116,12 +119,12 @@ def test_damaged_events_are_named():
     ids=str,
 )
 def test_a_damaged_measure_is_an_error_that_names_its_line(damage):
-    event = Finding("curvature", "0123456789ab", 3, {"trace": math.inf}).event()
-    assert read_findings([event]) == [Finding("curvature", "0123456789ab", 3, {"trace": math.inf})]
+    event = encode(Measured("curvature", "0123456789ab", 3, {"trace": math.inf}))
+    assert read_measured(entries([event])) == [Measured("curvature", "0123456789ab", 3, {"trace": math.inf})]
     damaged = {name: value for name, value in {**event, **damage}.items() if value is not KeyError}
-    for reader in (read_findings, to_frame):
+    for reader in (read_measured, to_frame):
         with pytest.raises(JournalError, match="line 2 of the journal"):
-            reader([{"event": "start", "experiment": {"seed": 7}}, damaged])
+            reader(entries([{"event": "start", "experiment": {"seed": 7}}, damaged]))
 
 
 def test_a_measures_files_stay_in_the_run_directory(tmp_path):
@@ -139,16 +142,16 @@ def test_a_measures_files_stay_in_the_run_directory(tmp_path):
 
 def test_a_stopped_instance_that_is_asked_again_has_one_row_the_last():
     journal = Memory()
-    journal.append({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
+    journal.write({"event": "start", "version": VERSION, "experiment": {"seed": 7}})
     stops = lambda running: int(isinstance(running, range))  # noqa: E731 - what is superfluous is stopped
     drive(make_race(LOSSES, journal=journal, seed=7, ahead=True), LOSSES, n_workers=8, choose=stops)
-    stopped = to_frame(journal.events).query("status == 'STOPPED'")
+    stopped = to_frame(entries(journal.events)).query("status == 'STOPPED'")
     assert len(stopped) > 0
     race = make_race(LOSSES, journal=journal, seed=7, rule=("exhaustive", {"n_instances": 6}))
-    race.replay(list(journal.events))
+    race.replay(journal.entries)
     race.reopen(whole_pool=True)
     drive(race, LOSSES)
-    frame = to_frame(journal.events)
+    frame = to_frame(entries(journal.events))
     assert not frame.duplicated(["configuration_id", "seed"]).any()
     assert set(frame.status) == {"COMPLETE"}
     assert race.state.counts["asked"] == race.state.counts["told"] == len(frame)
@@ -160,4 +163,4 @@ def test_a_stopped_instance_that_is_asked_again_has_one_row_the_last():
 def test_a_place_where_nothing_can_be_written_is_a_clear_error(tmp_path):
     _, events = events_of(LOSSES)
     with pytest.raises(RunDirectoryError, match=r"cannot write"):
-        write_parquet(to_frame(events), tmp_path / "none" / "instances.parquet")
+        write_parquet(to_frame(entries(events)), tmp_path / "none" / "instances.parquet")

@@ -19,10 +19,11 @@ from raysearch.driver.resume import resume
 from raysearch.driver.run import build, run
 from raysearch.errors import RaysearchError
 from raysearch.experiment.experiment import from_data, from_file
-from raysearch.storage.events import EVENTS
+from raysearch.storage.decoding import EVENTS, entries
+from raysearch.storage.events import Measured
 from raysearch.storage.instances import write_parquet
 from raysearch.storage.journal import Journal, read
-from raysearch.storage.measurements import Finding, read_findings, to_table
+from raysearch.storage.measurements import read_measured, to_table
 
 SEARCH = {
     "name": "tiny",
@@ -167,8 +168,8 @@ def finished(tmp_path_factory):
     with Journal(run_dir / "journal.jsonl") as journal:
         for id_, of in ((first.verdict.winner.id, seed), (found.verdict.winner.id, None)):
             numbers = {"trace": 1.5, "share.0": float("inf")}
-            journal.append(Finding("curvature", id_, of, numbers, {"layers": [row, row]}, 1 if of else 3).event())
-        journal.append(Finding("calibration", found.verdict.winner.id, None, {}, error="no weights").event())
+            journal.append(Measured("curvature", id_, of, numbers, {"layers": [row, row]}, 1 if of else 3))
+        journal.append(Measured("calibration", found.verdict.winner.id, None, {}, error="no weights"))
     assert {event["event"] for event in read(run_dir / "journal.jsonl")} == EVENTS
     return run_dir
 
@@ -187,7 +188,7 @@ def look_at(run_dir):
     with only_clear_errors():
         raysearch.load(run_dir)
     with only_clear_errors():
-        write_parquet(to_table(read_findings(read(run_dir / "journal.jsonl"))), run_dir / "measures.parquet")
+        write_parquet(to_table(read_measured(entries(read(run_dir / "journal.jsonl")))), run_dir / "measures.parquet")
     with only_clear_errors():
         race, _, _ = status._race_of(run_dir)
         ending.rounds(race.state, race.criterion)

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
-from races import drive, image, make_race, once, outcome, pool_of, result_of
+from races import drive, image, make_race, once, outcome, pool_of, result_of, trials
 
 from raysearch.errors import JournalError
 from raysearch.race.state import State
-from raysearch.storage.events import EVENTS, REMARKS
+from raysearch.storage.decoding import EVENTS, entries
+from raysearch.storage.encoding import _ENCODERS
+from raysearch.storage.events import REMARKS, Event
 from raysearch.storage.journal import VERSION, Journal, read
 
 START = {"event": "start", "version": VERSION, "experiment": {"seed": 0}}
@@ -25,7 +28,7 @@ LOSSES = np.random.default_rng(0).normal(size=(5, 40))
 def write(path, *events):
     with Journal(path) as journal:
         for event in events:
-            journal.append(event)
+            journal.write(event)
 
 
 def test_what_is_written_is_read_with_its_time(tmp_path):
@@ -46,7 +49,7 @@ def test_every_line_is_on_disk_before_append_returns(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_size), fsync(fd)))
         sizes = []
         for number in range(3):
-            journal.append({"event": "final", "n": number})
+            journal.write({"event": "final", "n": number})
             sizes.append(journal.path.stat().st_size)
     assert synced == sizes
 
@@ -54,11 +57,11 @@ def test_every_line_is_on_disk_before_append_returns(tmp_path, monkeypatch):
 def test_a_race_comes_back_from_the_file(tmp_path):
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        journal.append(START)
+        journal.write(START)
         original = make_race(LOSSES, journal=journal, confirm=2)
         drive(original, LOSSES, n_workers=2)
     rebuilt = make_race(LOSSES, confirm=2)
-    rebuilt.replay(read(path))
+    rebuilt.replay(entries(read(path)))
     assert image(rebuilt) == image(original)
 
 
@@ -101,25 +104,26 @@ def test_any_other_damage_names_the_line(tmp_path, line, message):
 
 def test_every_event_that_may_be_in_a_journal_is_one_that_the_state_knows():
     handlers = {name.removeprefix("_on_") for name in vars(State) if name.startswith("_on_")}
-    assert handlers == EVENTS - REMARKS
+    assert handlers == {kind.__name__.lower() for kind in get_args(Event) if kind not in REMARKS}
+    assert set(_ENCODERS) == set(get_args(Event))
+    assert {name for name, _ in _ENCODERS.values()} == EVENTS
 
 
 def test_an_event_that_does_not_fit_names_its_line(tmp_path):
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        journal.append(START)
+        journal.write(START)
         drive(make_race(LOSSES, journal=journal), LOSSES)
     events = list(read(path))
     told = [number for number, event in enumerate(events, start=1) if event["event"] == "tell"]
     twice = [*events[: told[0]], events[told[0] - 1], *events[told[0] :]]
     with pytest.raises(JournalError, match=f"line {told[0] + 1} of the journal: the event .*'tell'"):
-        make_race(LOSSES).replay(twice)
+        make_race(LOSSES).replay(entries(twice))
     broken = {name: value for name, value in events[told[1] - 1].items() if name != "loss"}
     race = make_race(LOSSES)
-    for event in events[: told[1] - 1]:  # one by one, as those do that look at every event
-        race.replay([event])
+    damaged = entries([*events[: told[1] - 1], broken])
     with pytest.raises(JournalError, match=rf"line {told[1]} of the journal: the event .*KeyError\('loss'\)"):
-        race.replay([broken])
+        race.replay(damaged)
 
 
 def test_another_version_or_another_file_is_refused(tmp_path):
@@ -173,9 +177,9 @@ def test_a_full_disk_loses_nothing_and_the_race_goes_on_afterwards(tmp_path):
     drive(undisturbed, LOSSES)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Journal(path) as journal:
-        journal.append(START)
+        journal.write(START)
         race = make_race(LOSSES, journal=journal, confirm=2)
-        (block,) = race.ask(1)
+        (block,) = trials(race)
         race.tell(result_of(race, block.keys[0], LOSSES))
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, hard))
@@ -188,7 +192,7 @@ def test_a_full_disk_loses_nothing_and_the_race_goes_on_afterwards(tmp_path):
     with Journal(path) as journal:
         events = list(read(path))
         race = make_race(LOSSES, journal=journal, confirm=2)
-        race.replay(events)
+        race.replay(entries(events))
         race.requeue_running()
         drive(race, LOSSES)
     assert outcome(race) == outcome(undisturbed)
@@ -204,6 +208,6 @@ def test_a_journal_of_the_papers_race_is_replayed_in_seconds():
     assert sum(event["event"] == "tell" for event in journal.events) == 41_567
     rebuilt = make_race(losses, **paper)
     start = time.process_time()
-    rebuilt.replay(journal.events)
+    rebuilt.replay(journal.entries)
     assert time.process_time() - start < 10
     assert rebuilt.done

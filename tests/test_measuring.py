@@ -11,8 +11,10 @@ from raysearch.driver import measure as measuring
 from raysearch.driver.run import build, load, run
 from raysearch.errors import ExperimentError, UnknownNameError
 from raysearch.experiment.experiment import from_data
+from raysearch.storage.decoding import entries
+from raysearch.storage.events import Measured
 from raysearch.storage.journal import read
-from raysearch.storage.measurements import Finding, array_path, read_findings
+from raysearch.storage.measurements import array_path, read_measured
 from raysearch.tracking.silent import Silent
 
 WORKLOAD = {"name": "digits", "n_train": 100, "n_validation": 60, "n_test": 80, "epochs": 2}
@@ -55,7 +57,7 @@ def measured(tmp_path_factory):
 
 def test_the_winners_confirmation_instances_are_measured_at_the_end(measured):
     result, folder, _ = measured
-    findings = read_findings(read(folder / "journal.jsonl"))
+    findings = read_measured(entries(read(folder / "journal.jsonl")))
     assert {finding.configuration_id for finding in findings} == {result.verdict.winner.id}
     gaps = [finding for finding in findings if finding.measure == "generalization_gap"]
     assert len([finding for finding in gaps if finding.seed is not None]) == 3
@@ -116,13 +118,13 @@ def test_survivors_of_a_rule_that_drops_nobody_are_those_that_it_cannot_tell_apa
     wide = {**SPACE, "lr": [0.02, 1e-7]}
     section = experiment(rule=rule, space=wide, measures=[{"name": "generalization_gap", "of": "survivors"}])
     verdict = run(section, tmp_path / "run").verdict
-    findings = read_findings(read(tmp_path / "run" / "journal.jsonl"))
+    findings = read_measured(entries(read(tmp_path / "run" / "journal.jsonl")))
     assert {f.configuration_id for f in findings} == {verdict.winner.id, *verdict.indistinguishable}
     assert len(verdict.indistinguishable) < verdict.n_configurations
 
 
 def test_a_number_in_the_way_of_a_spread_is_refused():
-    founds = [Finding("made", "0" * 12, seed, {"rise": 1.0, "rise_std": 2.0}) for seed in (1, 2)]
+    founds = [Measured("made", "0" * 12, seed, {"rise": 1.0, "rise_std": 2.0}) for seed in (1, 2)]
     with pytest.raises(ValueError, match="rise_std is in the way of the spread of rise"):
         measuring._means(founds)
 
@@ -159,7 +161,7 @@ def test_a_measure_that_fails_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Curvature, "__call__", broken)
     result = run(experiment(measures=["curvature"]), tmp_path / "run")
     assert result.verdict.confirmation is not None
-    (finding,) = read_findings(read(tmp_path / "run" / "journal.jsonl"))
+    (finding,) = read_measured(entries(read(tmp_path / "run" / "journal.jsonl")))
     assert "no second derivative" in finding.error
     assert "no second derivative" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
@@ -167,7 +169,7 @@ def test_a_measure_that_fails_loses_nothing(tmp_path, monkeypatch):
 def test_survivors_and_all_have_their_weights_kept(tmp_path):
     both = experiment(measures=[{"name": "local_instability", "of": "all"}])
     run(both, tmp_path / "run")
-    findings = read_findings(read(tmp_path / "run" / "journal.jsonl"))
+    findings = read_measured(entries(read(tmp_path / "run" / "journal.jsonl")))
     assert len({finding.configuration_id for finding in findings}) == 2
     assert all(not finding.error for finding in findings)
 
@@ -238,4 +240,6 @@ def test_a_search_in_python_measures_too(tmp_path):
     search(section, space=SPACE, criterion=steering, measures=asked, rule=rule, confirm=2, **quiet)
     metrics = load(tmp_path / "run")["metrics"].map(json.loads)
     assert all({"calibration.miscalibration", "corruption.mean_error"} <= set(values) for values in metrics)
-    assert {f.measure for f in read_findings(read(tmp_path / "run" / "journal.jsonl"))} == {"generalization_gap"}
+    assert {f.measure for f in read_measured(entries(read(tmp_path / "run" / "journal.jsonl")))} == {
+        "generalization_gap"
+    }

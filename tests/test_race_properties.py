@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from races import Memory, drive, image, make_race, once, outcome, pool_of, result_of
+from races import Memory, drive, image, make_race, once, outcome, pool_of, result_of, trials
 
-from raysearch.records import WAIT, Configuration, InstanceKey, Phase, Status
+from raysearch.records import Configuration, InstanceKey, Phase, Status
+from raysearch.storage.events import Failure
 
 
 @st.composite
@@ -108,7 +109,7 @@ def test_starting_ahead_changes_no_decision(losses, race, n_workers, seed):
 def test_nobody_is_started_more_than_one_instance_ahead_of_the_round(n, warmup, seed):
     losses = np.random.default_rng(seed).normal(size=(n, 40))
     made = make_race(losses, ahead=True, rule=("halving", {"warmup": warmup}))
-    keys = [key for block in made.ask(1000) for key in block.keys]  # more machines than work
+    keys = [key for block in trials(made, 1000) for key in block.keys]  # more machines than work
     assert np.bincount([made.state.pool.rows[key.configuration_id] for key in keys]).max() <= warmup + 1
     for position in np.random.default_rng(seed).permutation(len(keys)):
         made.tell(result_of(made, keys[position], losses))
@@ -121,15 +122,14 @@ def test_nobody_is_started_more_than_one_instance_ahead_of_the_round(n, warmup, 
 def test_a_race_rebuilt_from_any_prefix_is_the_original_and_ends_like_it(losses, race, n_workers, seed, ahead, data):
     journal, images = Memory(), []
     original = make_race(losses, journal=journal, ahead=ahead, **race)
-    apply = original.state.apply
-    original.state.apply = lambda event: (apply(event), images.append(image(original)))
+    original.listener = lambda event, time_s: images.append(image(original))
     drive(original, losses, n_workers=n_workers, choose=chooser(seed), fails=crashes)
     cut = data.draw(st.integers(0, len(journal.events)))
     rebuilt = make_race(losses, ahead=ahead, **race)
-    rebuilt.replay(journal.events[:cut])
+    rebuilt.replay(journal.entries[:cut])
     if cut:
         assert image(rebuilt) == images[cut - 1]
-    lost = rebuilt.requeue_running()
+    lost = [event.key for event in rebuilt.requeue_running()]
     assert rebuilt.state.running == {}
     asked = drive(rebuilt, losses, n_workers=n_workers, choose=chooser(seed + 1), fails=crashes)
     assert outcome(rebuilt)["eliminations"] == outcome(original)["eliminations"]
@@ -137,7 +137,7 @@ def test_a_race_rebuilt_from_any_prefix_is_the_original_and_ends_like_it(losses,
     assert outcome(rebuilt)["confirmation"] == outcome(original)["confirmation"]
     ended = {InstanceKey(e["configuration"], e["seed"]) for e in journal.events[:cut] if e["event"] == "tell"}
     assert not ended & set(asked), "an instance that had ended was trained again"
-    assert set(lost) <= set(asked) | {key for key in lost if rebuilt.state.superfluous(key)}
+    assert set(lost) <= set(asked) | {key for key in lost if rebuilt.state.obsolete(key)}
     if not ahead:
         assert outcome(rebuilt)["losses"] == outcome(original)["losses"]
 
@@ -145,13 +145,13 @@ def test_a_race_rebuilt_from_any_prefix_is_the_original_and_ends_like_it(losses,
 @given(tables(), races)
 def test_a_result_counts_once(losses, race):
     made = make_race(losses, **race)
-    block = made.ask(1)[0]
+    block = trials(made)[0]
     result = result_of(made, block.keys[0], losses)
     assert made.tell(result)
     before = image(made)
     assert not made.tell(result)
     assert not made.stop(result.key)
-    assert made.fail(result.key, "late") is None
+    assert not made.fail(result.key, "late")
     assert image(made) == before
 
 
@@ -160,7 +160,7 @@ def test_ties_go_to_the_configuration_that_comes_first(n, seed):
     made = make_race(np.ones((n, 40)))
     drive(made, np.ones((n, 40)), n_workers=3, choose=chooser(seed))
     assert made.state.verdict.leader == 0
-    assert made.state.eliminations[0].configuration_id == made.state.pool.configurations[n // 2].id
+    assert made.state.eliminations[0].configurations[0] == made.state.pool.configurations[n // 2].id
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10_000), st.integers(0, 10_000))
@@ -174,12 +174,13 @@ def test_seeds_are_different_and_known_again(search_seed, first, second):
 
 def test_instances_are_paired_across_configurations():
     made = make_race(np.ones((3, 40)))
-    blocks = made.ask(6)
+    blocks = trials(made, 6)
     by_configuration = {}
     for block in blocks:
         by_configuration.setdefault(block.configuration.id, []).extend(block.seeds)
     assert len({tuple(seeds) for seeds in by_configuration.values()}) == 1
-    assert made.ask(1) is WAIT
+    assert trials(made) == []
+    assert not made.done
 
 
 def test_a_negative_seed_is_refused():
@@ -190,11 +191,12 @@ def test_a_negative_seed_is_refused():
 def test_a_failure_is_tried_again_and_then_counts_as_infinite():
     losses, journal = np.ones((2, 40)), Memory()
     made = make_race(losses, retries=1, journal=journal)
-    (block,) = made.ask(1)
-    assert made.fail(block.keys[0], "boom") is None
-    (again,) = made.ask(1)
+    (block,) = trials(made)
+    assert made.fail(block.keys[0], "boom") == [Failure(block.keys[0], 1, "boom")]
+    (again,) = trials(made)
     assert again == block
-    failed = made.fail(block.keys[0], "boom again", "node-1")
+    _, told, *_ = made.fail(block.keys[0], "boom again", "node-1")
+    failed = told.result
     assert (failed.status, failed.loss, failed.error, failed.attempt) == (Status.FAILED, math.inf, "boom again", 2)
     assert [e["attempt"] for e in journal.events if e["event"] == "failure"] == [1, 2]
     assert made.state.pool.losses[0, 0] == math.inf
@@ -202,7 +204,7 @@ def test_a_failure_is_tried_again_and_then_counts_as_infinite():
 
 def test_nothing_happens_before_the_journal_has_it():
     class Full:
-        def append(self, event):
+        def append(self, event, time_s):
             raise OSError("disk full")
 
     made = make_race(np.ones((2, 40)), journal=Full())

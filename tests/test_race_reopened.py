@@ -1,15 +1,15 @@
 """A finished race that goes on: more confirmation, more configurations, another rule."""
 
 import numpy as np
-from races import Memory, drive, image, make_race, pool_of, result_of
+from races import Memory, drive, image, make_race, pool_of, result_of, trials
 
 from raysearch.race.screening import Screening
-from raysearch.records import DONE, WAIT, Phase
+from raysearch.records import Phase
 
 
 def rebuild(journal, losses, **race):
     made = make_race(losses, journal=journal, **race)
-    made.replay(list(journal.events))
+    made.replay(journal.entries)
     made.requeue_running()
     return made
 
@@ -20,7 +20,8 @@ def test_more_confirmation_trains_only_what_is_new():
     more = rebuild(journal, losses, confirm=5)
     asked = drive(more, losses, n_workers=2)
     assert [more.state.seeds.index(key.seed) for key in asked] == [(Phase.CONFIRMATION, i) for i in (2, 3, 4)]
-    assert more.ask(1) is DONE
+    assert trials(more) == []
+    assert more.done
 
 
 def test_more_configurations_race_against_the_winner():
@@ -44,8 +45,7 @@ def test_a_winner_that_returns_gets_the_confirmation_that_was_broken_off():
     first = make_race(losses[:4], journal=journal, confirm=4)
     running = []
     while len(running) < 4:  # until nothing but confirmation is in flight
-        answer = first.ask(1)
-        keys = [] if answer is WAIT else [key for block in answer for key in block.keys]
+        keys = [key for block in trials(first) for key in block.keys]
         running += [key for key in keys if first.state.phase(key) is Phase.CONFIRMATION]
         for key in keys:
             if key not in running:
@@ -75,13 +75,15 @@ def test_another_rule_decides_anew_on_what_is_there():
 def test_who_was_screened_out_stays_out_when_the_race_is_opened_again():
     losses, journal = np.random.default_rng(5).normal(size=(6, 40)), Memory()
     made = make_race(losses, journal=journal, screening=Screening())
-    (block,) = made.ask(1)
+    (block,) = trials(made)
     made.screen_out(block.keys[0], [9.0], 1.0, 0.1, "")
     drive(made, losses)
     more = rebuild(journal, losses, rule=("exhaustive", {"n_instances": 4}))
     more.reopen(whole_pool=True)
     assert block.configuration.id not in {key.configuration_id for key in drive(more, losses)}
-    assert [e.configuration_id for e in more.state.eliminations if e.n_instances == 0] == [block.configuration.id]
+    assert [cut.configurations for cut in more.state.eliminations if cut.n_instances == 0] == [
+        (block.configuration.id,)
+    ]
     assert more.state.outcomes()[0].eliminated
     assert image(rebuild(journal, losses, rule=("exhaustive", {"n_instances": 4}))) == image(more)
 
@@ -89,10 +91,10 @@ def test_who_was_screened_out_stays_out_when_the_race_is_opened_again():
 def test_a_pool_of_nothing_but_screened_out_configurations_races_again():
     losses, journal = np.ones((1, 40)), Memory()
     made = make_race(losses, journal=journal)
-    (block,) = made.ask(1)
+    (block,) = trials(made)
     (key,) = block.keys
     names = {"configuration": key.configuration_id, "seed": key.seed}
-    journal.append({"event": "screen", **names, "cutoff": 1.0, "curve": [9.0]})  # an earlier release might have
+    journal.write({"event": "screen", **names, "cutoff": 1.0, "curve": [9.0]})  # an earlier release might have
     made = rebuild(journal, losses)
     made.reopen(whole_pool=True)
     drive(made, losses)

@@ -15,8 +15,8 @@ from raysearch.driver.search import search
 from raysearch.driver.status import write_report
 from raysearch.errors import ExperimentError, JournalError, WorkloadError
 from raysearch.experiment.experiment import from_data
+from raysearch.storage.events import Measured
 from raysearch.storage.journal import Journal
-from raysearch.storage.measurements import Finding
 from raysearch.tracking.silent import Silent
 
 
@@ -175,9 +175,9 @@ class _Opened(Silent):
 def test_a_resume_that_is_refused_leaves_no_trace(tmp_path: Path, measure: str) -> None:
     run_dir, tracker = tmp_path / "a" / "b" / "run", _Opened()
     run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir, watchers=[tracker])
-    of_another_search = Finding(measure, "0123456789ab", None, {"trace": 1.0}, n_instances=3)
+    of_another_search = Measured(measure, "0123456789ab", None, {"trace": 1.0}, n_instances=3)
     with Journal(run_dir / "journal.jsonl") as journal:
-        journal.append(of_another_search.event())
+        journal.append(of_another_search)
     n_lines = len((run_dir / "journal.jsonl").read_bytes().splitlines())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     for look in (lambda: resume(run_dir, watchers=[tracker]), lambda: write_report(run_dir, None)):
@@ -192,7 +192,7 @@ def test_an_experiment_that_is_none_names_its_event_and_line(tmp_path: Path) -> 
     run(from_data({**EXPERIMENT, "workload": "synthetic"}), run_dir)
     for event in ({"event": "resume"}, {"event": "resume", "experiment": {"name": "x"}}):
         with Journal(run_dir / "journal.jsonl") as journal:
-            journal.append(event)
+            journal.write(event)
         n_lines = len((run_dir / "journal.jsonl").read_bytes().splitlines())
         with pytest.raises(JournalError, match=f"line {n_lines} of the journal, a 'resume' event, holds no experiment"):
             resume(run_dir)

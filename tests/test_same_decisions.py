@@ -39,7 +39,7 @@ def make_conductor(rule: str = "halving", ahead: bool = False) -> Conductor:
 def outcome(conductor: Conductor) -> tuple[object, ...]:
     """Everything that must not depend on the executor: cuts, verdict, and every loss the race counted."""
     state = conductor.race.state
-    cut = [(e.configuration_id, e.round, e.value, e.cutoff) for e in state.eliminations]
+    cut = list(state.eliminations)
     losses = {o.configuration.id: o.losses for o in state.outcomes()}
     return cut, state.verdict, losses, {index: result.loss for index, result in state.confirmation.items()}
 

@@ -10,8 +10,10 @@ from raysearch.driver import run
 from raysearch.driver.resume import resume
 from raysearch.driver.search import search
 from raysearch.errors import UnknownNameError
+from raysearch.execution.watch import ScreenedOut, Watch
 from raysearch.experiment.experiment import from_data
-from raysearch.race.screening import ScreenedOut, Screening, Watch
+from raysearch.race.screening import Screening
+from raysearch.storage.decoding import entries
 from raysearch.storage.instances import to_frame
 from raysearch.storage.journal import read
 
@@ -103,7 +105,7 @@ def test_bad_configurations_leave_after_few_epochs_and_the_best_one_wins(screene
 
 def test_the_cost_is_counted_in_epochs_too(screened: Path) -> None:
     result = resume(screened, workload=train)
-    frame = to_frame(read(screened / "journal.jsonl"))
+    frame = to_frame(entries(read(screened / "journal.jsonl")))
     assert result.verdict.n_epochs == frame["epochs"].sum()
     assert result.verdict.n_epochs < 9 * result.verdict.n_instances
     assert (frame[frame["status"] == "STOPPED"]["epochs"] > 0).all()

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from races import make_race, once, pool_of, result_of
+from races import make_race, once, pool_of, result_of, trials
 
 from raysearch.race.verdict import progress
-from raysearch.records import Configuration, Outcome, Signal
+from raysearch.records import Configuration, Outcome
 
 N, WAVE = 24, 8
 LOSSES = np.random.default_rng(0).normal(size=(N, 200)) + np.linspace(3, 0, N)[:, None]
@@ -21,7 +21,7 @@ def in_waves(outcomes: Sequence[Outcome]) -> list[Configuration]:
 def moments(race: Any) -> list[Any]:
     """Carry a race out one by one; return what progress said before each instance, and at the end."""
     said = [progress(race, 1.0)]
-    while not isinstance(answer := race.ask(1), Signal):
+    while answer := trials(race):
         said.append(progress(race, 1.0))
         race.tell(result_of(race, answer[0].keys[0], LOSSES))
     said.append(progress(race, 1.0))

@@ -16,8 +16,8 @@ from raysearch.driver.search import search
 from raysearch.driver.sync import sync
 from raysearch.errors import JournalError
 from raysearch.experiment.experiment import from_data
-from raysearch.race.loss_matrix import Seeds
 from raysearch.records import Phase
+from raysearch.seeds import Seeds
 from raysearch.storage.journal import read
 
 SHOWN = ("criterion", "median", "q3", "iqr", "max", "mean", "std", "n_instances")

@@ -121,7 +121,7 @@ def print_status(console: Console, name: str, progress: Progress, ended: bool) -
         ("diverged (count as +inf)", progress.n_diverged),
         ("failed for good (count as +inf)", progress.n_failed),
         ("crashes tried again", progress.n_retries),
-        ("stopped as superfluous", progress.n_stopped),
+        ("stopped as obsolete", progress.n_stopped),
     ):
         if value:
             table.add_row(title, str(value))

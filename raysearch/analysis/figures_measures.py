@@ -12,51 +12,52 @@ from numpy.typing import NDArray
 
 from raysearch.analysis import plots
 from raysearch.analysis.results import drawable
-from raysearch.storage.measurements import Finding, array_path
+from raysearch.storage.events import Measured
+from raysearch.storage.measurements import array_path
 
 Content = plots.Figure | pd.DataFrame | str
 _KINDS = ("high", "low", "pulse")
 _N_LINES = 8
 
 
-def sections(findings: Sequence[Finding], run_dir: Path) -> list[tuple[str, Content]]:
+def sections(measured: Sequence[Measured], run_dir: Path) -> list[tuple[str, Content]]:
     """Return the report's sections of measures: per measure a figure, the numbers by configuration, its tables."""
     parts: list[tuple[str, Content]] = []
-    for measure in dict.fromkeys(finding.measure for finding in findings):
-        own = [finding for finding in findings if finding.measure == measure]
+    for measure in dict.fromkeys(one.measure for one in measured):
+        own = [one for one in measured if one.measure == measure]
         title = measure.replace("_", " ").capitalize()
         try:
             drawn: Content | None = figure(own, run_dir)
         except Exception as error:  # an array file that is damaged or of another form, too
             drawn = plots.left_out(measure, error)
         parts += [(title, drawn)] if drawn is not None else []
-        whole = [finding for finding in own if finding.seed is None and not finding.error]
+        whole = [one for one in own if one.seed is None and not one.error]
         parts += [(title, _table(whole))] if whole else []
         for name, rows in whole[0].tables.items() if whole else ():
             if rows:
                 parts += [(title, f"{name.capitalize()}, configuration {whole[0].configuration_id}:")]
                 parts += [(title, pd.DataFrame(rows))]
-        for finding in own:
-            if finding.error:
-                parts.append((title, f"Configuration {finding.configuration_id}: {finding.error}"))
+        for one in own:
+            if one.error:
+                parts.append((title, f"Configuration {one.configuration_id}: {one.error}"))
     return parts
 
 
-def pictures(findings: Sequence[Finding], run_dir: Path) -> dict[str, bytes]:
+def pictures(measured: Sequence[Measured], run_dir: Path) -> dict[str, bytes]:
     """Return the figure of each measure as a PNG, for trackers."""
     found: dict[str, bytes] = {}
-    for measure in dict.fromkeys(finding.measure for finding in findings):
+    for measure in dict.fromkeys(one.measure for one in measured):
         try:
-            drawn = figure([finding for finding in findings if finding.measure == measure], run_dir)
+            drawn = figure([one for one in measured if one.measure == measure], run_dir)
             found |= {} if drawn is None else {measure: plots.png(drawn)}
         except Exception as error:
             plots.left_out(measure, error)
     return found
 
 
-def figure(findings: Sequence[Finding], run_dir: Path) -> plots.Figure | None:
-    """Return the figure of one measure's findings, None where there is nothing to draw."""
-    whole = [finding for finding in findings if finding.seed is None and not finding.error]
+def figure(measured: Sequence[Measured], run_dir: Path) -> plots.Figure | None:
+    """Return the figure of what one measure found, None where there is nothing to draw."""
+    whole = [one for one in measured if one.seed is None and not one.error]
     if not whole:
         return None
     measure = whole[0].measure
@@ -64,23 +65,23 @@ def figure(findings: Sequence[Finding], run_dir: Path) -> plots.Figure | None:
         return _by_example({f.configuration_id: _arrays(run_dir, f) for f in whole[:_N_LINES]})
     if measure == "synaptic_filtering":
         return _filters(_arrays(run_dir, whole[0]), whole[0].configuration_id)
-    return _by_instance([finding for finding in findings if finding.seed is not None], measure)
+    return _by_instance([one for one in measured if one.seed is not None], measure)
 
 
-def _arrays(run_dir: Path, finding: Finding) -> dict[str, NDArray[Any]]:
-    path = array_path(run_dir, finding.measure, finding.configuration_id)
+def _arrays(run_dir: Path, one: Measured) -> dict[str, NDArray[Any]]:
+    path = array_path(run_dir, one.measure, one.configuration_id)
     if not path.is_file():
         return {}
     with np.load(path) as file:
         return dict(file)
 
 
-def _table(findings: Sequence[Finding]) -> pd.DataFrame:
+def _table(measured: Sequence[Measured]) -> pd.DataFrame:
     """Return one row per configuration; numbers by layer are in tables of their own."""
     rows = [
         {"configuration": f.configuration_id, "instances": f.n_instances}
         | {name: float(f"{value:.4g}") for name, value in f.numbers.items() if "." not in name}
-        for f in findings
+        for f in measured
     ]
     return pd.DataFrame(rows)
 
@@ -129,13 +130,13 @@ def _filters(arrays: Mapping[str, NDArray[Any]], configuration: str) -> plots.Fi
 
 
 @plots.styled
-def _by_instance(findings: Sequence[Finding], measure: str) -> plots.Figure | None:
+def _by_instance(measured: Sequence[Measured], measure: str) -> plots.Figure | None:
     """Draw the first number of the measure, its main one, of every instance, by configuration."""
-    number = next((name for finding in findings for name in finding.numbers), None)
-    ids = list(dict.fromkeys(finding.configuration_id for finding in findings))[: 2 * _N_LINES]
+    number = next((name for one in measured for name in one.numbers), None)
+    ids = list(dict.fromkeys(one.configuration_id for one in measured))[: 2 * _N_LINES]
     if number is None:
         return None
-    groups = [drawable([f.numbers.get(number, np.nan) for f in findings if f.configuration_id == id_]) for id_ in ids]
+    groups = [drawable([f.numbers.get(number, np.nan) for f in measured if f.configuration_id == id_]) for id_ in ids]
     groups = [group[~np.isnan(group)] for group in groups]
     if not any(np.isfinite(group).any() for group in groups):
         return None

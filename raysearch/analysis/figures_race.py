@@ -124,7 +124,7 @@ def _panel(
     plots.lines(axes, [path for name, path in paths.items() if name not in names], alpha=0.25 + 0.5 / len(paths) ** 0.5)
     for rank, name in reversed(list(enumerate(names))):
         axes.plot(*paths[name].T, color=_color(rank), lw=1.5 if rank else 2.6, marker="o", ms=3.5, label=name[:6])
-    cuts = {cut.round: cut.cutoff for cut in results.eliminations if cut.cutoff <= top}
+    cuts = {cut.round: cut.cutoff for cut in results.eliminations if cut.configurations and cut.cutoff <= top}
     if cuts:
         axes.plot(
             list(cuts), list(cuts.values()), ls="none", marker="_", ms=13, mew=2.2, color=plots.INK, label="cutoff"
@@ -144,7 +144,7 @@ def _paths(table: pd.DataFrame, top: float) -> dict[str, NDArray[np.float64]]:
 
 def _trajectory_title(results: Results, table: pd.DataFrame) -> str:
     n_rounds, n_all = table["round"].nunique(), table["id"].nunique()
-    n_left = max(n_all - len(results.eliminations), 1)
+    n_left = max(n_all - sum(len(cut.configurations) for cut in results.eliminations), 1)
     end = "" if results.verdict else " so far (race not finished)"
     left = "configuration" if n_all == 1 else "configurations"
     return f"{n_all:,} {left}, {n_left:,} left after {n_rounds} round{'s' if n_rounds > 1 else ''}{end}"

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from raysearch.analysis.intervals import Statistic
 from raysearch.criteria._statistics import quantile
 from raysearch.criteria.objectives import label
-from raysearch.records import Eliminate, Phase, Status, Verdict
+from raysearch.records import Phase, Status, Verdict
+from raysearch.rules import Elimination
 
 FARTHEST = 1e100
 """No figure can have an axis from ordinary losses to the ends of floating point: what is beyond this is drawn as +inf,
@@ -34,7 +35,7 @@ class Results:
     """
 
     instances: pd.DataFrame
-    eliminations: Sequence[Eliminate]
+    eliminations: Sequence[Elimination[str]]
     rounds: Sequence[tuple[int, str, float]]
     verdict: Verdict | None
     experiment: Mapping[str, Any]
@@ -48,7 +49,8 @@ class Results:
         own: list[Any] = self.instances["curve"].tolist()
         curves = [np.asarray(() if curve is None else curve, dtype=float) for curve in own]
         loss = self.instances["loss"].to_numpy(dtype=float)
-        marks = [x for cut in self.eliminations for x in (cut.value, cut.cutoff)] + [value for *_, value in self.rounds]
+        marks = [x for cut in self.eliminations for x in (*cut.values, cut.cutoff)]
+        marks += [value for *_, value in self.rounds]
         everything = np.concatenate([loss, np.asarray(marks, dtype=float), *curves])
         if np.array_equal(drawable(everything), everything, equal_nan=True):
             return self
@@ -57,7 +59,7 @@ class Results:
             instances=self.instances.assign(
                 loss=drawable(loss), curve=pd.Series([drawable(c) for c in curves], self.instances.index, dtype=object)
             ),
-            eliminations=[replace(c, value=_one(c.value), cutoff=_one(c.cutoff)) for c in self.eliminations],
+            eliminations=[_drawable(cut) for cut in self.eliminations],
             rounds=[(number, name, _one(value)) for number, name, value in self.rounds],
         )
 
@@ -143,7 +145,11 @@ class Results:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per configuration, best first: the winner, other survivors, then the eliminated, last out first."""
-        out = {cut.configuration_id: cut for cut in self.eliminations}
+        out = {
+            id_: (cut, value)
+            for cut in self.eliminations
+            for id_, value in zip(cut.configurations, cut.values, strict=True)
+        }
         winner = self.verdict.winner.id if self.verdict else None
         q1, q3 = quantile(self.matrix, 0.25), quantile(self.matrix, 0.75)
         with np.errstate(invalid="ignore"):
@@ -159,8 +165,8 @@ class Results:
                 "q3": q3,
                 "iqr": iqr,
                 "max": quantile(self.matrix, 1.0),
-                "round": [out[i].round if i in out else None for i in self.ids],
-                "cutoff": [out[i].cutoff if i in out else None for i in self.ids],
+                "round": [out[i][0].round if i in out else None for i in self.ids],
+                "cutoff": [out[i][0].cutoff if i in out else None for i in self.ids],
             }
         ).astype({"round": "Int64", "cutoff": float})
         last = table["round"].astype(float).fillna(math.inf)
@@ -168,7 +174,7 @@ class Results:
             {
                 "a": table["status"].map({"winner": 0, "survivor": 1, "eliminated": 2}),
                 "b": -last,
-                "c": [out[i].value if i in out else v for i, v in zip(self.ids, table["criterion"], strict=True)],
+                "c": [out[i][1] if i in out else v for i, v in zip(self.ids, table["criterion"], strict=True)],
             }
         )
         # survivors of an open race have different depths: those who went further have proved more
@@ -207,6 +213,10 @@ def drawable(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=float)
     array = np.where(array > FARTHEST, np.inf, np.where(array < -FARTHEST, -FARTHEST, array))
     return np.where(np.abs(array) < 1 / FARTHEST, 0.0, array)
+
+
+def _drawable(cut: Elimination[str]) -> Elimination[str]:
+    return replace(cut, values=tuple(map(_one, cut.values)), cutoff=_one(cut.cutoff))
 
 
 def _one(value: float) -> float:

@@ -14,17 +14,18 @@ import yaml
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective, label, parse, parse_all
 from raysearch.criteria.summary import summarize
-from raysearch.driver.measure import told
+from raysearch.driver.measure import measured_on_workers
 from raysearch.experiment.experiment import Experiment
 from raysearch.experiment.measures import asked
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import verdict
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
-from raysearch.storage.events import Event
+from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.events import Measured
 from raysearch.storage.instances import to_frame, write_parquet
 from raysearch.storage.journal import read
-from raysearch.storage.measurements import Finding, figure_path, read_findings, to_table
+from raysearch.storage.measurements import figure_path, read_measured, to_table
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 
@@ -39,23 +40,24 @@ def write(
     The journal has all that was found by now: what cannot be written is left out with a warning.
     """
     verdict = verdict_of(race, experiment)
-    events = list(read(directory.journal))
-    on_workers, at_the_end = told(_on_workers(experiment), race.state), read_findings(events)
-    frame, findings = to_frame(events), [*on_workers, *at_the_end]
+    history = list(entries(read(directory.journal)))
+    on_workers = measured_on_workers(_on_workers(experiment), race.state)
+    frame, measured = to_frame(history), [*on_workers, *read_measured(history)]
     artifacts: dict[str, Path] = {}
     with beside("the table of instances is not written", "`raysearch.load` reads them from the journal."):
         write_parquet(frame, directory.instances)
         artifacts["instances"] = directory.instances
     with beside("the report is not written", f"`raysearch report {directory.path}` writes it."):
-        sections = measured_sections(findings, directory)
+        sections = measured_sections(measured, directory)
         write_report(frame, race.state, race.criterion, verdict, data, directory.report, sections)
         artifacts["report"] = directory.report
-    # what a worker measured is among the metrics of its instance already
-    for finding in [*(f for f in on_workers if f.seed is None), *at_the_end]:
-        numbers = {f"{finding.measure}.{name}": value for name, value in finding.numbers.items()}
-        tracker.measured(race.state.configuration(finding.configuration_id), finding.seed, numbers)
+    # what a worker measured of an instance is among its metrics; what was measured at the end, it heard as events
+    for one in on_workers:
+        if one.seed is None:
+            numbers = {f"{one.measure}.{name}": value for name, value in one.numbers.items()}
+            tracker.measured(race.state.configuration(one.configuration_id), None, numbers)
     with beside("the table of measures is not written", "The journal has them."):
-        artifacts |= _write_measures(findings, directory) if findings else {}
+        artifacts |= _write_measures(measured, directory) if measured else {}
     model = None
     with beside("the winner's model is left out", f"Its weights are in {directory.path / 'weights'}."):
         model = median_model(race.state, data["workload"], workload, directory.path)
@@ -93,7 +95,7 @@ def score(race: Race, tracker: Tracker) -> None:
         deepest[wave] = max(round_, deepest.get(wave, 0))
     n_seen: dict[int, int] = {}
     if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
-        n_seen = {state.pool.rows[out.configuration_id]: out.n_instances for out in state.eliminations}
+        n_seen = {state.pool.rows[id_]: cut.n_instances for cut in state.eliminations for id_ in cut.configurations}
     n_seen |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
     for row, n_instances in n_seen.items():
         losses = state.pool.losses[row, :n_instances]
@@ -107,9 +109,9 @@ def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:
     return parse_all(getattr(experiment.load("sampler"), "objectives", ()))
 
 
-def findings_of(experiment: Experiment, state: State, events: Sequence[Event]) -> list[Finding]:
+def measured_of(experiment: Experiment, state: State, history: Sequence[Entry]) -> list[Measured]:
     """Return what was measured: on the workers, as the instances' metrics tell, and at the end."""
-    return [*told(_on_workers(experiment), state), *read_findings(events)]
+    return [*measured_on_workers(_on_workers(experiment), state), *read_measured(history)]
 
 
 def _on_workers(experiment: Experiment) -> list[str]:
@@ -119,23 +121,23 @@ def _on_workers(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys([*names, *(name for objective in judged for name in objective.measures)]))
 
 
-def measured_sections(findings: list[Finding], directory: RunDirectory) -> list[tuple[str, Any]]:
+def measured_sections(measured: list[Measured], directory: RunDirectory) -> list[tuple[str, Any]]:
     """Return the report's sections on measures."""
-    if not findings:
+    if not measured:
         return []
     from raysearch.analysis.figures_measures import sections
 
-    return sections(findings, directory.path)
+    return sections(measured, directory.path)
 
 
-def _write_measures(findings: list[Finding], directory: RunDirectory) -> dict[str, Path]:
+def _write_measures(measured: list[Measured], directory: RunDirectory) -> dict[str, Path]:
     """Write measures.parquet and one figure per measure; return the files by name."""
     from raysearch.analysis.figures_measures import pictures
 
     table = directory.path / "measures.parquet"
-    write_parquet(to_table(findings), table)
+    write_parquet(to_table(measured), table)
     written = {"measures": table}
-    for measure, content in pictures(findings, directory.path).items():
+    for measure, content in pictures(measured, directory.path).items():
         path = figure_path(directory.path, measure)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
@@ -172,12 +174,12 @@ def write_report(
 
 def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
     """Return the report's section on configurations whose first instance ended early, if there are any."""
-    cutoffs = {out.configuration_id: out for out in state.eliminations if not out.n_instances}
+    cutoffs = {cut.configurations[0]: cut for cut in state.eliminations if not cut.n_instances}
     rows = frame[frame["configuration_id"].isin(cutoffs) & (frame["epochs"] > 0) & (frame["status"] == Status.STOPPED)]
     if rows.empty:
         return []
     table = rows[["configuration_id", "epochs"]].rename(columns={"configuration_id": "configuration"})
-    table["loss there"] = [cutoffs[id_].value for id_ in rows["configuration_id"]]
+    table["loss there"] = [cutoffs[id_].values[0] for id_ in rows["configuration_id"]]
     table["cutoff"] = [cutoffs[id_].cutoff for id_ in rows["configuration_id"]]
     table["parameters"] = rows["parameters"]
     said = f"{len(table)} configurations were out after some epochs of their first instance: in no table above."

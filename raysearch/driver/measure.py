@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.experiment.measures import Asked
-from raysearch.race.race import Writer
+from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.records import Configuration, InstanceKey, Phase
-from raysearch.storage.measurements import Finding, array_path
+from raysearch.storage.events import Measured
+from raysearch.storage.measurements import array_path
 from raysearch.tracking import _keeper
 
 N_INSTANCES = 20
@@ -28,56 +29,52 @@ def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
     return [_keeper.Keeper(any(one.of == "all" for one in later))] if later else []
 
 
-def told(names: Sequence[str], state: State) -> list[Finding]:
+def measured_on_workers(names: Sequence[str], state: State) -> list[Measured]:
     """Return what instances that were measured on the workers told: of each, and of configurations over theirs.
 
     `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`. The leader is first.
     """
-    findings: list[Finding] = []
+    measured: list[Measured] = []
     leader = -1 if state.verdict is None else state.verdict.leader
     rows = sorted(range(len(state.pool.configurations)), key=lambda row: row != leader)
     for name in names:
         for row in rows:
             configuration = state.pool.configurations[row]
             own = [
-                Finding(name, configuration.id, seed, numbers)
+                Measured(name, configuration.id, seed, numbers)
                 for seed, metrics in state.metrics(row).items()
                 if (numbers := _own(metrics, f"{name}."))
             ]
             if own:
                 whole = _means(own).numbers
-                findings += [*own, Finding(name, configuration.id, None, whole, n_instances=len(own))]
-    return findings
+                measured += [*own, Measured(name, configuration.id, None, whole, n_instances=len(own))]
+    return measured
 
 
 def _own(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
-def carry_out(
-    measures: Sequence[Asked], workload: Any, state: State, journal: Writer | None, run_dir: Path
-) -> list[Finding]:
-    """Measure the kept instances of a finished race on test examples; each finding is in the journal when it returns.
+def carry_out(measures: Sequence[Asked], workload: Any, race: Race, run_dir: Path) -> list[Measured]:
+    """Measure the kept instances of a finished race on test examples; all is in the journal when it returns.
 
-    A measure that fails is a finding with its error: the race is over and must not be lost by it.
+    A measure that fails is noted with its error: the race is over and must not be lost by it.
     """
-    later = [one for one in measures if not one.on_workers]
+    later, state = [one for one in measures if not one.on_workers], race.state
     if not later or state.verdict is None:
         return []
     bench = _Bench(workload, workload.prepare(), state, run_dir)
-    findings: list[Finding] = []
+    measured: list[Measured] = []
     for one in later:
         for configuration in _group(one.of, state):
             try:
                 new = list(bench.measure(one, configuration))
             except Exception as error:
                 _log.warning("%s of %s cannot be measured: %s", one.name, configuration.id, error)
-                new = [Finding(one.name, configuration.id, None, {}, error=f"{type(error).__name__}: {error}")]
-            for finding in new:
-                if journal is not None:
-                    journal.append(finding.event())
-            findings += new
-    return findings
+                new = [Measured(one.name, configuration.id, None, {}, error=f"{type(error).__name__}: {error}")]
+            race.note(*new)
+            measured += new
+    return measured
 
 
 class _Bench:
@@ -86,8 +83,8 @@ class _Bench:
     def __init__(self, workload: Any, data: Any, state: State, run_dir: Path) -> None:
         self.workload, self.data, self.state, self.run_dir = workload, data, state, run_dir
 
-    def measure(self, one: Asked, configuration: Configuration) -> Iterator[Finding]:
-        """Yield the findings of each instance and, with seed None, of all of them; raises ValueError without any."""
+    def measure(self, one: Asked, configuration: Configuration) -> Iterator[Measured]:
+        """Yield the numbers of each instance and, with seed None, of all of them; raises ValueError without any."""
         kept = self._chosen(configuration)
         if not kept:
             raise ValueError("no weights of its instances were kept")
@@ -100,11 +97,11 @@ class _Bench:
             founds = []
             for seed, subject in subjects.items():
                 founds.append(one.measure(subject))
-                yield Finding(one.name, configuration.id, seed, founds[-1].numbers)
+                yield Measured(one.name, configuration.id, seed, founds[-1].numbers)
             summarize = getattr(one.measure, "summarize", _means)
             found = summarize(founds)
         self._keep(one.name, configuration.id, found.arrays)
-        yield Finding(one.name, configuration.id, None, found.numbers, found.tables, len(kept))
+        yield Measured(one.name, configuration.id, None, found.numbers, found.tables, len(kept))
 
     def _chosen(self, configuration: Configuration) -> dict[int, Path]:
         """Return kept weights by seed: of fresh-seed instances where there are several, else of the race's."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from raysearch.driver.run import Parts, SearchResult, build, carry_out, make_race, opened, trackers
+from raysearch.driver.run import Parts, SearchResult, build, carry_out, conductor_of, make_race, opened, trackers
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment.experiment import Experiment, from_data
 from raysearch.race.race import Race
-from raysearch.storage.events import Event, decode_key
+from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.events import Resume, Start, Tell
 from raysearch.storage.journal import Journal, read
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
@@ -43,47 +45,47 @@ def resume(
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal) as journal:
-        events = list(read(directory.journal))
-        before = experiment_of(events)
+        history = list(entries(read(directory.journal)))
+        before = experiment_of(history)
         experiment = before.with_values(values or {})
         _check_changes(before, experiment)
         parts = build(experiment, _workload(experiment, workload), space)
         race = make_race(parts, journal)
-        race.replay(events)  # first: what is refused must leave no trace, not even in the tracker
+        race.replay(history)  # first: what is refused must leave no trace, not even in the tracker
         if experiment.race.on_failure == "raise" and not retry_failed:
-            _refuse_failures(race, events)
+            _refuse_failures(race, history)
         parts.executor.check(parts.instrumented)
         data = experiment.model_dump(mode="json")
-        with opened(trackers(parts, watchers), data, directory) as tracker:
-            journal.append({"event": "resume", "experiment": data})
+        now = time.time()
+        with opened(trackers(parts, watchers), data, directory, now) as tracker:
+            journal.append(Resume(data), now)
             directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+            conductor = conductor_of(parts, race, tracker)
             race.requeue_running()
             if retry_failed:
                 race.retry_failed()
             _reopen(race, parts, rule_changed=before.rule != experiment.rule)
-            return carry_out(parts, race, tracker, directory)
+            return carry_out(parts, conductor, directory)
 
 
-def experiment_of(events: Sequence[Event]) -> Experiment:
+def experiment_of(history: Sequence[Entry]) -> Experiment:
     """Return the experiment as the last driver ran it; raises JournalError where there is none, or it is damaged."""
-    if not events:
+    if not history:
         raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
-    lines = [line for line, event in enumerate(events, start=1) if event["event"] in ("start", "resume")]
-    last = events[lines[-1] - 1]
+    number, event = next((n, event) for n, _, event in reversed(history) if isinstance(event, Start | Resume))
     try:
-        return from_data(last.get("experiment"))
+        return from_data(event.experiment)
     except ExperimentError as error:
-        raise JournalError(
-            f"line {lines[-1]} of the journal, a {last['event']!r} event, holds no experiment: {error}"
-        ) from error
+        name = type(event).__name__.lower()
+        raise JournalError(f"line {number} of the journal, a {name!r} event, holds no experiment: {error}") from error
 
 
-def _refuse_failures(race: Race, events: Sequence[Event]) -> None:
+def _refuse_failures(race: Race, history: Sequence[Entry]) -> None:
     """Raise ExperimentError where instances failed for good: `on_failure: raise` would be undone by going on."""
     failed = race.state.failed
     if not failed:
         return
-    told = {decode_key(event): str(event["error"]) for event in events if event["event"] == "tell"}
+    told = {event.key: event.result.error for _, _, event in history if isinstance(event, Tell)}
     first = next(error for key, error in told.items() if key in failed)
     last_line = (first.strip().splitlines() or ["unknown"])[-1]
     raise ExperimentError(

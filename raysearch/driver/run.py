@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,16 @@ from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution.conductor import Conductor
 from raysearch.experiment import measures as asked_for
 from raysearch.experiment.experiment import Experiment
-from raysearch.race.race import Propose, Race
+from raysearch.race import Propose
+from raysearch.race.race import Race
 from raysearch.records import Plan, Verdict
+from raysearch.storage.decoding import entries
+from raysearch.storage.events import Start
 from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
 from raysearch.storage.journal import VERSION, Journal, extent, read
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Browsable, Timed
 from raysearch.tracking.several import Trackers
 
 if TYPE_CHECKING:
@@ -142,12 +147,10 @@ def run(
     with Journal(directory.journal) as journal:
         data = _plain(experiment)
         directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
-        with opened(trackers(parts, watchers), data, directory) as tracker:
-            journal.append(
-                {"event": "start", "version": VERSION, "raysearch": raysearch.__version__, "experiment": data}
-            )
-            race = make_race(parts, journal)
-            return carry_out(parts, race, tracker, directory)
+        began = time.time()
+        with opened(trackers(parts, watchers), data, directory, began) as tracker:
+            journal.append(Start(data, VERSION, raysearch.__version__), began)
+            return carry_out(parts, conductor_of(parts, make_race(parts, journal), tracker), directory)
 
 
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
@@ -175,14 +178,19 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
     )
 
 
-def carry_out(parts: Parts, race: Race, tracker: Tracker, directory: RunDirectory) -> SearchResult:
+def conductor_of(parts: Parts, race: Race, tracker: Tracker) -> Conductor:
+    """Return what passes a race's events on: to be made before the race goes on."""
+    return Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
+
+
+def carry_out(parts: Parts, conductor: Conductor, directory: RunDirectory) -> SearchResult:
     """Execute a race to its end, write what it leaves behind and return the result."""
-    conductor = Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
+    race, tracker = conductor.race, conductor.tracker
     parts.executor.run(conductor, parts.instrumented)
     with finish.beside("not all measures were taken", f"`raysearch resume {directory.path}` takes them."):
-        measure.carry_out(parts.measures, parts.workload, race.state, race.journal, directory.path)
+        measure.carry_out(parts.measures, parts.workload, race, directory.path)
     verdict = finish.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
-    tracked_at = getattr(parts.tracker, "address", "")
+    tracked_at = parts.tracker.address if isinstance(parts.tracker, Browsable) else ""
     return SearchResult(verdict, directory.path, finish.confirmed_interval(race), tracked_at)
 
 
@@ -193,12 +201,14 @@ def load(run_dir: str | Path) -> pd.DataFrame:
         table = read_parquet(directory.instances)
         if table.attrs.get(JOURNAL) == [*extent(directory.journal)]:  # times of files tell nothing: files are copied
             return table
-    return to_frame(read(directory.journal))
+    return to_frame(entries(read(directory.journal)))
 
 
 @contextlib.contextmanager
-def opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory) -> Iterator[Tracker]:
-    """Open a tracker for as long as the search runs."""
+def opened(tracker: Tracker, data: dict[str, Any], directory: RunDirectory, began_s: float) -> Iterator[Tracker]:
+    """Open a tracker for as long as the search runs, which began at `began_s`, in seconds since 1970."""
+    if isinstance(tracker, Timed):
+        tracker.at(began_s)
     tracker.open(data, directory.path)
     try:
         yield tracker

@@ -20,7 +20,8 @@ from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import Progress, Status, Verdict
-from raysearch.storage.events import Event, taken_back
+from raysearch.storage.decoding import Entry, entries, taken_back
+from raysearch.storage.events import Resume, Tell
 from raysearch.storage.instances import to_frame
 from raysearch.storage.journal import read
 from raysearch.storage.run_directory import RunDirectory
@@ -63,9 +64,9 @@ class RunStatus:
 def read_status(run_dir: Path) -> RunStatus:
     """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
     driven = _is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
-    race, experiment, events = _race_of(run_dir)
-    now = replace(progress(race, _seconds(events, driven)), criterion=label(experiment.criterion))
-    status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(events))
+    race, experiment, history = _race_of(run_dir)
+    now = replace(progress(race, _seconds(history, driven)), criterion=label(experiment.criterion))
+    status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(history))
     if not race.done:
         return status
     return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
@@ -90,40 +91,40 @@ def follow(console: Console, run_dir: Path, every_s: float) -> None:
     status.print(console)
 
 
-def errors_of(events: Sequence[Event]) -> tuple[str, ...]:
+def errors_of(history: Sequence[Entry]) -> tuple[str, ...]:
     """Return the last error of every instance that failed for good, those taken back not counted."""
-    back = taken_back(events)
+    back = taken_back(history)
     return tuple(
-        str(event["error"]).strip() or "no error text"
-        for position, event in enumerate(events)
-        if event["event"] == "tell" and event["status"] == Status.FAILED and position not in back
+        event.result.error.strip() or "no error text"
+        for number, _, event in history
+        if isinstance(event, Tell) and event.result.status is Status.FAILED and number not in back
     )
 
 
 def read_errors(run_dir: Path) -> tuple[str, ...]:
     """Return the last error of every instance of a search that failed for good."""
-    return errors_of(list(read(RunDirectory.open(run_dir).journal)))
+    return errors_of(list(entries(read(RunDirectory.open(run_dir).journal))))
 
 
 def write_report(run_dir: Path, out: Path | None) -> Path:
     """Write the report of the search in `run_dir`, finished or not, and return its path."""
-    race, experiment, events = _race_of(run_dir)
+    race, experiment, history = _race_of(run_dir)
     end = finish.verdict_of(race, experiment) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     if path.is_dir():
         raise RunDirectoryError(f"cannot write the report {path}: it is a directory. Name a file in it")
     data = experiment.model_dump(mode="json")
-    sections = finish.measured_sections(finish.findings_of(experiment, race.state, events), RunDirectory.open(run_dir))
+    sections = finish.measured_sections(finish.measured_of(experiment, race.state, history), RunDirectory.open(run_dir))
     try:
-        return finish.write_report(to_frame(events), race.state, race.criterion, end, data, path, sections)
+        return finish.write_report(to_frame(history), race.state, race.criterion, end, data, path, sections)
     except OSError as error:
         raise RunDirectoryError(f"cannot write the report {path}: {error.strerror}") from error
 
 
-def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:
+def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
     directory = RunDirectory.open(run_dir)
-    events = list(read(directory.journal))
-    experiment = experiment_of(events)
+    history = list(entries(read(directory.journal)))
+    experiment = experiment_of(history)
     race = Race(
         lambda outcomes: [],
         experiment.load("criterion"),
@@ -132,8 +133,8 @@ def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Event]]:
         confirm=experiment.race.confirm,
         n_configurations=experiment.n_configurations,
     )
-    race.replay(events)
-    return race, experiment, events
+    race.replay(history)
+    return race, experiment, history
 
 
 def _is_driven(journal: Path) -> bool | None:
@@ -148,14 +149,14 @@ def _is_driven(journal: Path) -> bool | None:
     return False
 
 
-def _seconds(events: Sequence[Event], driven: bool | None) -> float:
+def _seconds(history: Sequence[Entry], driven: bool | None) -> float:
     """Return for how long drivers have worked: the time between two of them does not count."""
-    total, since, last = 0.0, float(events[0]["t"]), float(events[0]["t"])
-    for event in events:
-        if event["event"] == "resume":
+    total, since, last = 0.0, history[0].time_s, history[0].time_s
+    for _, time_s, event in history:
+        if isinstance(event, Resume):
             total += last - since
-            since = float(event["t"])
-        last = float(event["t"])
+            since = time_s
+        last = time_s
     now = max(time.time(), last) if driven else last
     return max(total + now - since, 0.0)
 

@@ -11,17 +11,16 @@ from raysearch.driver import finish
 from raysearch.driver.resume import experiment_of
 from raysearch.driver.run import opened
 from raysearch.errors import ExperimentError, TrackingError
-from raysearch.execution.conductor import announce
 from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import progress
-from raysearch.records import Train
-from raysearch.storage.events import Event, decode_key, decode_result, taken_back
+from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.events import Eliminate, Event, Measured, Reopen, Tell
 from raysearch.storage.journal import Journal, read
-from raysearch.storage.measurements import read_findings
 from raysearch.storage.run_directory import RunDirectory
-from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Writes
+from raysearch.tracking.relay import Relay
 
 
 def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
@@ -36,18 +35,15 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal):
-        events = list(read(directory.journal))
-        experiment = experiment_of(events).with_values(values or {})
+        history = list(entries(read(directory.journal)))
+        experiment = experiment_of(history).with_values(values or {})
         if experiment.tracking is None:
             raise ExperimentError("this search has no tracker; name one, e.g. `--set tracking=mlflow`")
         data = experiment.model_dump(mode="json")
         # to its end before the tracker hears anything: a damaged journal must not change what it holds
-        State(experiment.seed).replay(events)
-        read_findings(events)
-        tracker, back = experiment.load("tracking"), _out_of_date(events)
-        at = getattr(tracker, "at", lambda time_s: None)
-        at(float(events[0]["t"]))
-        with opened(tracker, data, directory):
+        State(experiment.seed).replay(history)
+        tracker, replaced = experiment.load("tracking"), _out_of_date(history)
+        with opened(tracker, data, directory, history[0].time_s):
             race = Race(
                 lambda outcomes: [],
                 experiment.load("criterion"),
@@ -55,49 +51,44 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
                 seed=experiment.seed,
                 confirm=experiment.race.confirm,
             )
-            n_told = 0
-            for position, event in enumerate(events):
-                at(float(event["t"]))
-                race.replay([event])
-                n_told += 0 if position in back else _tell(event, race, tracker, directory.path)
+            relay = Relay(race, tracker, lambda: progress(race, 0.0))
+            for entry in history:
+                race.replay([entry])
+                if entry.number not in replaced:
+                    relay.hear(_with_weights(entry.event, directory.path), entry.time_s)
             if race.done:
                 finish.write(race, experiment, data, directory, _workload(experiment), tracker)
-    if n_lost := getattr(tracker, "n_lost", 0):
-        raise TrackingError(f"{n_lost} records could not be written to the tracker: sync again when it answers")
-    return n_told
+    if isinstance(tracker, Writes) and tracker.n_lost:
+        raise TrackingError(f"{tracker.n_lost} records could not be written to the tracker: sync again when it answers")
+    return sum(isinstance(entry.event, Tell) and entry.number not in replaced for entry in history)
 
 
-def _tell(event: Event, race: Race, tracker: Tracker, run_dir: Path) -> int:
-    """Tell the tracker of an event that the race has taken in; returns 1 for an instance, else 0."""
-    state = race.state
-    if event["event"] == "ask":
-        configuration = state.configuration(event["configuration"])
-        tracker.started(Train(configuration, tuple(event["seeds"])))
-    elif event["event"] == "tell":
-        result = decode_result(event)
-        path = finish.weights_path(run_dir, result.key)
-        if path.is_file():
-            result = dataclasses.replace(result, weights=path.read_bytes())
-        tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
-        return 1
-    elif event["event"] == "screen":
-        announce(state.eliminations[-1:], state, race.criterion, tracker)
-    elif event["event"] == "eliminate":
-        n_out = len(event["configurations"])
-        announce(state.eliminations[-n_out:] if n_out else [], state, race.criterion, tracker)
-        tracker.progress(progress(race, 0.0))
-    return 0
+def _with_weights(event: Event, run_dir: Path) -> Event:
+    """Return a result with the weights that the run directory keeps of it, any other event as it is."""
+    path = finish.weights_path(run_dir, event.key) if isinstance(event, Tell) else None
+    if not isinstance(event, Tell) or path is None or not path.is_file():
+        return event
+    return dataclasses.replace(event, result=dataclasses.replace(event.result, weights=path.read_bytes()))
 
 
-def _out_of_date(events: Sequence[Event]) -> set[int]:
-    """Return the positions of what later events replaced: failures told again, cuts before a new beginning.
+def _out_of_date(history: Sequence[Entry]) -> set[int]:
+    """Return the numbers of what later events replaced: failures told again, cuts before a new beginning, old measures.
 
     A failure that was taken back and that nobody asked for again was seen, and stays.
     """
-    last = max((i for i, e in enumerate(events) if e["event"] == "reopen" and e["whole_pool"]), default=0)
-    told_last = {decode_key(event): i for i, event in enumerate(events) if event["event"] == "tell"}
-    replaced = {i for i in taken_back(events) if told_last[decode_key(events[i])] != i}
-    return replaced | {i for i, event in enumerate(events[:last]) if event["event"] == "eliminate"}
+    reopened = [entry.number for entry in history if isinstance(entry.event, Reopen) and entry.event.whole_pool]
+    last: dict[object, int] = {}
+    replaced = {entry.number for entry in history[: max(reopened, default=0)] if isinstance(entry.event, Eliminate)}
+    for number, _, event in history:
+        if isinstance(event, Tell):
+            of: object = event.key
+        elif isinstance(event, Measured):
+            of = (event.measure, event.configuration_id, event.seed)
+        else:
+            continue
+        replaced |= {last[of]} if of in last else set()
+        last[of] = number
+    return replaced
 
 
 def _workload(experiment: Experiment) -> Any:

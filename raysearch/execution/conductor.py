@@ -10,16 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from raysearch.criteria import Criterion
-from raysearch.criteria.summary import summarize
 from raysearch.errors import RaysearchError, WorkloadError
 from raysearch.race.race import Race
-from raysearch.race.state import State
 from raysearch.race.verdict import progress
-from raysearch.records import Eliminate, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
+from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
+from raysearch.storage.events import Eliminate, Event, Screen, Stop, Tell
 from raysearch.tracking import Tracker
+from raysearch.tracking.relay import Relay
 
 _PROGRESS_EVERY_S = 0.1
 """Least time between two views of a race in which instances end, and"""
@@ -30,7 +27,9 @@ _HOPELESS = 5
 
 
 class Conductor:
-    """Passes asks and tells to the race, and what follows from them to the tracker.
+    """Passes asks and tells to the race, and what follows from them to the tracker and to the executor.
+
+    Whatever brings something to the race returns the instances that nobody waits for any more: the executor ends them.
 
     Args:
         race: decides.
@@ -47,23 +46,19 @@ class Conductor:
         """Returns how many instances have a worker, for executors in which others wait for one."""
         self.on_given_up: Callable[[InstanceKey], None] | None = None
         """Called with an instance that was ended early, and will not go on."""
-        self._n_eliminations = len(race.state.eliminations)
-        self._n_cuts = len(race.state.cuts)
+        self._relay = Relay(race, tracker, self.progress)
         self._started = time.monotonic()
         self._progress_at = -math.inf
         self._news = True
         self._told_before = race.state.counts["told"]
+        race.listener = self._hear
 
     def ask(self, n: int = 1) -> list[Train] | Signal:
-        """Return what to train next; see Race.ask."""
-        answer = self.race.ask(n)
-        if isinstance(answer, list):
-            self._news = True
-            for train in answer:
-                self.tracker.started(train)
-        self._pass_on_news()
+        """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
+        trials = [event for event in self.race.ask(n) if isinstance(event, Train)]
+        self._news |= bool(trials)
         self.look()
-        return answer
+        return trials or (DONE if self.race.done else WAIT)
 
     def look(self) -> None:
         """Show how the race stands, unless it was shown a moment ago; called by executors while instances run.
@@ -74,59 +69,55 @@ class Conductor:
         if time.monotonic() >= self._progress_at + every_s:
             self._show()
 
-    def tell(self, result: InstanceResult) -> None:
-        """Take in a result; one that was told before is passed over, and what is no result counts as a failure."""
+    def tell(self, *results: InstanceResult) -> list[InstanceKey]:
+        """Take in results that came together; what is none counts as a failure of its instance."""
         try:
-            counted = self.race.tell(result)
+            return self._follow(self.race.tell(*results))
         except ValueError as error:
-            self.fail(result.key, str(error), result.node)
-            return
-        if counted is not None:
-            self._told(counted)
+            if len(results) == 1:
+                return self.fail(results[0].key, str(error), results[0].node)
+        return [key for result in results for key in self.tell(result)]
 
-    def complete(self, block: Train, results: Any, node: str = "") -> None:
+    def complete(self, block: Train, results: Any, node: str = "") -> list[InstanceKey]:
         """Take in what a workload returned for a block on `node`: an instance that got no result has failed."""
         by_key: dict[InstanceKey, InstanceResult] = {}
         with contextlib.suppress(TypeError):  # None, say, instead of a list
             by_key = {one.key: one for one in results if isinstance(one, InstanceResult)}
+        whole, failed = [], {}
         for key in block.keys:
             result = by_key.get(key)
             if result is None:
-                self.fail(key, f"the workload returned no result for seed {key.seed}, but {_in_short(results)}", node)
+                failed[key] = f"the workload returned no result for seed {key.seed}, but {_in_short(results)}", node
             elif result.status is Status.FAILED:
-                self.fail(key, result.error or "the workload returned a result of status FAILED", result.node or node)
+                failed[key] = result.error or "the workload returned a result of status FAILED", result.node or node
             else:
-                self.tell(result if result.node else replace(result, node=node))
+                whole.append(result if result.node else replace(result, node=node))
+        stopped = self.tell(*whole) if whole else []
+        return stopped + [key for broken, why in failed.items() for key in self.fail(broken, *why)]
 
-    def fail_block(self, block: Train, error: str, node: str = "") -> None:
+    def fail_block(self, block: Train, error: str, node: str = "") -> list[InstanceKey]:
         """Take in the crash of a whole block; several instances are tried again one by one: it may have been one."""
         if len(block.keys) == 1:
-            self.fail(block.keys[0], error, node)
-        else:
-            self.race.lose(block.keys)
-            self._news = True
+            return self.fail(block.keys[0], error, node)
+        return self._follow(self.race.lose(block.keys))
 
-    def fail(self, key: InstanceKey, error: str, node: str = "") -> None:
+    def fail(self, key: InstanceKey, error: str, node: str = "") -> list[InstanceKey]:
         """Take in a crash, to be tried again or, at last, to count as +inf."""
-        result = self.race.fail(key, error, node)
-        if result is not None:
-            self._told(result)
-            self.failure = self.failure or self._reason_to_end(result)
+        return self._follow(self.race.fail(key, error, node))
 
-    def screen_out(self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str) -> None:
+    def screen_out(
+        self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str
+    ) -> list[InstanceKey]:
         """Note that a first instance ended at a rung, and its configuration with it."""
-        self.race.screen_out(key, curve, cutoff, seconds, node)
-        self._give_up(key)
-        self._pass_on_news()
+        return self._follow(self.race.screen_out(key, curve, cutoff, seconds, node))
 
     def stop(self, key: InstanceKey) -> None:
-        """Note that a superfluous instance was ended early."""
-        self.race.stop(key)
-        self._give_up(key)
+        """Note that an instance was ended early."""
+        self._follow(self.race.stop(key))
 
-    def superfluous(self, key: InstanceKey) -> bool:
-        """Return whether nobody waits any more for an instance."""
-        return self.race.state.superfluous(key)
+    def awaited(self, key: InstanceKey) -> bool:
+        """Return whether anybody still waits for the result of an instance."""
+        return self.race.state.awaited(key)
 
     @property
     def given_up(self) -> list[InstanceKey]:
@@ -135,12 +126,6 @@ class Conductor:
         ids = [configuration.id for configuration in state.pool.configurations]
         stopped = ((ids[row], index) for row, indices in state.pool.stopped.items() for index in sorted(indices))
         return [InstanceKey(id_, state.seeds.seed(Phase.RACE, index)) for id_, index in stopped]
-
-    @property
-    def n_decisions(self) -> int:
-        """Number of cuts and verdicts so far; only when it grows can running instances become superfluous."""
-        state = self.race.state
-        return len(state.eliminations) + len(state.cuts) + (state.verdict is not None) + state.wave
 
     def progress(self) -> Progress:
         """Return this moment of the race, with the times of this driver."""
@@ -164,30 +149,25 @@ class Conductor:
         where = "RUN_DIR" if path is None else path.parent
         return f"Mend the cause, then `raysearch resume {where} --retry-failed` trains them again."
 
-    def _told(self, result: InstanceResult) -> None:
-        state = self.race.state
-        self.tracker.told(state.configuration(result.key.configuration_id), result, state.phase(result.key))
-        self._pass_on_news()
-        self._news = True
-        if self.race.done:  # nobody asks any more
-            self._show()
+    def _hear(self, event: Event, time_s: float) -> None:
+        """Pass an event on at once, with the race as it is then."""
+        self._relay.hear(event, time_s)
+        if isinstance(event, Stop | Screen) and self.on_given_up is not None:
+            self.on_given_up(event.key)
+        if isinstance(event, Tell) and event.result.status is Status.FAILED:
+            self.failure = self.failure or self._reason_to_end(event.result)
 
-    def _pass_on_news(self) -> None:
-        state = self.race.state
-        if len(state.eliminations) == self._n_eliminations and len(state.cuts) == self._n_cuts:
-            return
-        new = state.eliminations[self._n_eliminations :]
-        self._n_eliminations, self._n_cuts = len(state.eliminations), len(state.cuts)
-        announce(new, state, self.race.criterion, self.tracker)
-        self._show()  # a tracker keeps survivors and incumbent of every round
+    def _follow(self, events: Sequence[Event]) -> list[InstanceKey]:
+        """Show what is worth it, and return the instances to end."""
+        self._news |= bool(events)
+        cut = any(isinstance(event, Eliminate | Screen) for event in events)
+        if cut or (events and self.race.done):  # then nobody asks any more
+            self._show()
+        return [event.key for event in events if isinstance(event, Stop)]
 
     def _show(self) -> None:
         self._progress_at, self._news = time.monotonic(), False
         self.tracker.progress(self.progress())
-
-    def _give_up(self, key: InstanceKey) -> None:
-        if self.on_given_up is not None and not self.race.state.awaited(key):  # the last one left is trained again
-            self.on_given_up(key)
 
 
 def _in_short(results: Any) -> str:
@@ -196,18 +176,3 @@ def _in_short(results: Any) -> str:
     except (TypeError, AttributeError):
         return f"{results!r:.80}"
     return f"those of seeds {seeds[:8]}" if seeds else "none at all"
-
-
-def announce(cut: list[Eliminate], state: State, criterion: Criterion, tracker: Tracker) -> None:
-    """Tell a tracker of eliminations: the scores of all that were in each round, then who is out.
-
-    Whoever was screened out was in no round. Several rounds may end at once, where all instances are there already.
-    """
-    ended = {elimination.round for elimination in cut}
-    for round_, n_instances, rows in state.rounds:
-        for row in rows if round_ in ended else ():
-            losses = state.pool.losses[row, :n_instances]
-            if not np.isnan(losses).all():
-                tracker.scored(state.pool.configurations[row], round_, summarize(losses, criterion))
-    for elimination in cut:
-        tracker.eliminated(state.configuration(elimination.configuration_id), elimination)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import ray
 from ray.util.metrics import Gauge
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.rules import Elimination
 
 GAUGES: Final = {
     "raysearch_instances": "Instances by status; RUNNING are those handed out and not ended.",
@@ -60,8 +61,12 @@ class Gauges:
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """Pass over: the progress has the incumbent's criterion."""
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
         """Pass over: the progress counts the survivors."""
+
+    def advanced(self, progress: Progress) -> None:
+        """Set the gauges as a round begins."""
+        self.progress(progress)
 
     def progress(self, progress: Progress) -> None:
         """Set the gauges, unless they were set a moment ago."""

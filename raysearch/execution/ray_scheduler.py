@@ -23,7 +23,7 @@ from raysearch.execution.ray_controller import (
 )
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
-from raysearch.records import InstanceResult, Train
+from raysearch.records import InstanceKey, InstanceResult, Train
 
 
 class RaceScheduler(TrialScheduler):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
         self._watchdog.hear(trial)
         block = self.searcher.blocks.get(trial.trial_id)
-        if block is None or self._superfluous(block):
+        if block is None or not self._awaited(block):
             self._stopping.add(trial.trial_id)
             tell_to_end(trial)
             return str(TrialScheduler.STOP)
@@ -82,7 +82,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Tell the race what a trial brought, then stop the trials that are superfluous now."""
+        """Tell the race what a trial brought, then end the trials that are obsolete now."""
         self._let_go(trial)
         curve = self._curves.pop(trial.trial_id, [])
         if trial.trial_id in self._stopping:  # the searcher hears it next and notes the stop
@@ -93,11 +93,11 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             return
         for key in RESULTS, SCREENED, FAILURE:  # Tune would keep the last result for ever, weights included
             trial.last_result.pop(key, None)
-        n_decisions = self.conductor.n_decisions
+        stopped: list[InstanceKey] = []
         with self.searcher.noting_failure():
-            self._tell(block, result, curve)
-        if self.conductor.n_decisions > n_decisions:
-            self._stop_superfluous(tune_controller)
+            stopped = self._tell(block, result, curve)
+        if stopped:
+            self._end_obsolete(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Keep the error's text for the searcher, which alone hears whether Tune gives the trial up."""
@@ -142,6 +142,9 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def _look_after(self, tune_controller: Any) -> None:
         if self.conductor.failure is not None:
             tune_controller.request_stop_experiment()
+        if self.searcher.stopped:
+            self.searcher.stopped.clear()
+            self._end_obsolete(tune_controller)
         self._watchdog.look(tune_controller, {id_: len(block.seeds) for id_, block in self.searcher.blocks.items()})
         if self._ended:
             forget_ended(tune_controller, self._ended)
@@ -153,31 +156,32 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         if self._forget:
             self._ended.append(trial)
 
-    def _tell(self, block: Train, result: dict[str, Any], curve: list[float]) -> None:
+    def _tell(self, block: Train, result: dict[str, Any], curve: list[float]) -> list[InstanceKey]:
+        """Tell the race what a block brought; returns the instances that nobody waits for any more."""
         if FAILURE in result:
-            self.conductor.fail_block(block, result[FAILURE], result.get("hostname", ""))
-        elif SCREENED in result:
-            self.conductor.screen_out(block.keys[0], *result[SCREENED])
-        elif RESULTS in result:
-            self.conductor.complete(block, result[RESULTS], result.get("hostname", ""))
-        elif self.searcher.metric in result:
+            return self.conductor.fail_block(block, result[FAILURE], result.get("hostname", ""))
+        if SCREENED in result:
+            return self.conductor.screen_out(block.keys[0], *result[SCREENED])
+        if RESULTS in result:
+            return self.conductor.complete(block, result[RESULTS], result.get("hostname", ""))
+        if self.searcher.metric in result:
             loss = float(result[self.searcher.metric])
             whole = (*curve, loss)[: int(result.get("training_iteration", len(curve) + 1))]
             seconds, node = float(result.get("time_total_s", 0.0)), str(result.get("hostname", ""))
-            self.conductor.tell(InstanceResult.of(block.keys[0], loss, curve=whole, seconds=seconds, node=node))
-        else:
-            self.conductor.fail(
-                block.keys[0],
-                f"the trial ended without reporting {self.searcher.metric!r}; it reported: {', '.join(sorted(result))}",
-            )
+            own = InstanceResult.of(block.keys[0], loss, curve=whole, seconds=seconds, node=node)
+            return self.conductor.tell(own)
+        reported = ", ".join(sorted(result))
+        return self.conductor.fail(
+            block.keys[0], f"the trial ended without reporting {self.searcher.metric!r}; it reported: {reported}"
+        )
 
-    def _superfluous(self, block: Train) -> bool:
-        return all(self.conductor.superfluous(key) for key in block.keys)
+    def _awaited(self, block: Train) -> bool:
+        return any(map(self.conductor.awaited, block.keys))
 
-    def _stop_superfluous(self, tune_controller: Any) -> None:
+    def _end_obsolete(self, tune_controller: Any) -> None:
         for trial_id, trial in list(self._running.items()):
             block = self.searcher.blocks.get(trial_id)
-            if block is not None and trial_id not in self._stopping and self._superfluous(block):
+            if block is not None and trial_id not in self._stopping and not self._awaited(block):
                 self._stopping.add(trial_id)
                 tell_to_end(trial)
                 tune_controller.stop_trial(trial)

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from raysearch.errors import RaysearchError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.ray_words import BLOCK
-from raysearch.records import DONE, WAIT, Train
+from raysearch.records import DONE, WAIT, InstanceKey, Train
 
 
 class RaceSearcher(Searcher):  # type: ignore[misc]
@@ -28,6 +28,8 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         """Blocks that run or wait for a machine, by trial id."""
         self.errors: dict[str, str] = {}
         """What the scheduler heard of a trial's error, by trial id."""
+        self.stopped: list[InstanceKey] = []
+        """Instances that nobody waits for any more since a worker died, for the scheduler to end."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
@@ -69,7 +71,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         why = self.errors.pop(trial_id, "the worker died without a word")
         with self.noting_failure():
             if error:
-                self.conductor.fail_block(block, why)
+                self.stopped += self.conductor.fail_block(block, why)
                 return
             for key in block.keys:
                 self.conductor.stop(key)

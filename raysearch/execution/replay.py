@@ -116,7 +116,7 @@ def of_matrix(losses: NDArray[np.float64], seconds: NDArray[np.float64] | float 
 def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation:
     """Carry a race out on `n_workers` simulated workers and return how busy they were.
 
-    A block occupies one worker for the sum of its instances' seconds; superfluous blocks end at once.
+    A block occupies one worker for the sum of its instances' seconds; obsolete blocks end at once.
     """
     conductor.n_slots = n_workers
     state = conductor.race.state
@@ -133,19 +133,14 @@ def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation
             heapq.heappush(running, (now + seconds, n_started, train, now))
         now, _, train, since = heapq.heappop(running)
         busy += now - since
-        n_decisions = conductor.n_decisions
-        for key in train.keys:
-            conductor.tell(answer(state, key))
-        if conductor.n_decisions > n_decisions:
-            busy += _stop_superfluous(conductor, running, now)
+        if conductor.tell(*(answer(state, key) for key in train.keys)):
+            busy += _end_obsolete(conductor, running, now)
 
 
-def _stop_superfluous(conductor: Conductor, running: list[tuple[float, int, Train, float]], now: float) -> float:
-    """End the blocks that nobody waits for and return the time spent on them."""
-    stale = [entry for entry in running if all(conductor.superfluous(key) for key in entry[2].keys)]
+def _end_obsolete(conductor: Conductor, running: list[tuple[float, int, Train, float]], now: float) -> float:
+    """End the blocks that nobody waits for any more and return the time spent on them."""
+    stale = [entry for entry in running if not any(map(conductor.awaited, entry[2].keys))]
     for entry in stale:
         running.remove(entry)
-        for key in entry[2].keys:
-            conductor.stop(key)
     heapq.heapify(running)
     return sum(now - entry[3] for entry in stale)

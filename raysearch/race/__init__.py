@@ -6,6 +6,7 @@ came of them. Every change is an event, journaled before it counts, so replaying
 
 from __future__ import annotations
 
-from raysearch.race.race import Propose, Race, Writer
+from raysearch.race.ports import Listener, Propose, Writer
+from raysearch.race.race import Race
 
-__all__ = ["Propose", "Race", "Writer"]
+__all__ = ["Listener", "Propose", "Race", "Writer"]

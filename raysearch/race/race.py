@@ -1,6 +1,7 @@
 """THE algorithm: ask and tell over a pool of configurations, a criterion, a rule, paired seeds and a journal.
 
-Every change of state is an event: written to the journal first, then applied by the code that also replays a journal.
+Every change of state is an event: written to the journal first, then applied by the code that also replays a journal,
+then heard by whoever listens, and returned by the call that made it.
 Column s of the loss matrix is instance s: the same seed, hence the same training sample, for every configuration.
 """
 
@@ -8,41 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
 
 from raysearch.criteria import Criterion
 from raysearch.errors import StuckError
+from raysearch.race.ports import Listener, Propose, Writer
 from raysearch.race.screening import Screening
 from raysearch.race.state import State
 from raysearch.race.turns import Turns
-from raysearch.records import (
-    DONE,
-    WAIT,
-    Configuration,
-    InstanceKey,
-    InstanceResult,
-    Outcome,
-    Phase,
-    Signal,
-    Status,
-    Train,
-    checked,
-)
-from raysearch.rules import Decision, Rule, RuleVerdict
-from raysearch.storage.events import Event, encode_cut, encode_number, encode_result, encode_verdict
-
-
-class Writer(Protocol):
-    """What a race needs of a journal."""
-
-    def append(self, event: Event, /) -> None:
-        """Bring an event to disk."""
-
-
-Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]
-"""A sampler's proposal: outcomes so far -> next wave; known configurations are left out, an empty wave ends it."""
+from raysearch.records import InstanceKey, InstanceResult, Phase, Status, Train, checked
+from raysearch.rules import Decision, Rule
+from raysearch.storage import events as e
+from raysearch.storage.decoding import Entry
+from raysearch.storage.events import Event
 
 
 class Race:
@@ -56,10 +36,11 @@ class Race:
         confirm: number of fresh-seed instances of the winner.
         block: seeds of one configuration that may share a trial.
         retries: how often a failed instance is tried again before it counts as +inf.
-        ahead: start likely next instances on idle machines while a decision is open; they may turn out superfluous.
+        ahead: start likely next instances on idle machines while a decision is open; they may turn out obsolete.
         screening: when a configuration's first instance is so bad that the configuration is out; None trains all.
         journal: where events go before they count; None keeps the race in memory only.
         n_configurations: how many `propose` will give in all, where it says so; nothing but progress looks at it.
+        clock: returns the time in seconds since 1970.
     """
 
     def __init__(
@@ -76,13 +57,14 @@ class Race:
         screening: Screening | None = None,
         journal: Writer | None = None,
         n_configurations: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
         self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
         self.screening, self.n_configurations, self.state = screening, n_configurations, State(seed)
-        self._turns = Turns()
-        self._likely: deque[int] = deque()
-        self._n_awaited = 0
+        self.listener: Listener | None = None
+        self._clock, self._turns = clock, Turns()
+        self._committed: list[Event] = []
         self._unseen = True
         """Whether anything happened since the rule looked last."""
 
@@ -91,129 +73,140 @@ class Race:
         """Whether the verdict stands and the winner is confirmed."""
         return self.state.final and len(self.state.confirmation) >= self.confirm
 
-    # ---- what drives the race
+    # ---- what drives the race: every call returns the events that it committed
 
-    def ask(self, n: int = 1) -> list[Train] | Signal:
-        """Return up to `n` blocks to train now, WAIT while a decision needs running instances, or DONE.
+    def ask(self, n: int = 1) -> list[Event]:
+        """Ask for up to `n` trials: the Train among the events are to be trained now.
 
-        Raises StuckError where it would wait although nothing runs: nobody could ever end that.
+        None among them: wait for what runs, or, if the race is `done`, for nothing. Raises StuckError where nothing
+        runs either: nobody could ever end that.
         """
-        blocks: list[Train] = []
-        while len(blocks) < n and (block := self._next_block()) is not None:
-            blocks.append(block)
-            event = {"event": "ask", "configuration": block.configuration.id, "seeds": list(block.seeds)}
-            self._commit({**event, "phase": block.phase.value})
-        if blocks:
-            return blocks
-        if self.done:
-            return DONE
-        if n > 0 and not self.state.running:
+        n_asked = 0
+        while n_asked < n and (train := self._next()) is not None:
+            self._commit(train)
+            n_asked += 1
+        if n > 0 and not n_asked and not self.done and not self.state.running:
             raise self._stuck()
-        return WAIT
+        return self._events()
 
-    def tell(self, result: InstanceResult) -> InstanceResult | None:
-        """Take in a result and return it as it counts; None, and nothing is done, where it was told before.
+    def tell(self, *results: InstanceResult) -> list[Event]:
+        """Take in results, then decide; among the events are the results as they count, and Stop for what is obsolete.
 
-        A loss that is NaN or infinite counts as DIVERGED, whatever its status says. Raises ValueError for what is no
-        result of a training.
+        What was told before, or stopped, is passed over. A loss that is NaN or infinite counts as DIVERGED, whatever
+        its status says. Raises ValueError, and nothing is done, for what is no result of a training.
         """
-        if not self.state.awaited(result.key):
-            return None
-        attempt = self.state.attempts[result.key] + (result.key in self.state.running)
-        result = dataclasses.replace(checked(result), attempt=max(attempt, 1))
-        self._commit({**encode_result(result), "phase": self.state.phase(result.key).value})
-        self._n_awaited -= 1
+        counted = {one.key: checked(one) for one in results if self.state.awaited(one.key)}
+        for key, result in counted.items():
+            attempt = max(self.state.attempts[key] + (key in self.state.running), 1)
+            self._commit(e.Tell(dataclasses.replace(result, attempt=attempt), self.state.phase(key)))
+            self._turns.n_awaited -= 1
         self._decide()
-        return result
+        return self._events()
 
-    def fail(self, key: InstanceKey, error: str, node: str = "") -> InstanceResult | None:
-        """Take in a crash; returns None if the instance will be tried again, else the FAILED result that counts."""
+    def fail(self, key: InstanceKey, error: str, node: str = "") -> list[Event]:
+        """Take in a crash: the instance is tried again, or, at last, is told as FAILED."""
         if key not in self.state.running:
-            return None
+            return []
         attempt = self.state.attempts[key] + 1
-        self._commit({"event": "failure", **_names(key), "attempt": attempt, "error": error, "node": node})
+        self._commit(e.Failure(key, attempt, error, node))
         if attempt <= self.retries:
-            return None
+            return self._events()
         return self.tell(InstanceResult(key, math.inf, Status.FAILED, node=node, error=error))
 
-    def lose(self, keys: Iterable[InstanceKey]) -> None:
+    def lose(self, keys: Iterable[InstanceKey]) -> list[Event]:
         """Have running instances asked for again, one by one, without counting it as a failure of theirs."""
         for key in keys:
             if key in self.state.running:
-                self._commit({"event": "lost", **_names(key)})
+                self._commit(e.Lost(key))
+        return self._events()
 
-    def stop(self, key: InstanceKey) -> bool:
-        """Note that a superfluous instance was ended early; returns False if it is not awaited."""
-        if not self.state.awaited(key):
-            return False
-        self._commit({"event": "stop", **_names(key)})
-        return True
+    def stop(self, key: InstanceKey) -> list[Event]:
+        """Note that an instance was ended early, unless it has ended."""
+        if self.state.awaited(key):
+            self._commit(e.Stop(key))
+        return self._events()
 
-    def screen_out(self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str) -> None:
+    def screen_out(
+        self, key: InstanceKey, curve: Sequence[float], cutoff: float, seconds: float, node: str
+    ) -> list[Event]:
         """Note that a first instance ended at a rung, its last loss above `cutoff`: its configuration is out."""
         if not self.state.awaited(key):
-            return
+            return []
         if len(self.state.members) <= 1:  # somebody must win: it is trained again, to its end
-            self._commit({"event": "lost", **_names(key)})
-            return
-        losses = [encode_number(loss) for loss in curve]
-        event = {"event": "screen", **_names(key), "cutoff": cutoff, "curve": losses}
-        self._commit({**event, "seconds": round(seconds, 6), "node": node})
-        self._n_awaited = 0
+            self._commit(e.Lost(key))
+            return self._events()
+        self._commit(e.Screen(key, cutoff, tuple(curve), round(seconds, 6), node))
+        self._turns.n_awaited = 0
         self._decide()
+        return self._events()
 
-    def requeue_running(self) -> list[InstanceKey]:
+    def requeue_running(self) -> list[Event]:
         """Ask again, first of all, for every instance in flight: what a new driver does after the old one died."""
-        lost = sorted(self.state.running)
-        self.lose(lost)
-        return lost
+        return self.lose(sorted(self.state.running))
 
-    def retry_failed(self) -> list[InstanceKey]:
-        """Take back every instance that failed for good, and let the rule decide anew; returns those instances.
+    def retry_failed(self) -> list[Event]:
+        """Take back every instance that failed for good, and let the rule decide anew.
 
         For failures that were the machines': a disk that was full, a dataset that was not there.
         """
         failed = sorted(self.state.failed)
         for key in failed:
-            self._commit({"event": "retry", **_names(key)})
+            self._commit(e.Retry(key))
         if any(self.state.phase(key) is Phase.RACE for key in failed):
-            self.reopen(whole_pool=True)
-        return failed
+            self._commit(e.Reopen(whole_pool=True))
+        return self._events()
 
-    def reopen(self, *, whole_pool: bool) -> None:
+    def reopen(self, *, whole_pool: bool) -> list[Event]:
         """Let a finished race go on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
-        self._commit({"event": "reopen", "whole_pool": whole_pool})
+        self._commit(e.Reopen(whole_pool))
+        return self._events()
 
-    def replay(self, events: Iterable[Event]) -> None:
-        """Bring a new race to where a journal's events led; raises JournalError for an event that does not fit."""
-        self.state.replay(events)
+    def note(self, *measured: e.Measured) -> list[Event]:
+        """Keep what was measured; it changes nothing in the race."""
+        for one in measured:
+            self._commit(one)
+        return self._events()
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Bring a new race to where a journal's events led; raises JournalError for one that does not fit."""
+        self.state.replay(entries)
         self._turns = Turns(self.state.batch)  # what the driver before this one had not asked for
 
-    # ---- decisions
+    # ---- what is next
 
-    def _next_block(self) -> Train | None:
+    def _next(self) -> Train | None:
+        """Return the next trial: what is to be tried again, what the rule asked for, confirmation, what is likely."""
+        self._decide()
+        return self._retried() or self._due() or self._confirmation() or self._likely()
+
+    def _retried(self) -> Train | None:
         state = self.state
-        while state.again:
-            key = state.again[0]
-            if not state.superfluous(key):
+        while state.retry_queue:
+            key = state.retry_queue[0]
+            if not state.obsolete(key):
                 phase, index = state.seeds.index(key.seed)
                 return self._train(state.pool.rows[key.configuration_id], phase, [index])
-            self._commit({"event": "stop", **_names(key)})
-        self._decide()
-        turn = self._turns.next(state.pool.alive, self._block_of)
-        if turn is not None:
-            row, n = turn
-            return self._train(row, Phase.RACE, state.pool.next_columns(row, n))
-        if state.final and state.verdict is not None:
-            left = self.confirm - state.n_confirmation_asked
-            if left > 0:
-                indices = state.next_confirmations(min(self.block, left))
-                return self._train(state.verdict.leader, Phase.CONFIRMATION, indices)
-        while self.ahead and self._likely:
-            row = self._likely.popleft()
-            if state.pool.alive[row]:
-                return self._train(row, Phase.RACE, state.pool.next_columns(row, 1))
+            self._commit(e.Stop(key))
         return None
+
+    def _due(self) -> Train | None:
+        turn = self._turns.next(self.state.pool.alive, self._block_of)
+        if turn is None:
+            return None
+        row, n = turn
+        return self._train(row, Phase.RACE, self.state.pool.next_columns(row, n))
+
+    def _confirmation(self) -> Train | None:
+        state = self.state
+        left = self.confirm - state.n_confirmation_asked
+        if not state.final or state.verdict is None or left <= 0:
+            return None
+        indices = state.next_confirmations(min(self.block, left))
+        return self._train(state.verdict.leader, Phase.CONFIRMATION, indices)
+
+    def _likely(self) -> Train | None:
+        row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
+        return None if row is None else self._train(row, Phase.RACE, self.state.pool.next_columns(row, 1))
 
     def _stuck(self) -> StuckError:
         state = self.state
@@ -237,64 +230,65 @@ class Race:
         """Return how many seeds of a row may share a trial; a screening instance is alone in its own."""
         return 1 if self.screening is not None and not self.state.pool.asked[row] else self.block
 
+    # ---- decisions
+
     def _decide(self) -> None:
         """Let the rule look again, if all turns are taken and what it awaited has come, or will not come."""
+        looked = False
         while (
             self._unseen
             and not self.state.final
-            and (self._n_awaited <= 0 or not self.state.running)
+            and (self._turns.n_awaited <= 0 or not self.state.running)
             and not self._turns.any_left(self.state.pool.alive)
         ):
+            looked = True
             if self.state.wave == 0 or self.state.verdict is not None:
                 self._next_wave()
                 continue
-            members = self.state.members
-            pool = self.state.pool
+            members, pool = self.state.members, self.state.pool
             decision = self.rule.decide(pool.losses[members], pool.pending[members], self.criterion)
             self._unseen = False
             self._take(decision)
+        if looked:
+            for key in [key for key in (*self.state.running, *self.state.retry_queue) if self.state.obsolete(key)]:
+                self._commit(e.Stop(key))
 
     def _next_wave(self) -> None:
         known = self.state.pool.rows
         wave = self.propose(self.state.outcomes() if self.state.wave else [])
         new = {c.id: c for c in wave if c.id not in known}
-        if new:
-            self._commit({"event": "pool", "configurations": [[c.id, dict(c.parameters)] for c in new.values()]})
-        else:
-            self._commit({"event": "final"})
+        self._commit(e.Wave(tuple(new.values())) if new else e.Final())
 
     def _take(self, decision: Decision) -> None:
-        members, ids = self.state.members, [c.id for c in self.state.pool.configurations]
+        state, members = self.state, self.state.members
         for cut in decision.eliminated:
-            if (self.state.wave, cut.round) not in self.state.cuts:
-                rows = members[list(cut.configurations)].tolist()
-                self._commit(encode_cut(self.state.wave, cut, [ids[row] for row in rows]))
+            if (state.wave, cut.round) not in state.cuts:
+                self._commit(e.Eliminate(state.wave, cut.by(lambda row: self._id(members[row]))))
         if decision.verdict is not None:
-            self._commit(
-                encode_verdict(self.state.wave, _in_pool(decision.verdict, members), self.state.pool.configurations)
-            )
+            self._commit(e.Conclude(state.wave, decision.verdict.by(lambda row: self._id(members[row]))))
         train = members[list(decision.train)].tolist()
-        round_ = self.state.n_rounds_before + decision.round
-        batch = [ids[row] for row in train] if decision.together else []
-        if decision.verdict is None and (batch or round_ > self.state.round):
-            self._commit({"event": "decide", "round": max(round_, self.state.round), "batch": batch})
+        round_ = max(state.n_rounds_before + decision.round, state.round)
+        batch = tuple(map(self._id, train)) if decision.together else ()
+        if decision.verdict is None and (batch or round_ > state.round):
+            self._commit(e.Decide(round_, batch))
             self._unseen = False
-        self._turns = Turns(train)
-        self._likely = deque(members[list(decision.ahead)].tolist())
-        self._n_awaited = 0 if self.ahead else decision.n_awaited
+        likely = members[list(decision.ahead)].tolist()
+        self._turns = Turns(train, likely, n_awaited=0 if self.ahead else decision.n_awaited)
+
+    def _id(self, row: int) -> str:
+        return self.state.pool.configurations[row].id
 
     def _commit(self, event: Event) -> None:
+        now = round(self._clock(), 3)
         if self.journal is not None:
-            self.journal.append(event)
+            self.journal.append(event, now)
         self.state.apply(event)
         self._unseen = True
+        self._committed.append(event)
+        if self.listener is not None:
+            self.listener(event, now)
 
-
-def _names(key: InstanceKey) -> dict[str, Any]:
-    return {"configuration": key.configuration_id, "seed": key.seed}
-
-
-def _in_pool(verdict: RuleVerdict, members: Any) -> RuleVerdict:
-    """Return a verdict on the rows of a wave as one on the rows of the pool."""
-    same = tuple(int(row) for row in members[list(verdict.indistinguishable)])
-    return dataclasses.replace(verdict, leader=int(members[verdict.leader]), indistinguishable=same)
+    def _events(self) -> list[Event]:
+        """Return what was committed since the last call that returned events."""
+        committed, self._committed = self._committed, []
+        return committed

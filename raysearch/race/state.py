@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.race.loss_matrix import ALL, Pool
-from raysearch.records import Configuration, Eliminate, InstanceKey, InstanceResult, Outcome, Phase, Status
-from raysearch.rules import RuleVerdict
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome, Phase, Status, Train
+from raysearch.rules import Elimination, RuleVerdict
 from raysearch.seeds import Seeds
-from raysearch.storage.events import REMARKS, Event, at_line, decode_key, decode_measure, decode_result, decode_verdict
+from raysearch.storage import events as e
+from raysearch.storage.decoding import Entry
+from raysearch.storage.events import Event
 
 
 class State:
@@ -29,7 +31,7 @@ class State:
         self.counts: Counter[str] = Counter()
         """Instances by what happened: asked, told, failures, and every Status."""
         self.running: dict[InstanceKey, Phase] = {}
-        self.again: deque[InstanceKey] = deque()
+        self.retry_queue: deque[InstanceKey] = deque()
         """Instances to be tried again; the rule still counts them as pending."""
         self.attempts: Counter[InstanceKey] = Counter()
         self.failed: set[InstanceKey] = set()
@@ -47,21 +49,21 @@ class State:
         """Rows of a batch that must be asked for whole, as often as they are still to be asked, in their order."""
         self.cuts: list[tuple[int, int]] = []
         """(wave, round) of the cuts so far."""
-        self.eliminations: list[Eliminate] = []
+        self.eliminations: list[Elimination[str]] = []
+        """The cuts of all waves; of who was screened out, one of round 0 over 0 instances."""
         self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
         """(round, instances each, rows that were in it) of the cuts so far; rounds count on from wave to wave."""
         self.screening_curves: list[tuple[float, ...]] = []
         """Validation losses by epoch of the configurations' first instances, whole or screened out."""
         self.n_rounds_before = 0
         """Number of the last round of the earlier waves."""
-        self.verdict: RuleVerdict | None = None
+        self.verdict: RuleVerdict[int] | None = None
         """Of this wave, with rows of the pool."""
         self.final = False
         """Whether the sampler has no more configurations: the verdict is the race's."""
         self._screened: set[int] = set()
         """Rows that were screened out."""
         self._stopped: set[InstanceKey] = set()
-        self._n_replayed = 0
 
     # ---- questions
 
@@ -98,7 +100,7 @@ class State:
         """Return the phase that an instance belongs to."""
         return self.seeds.index(key.seed)[0]
 
-    def superfluous(self, key: InstanceKey) -> bool:
+    def obsolete(self, key: InstanceKey) -> bool:
         """Return whether nobody waits any more for the result of an instance."""
         row = self.pool.rows[key.configuration_id]
         if self.phase(key) is Phase.CONFIRMATION:
@@ -107,7 +109,7 @@ class State:
 
     def awaited(self, key: InstanceKey) -> bool:
         """Return whether an instance was asked for and has neither ended nor been given up."""
-        return key in self.running or key in self.again
+        return key in self.running or key in self.retry_queue
 
     def outcomes(self) -> list[Outcome]:
         """Return what came of each configuration so far, in the order of the pool."""
@@ -121,23 +123,22 @@ class State:
 
     # ---- events
 
-    def replay(self, events: Iterable[Event]) -> None:
+    def replay(self, entries: Iterable[Entry]) -> None:
         """Apply the next events of a journal; raises JournalError, naming the line, for one that does not fit."""
-        for event in events:
-            self._n_replayed += 1
-            with at_line(self._n_replayed, event):
-                self.apply(event)
+        for entry in entries:
+            with entry.fitting():
+                self.apply(entry.event)
 
     def apply(self, event: Event) -> None:
-        """Change the state as an event says; remarks such as `start` change nothing."""
-        if event["event"] == "measure":
-            self.configuration(decode_measure(event)["configuration_id"])
-        elif event["event"] not in REMARKS:
-            getattr(self, f"_on_{event['event']}")(event)
+        """Change the state as an event says; remarks such as Start change nothing."""
+        if isinstance(event, e.Measured):
+            self.configuration(event.configuration_id)
+        elif not isinstance(event, e.REMARKS):
+            getattr(self, f"_on_{type(event).__name__.lower()}")(event)
 
-    def _on_pool(self, event: Event) -> None:
+    def _on_wave(self, event: e.Wave) -> None:
         first = len(self.pool.configurations)
-        self.pool.add([_known_by_content(id_, parameters) for id_, parameters in event["configurations"]])
+        self.pool.add(event.configurations)
         new = np.arange(first, len(self.pool.configurations))
         incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
@@ -148,40 +149,43 @@ class State:
         self.round, self.verdict, self.final = 1, None, False
         self.batch.clear()
 
-    def _on_decide(self, event: Event) -> None:
-        self.round = int(event["round"])
-        self.batch = [self.pool.rows[id_] for id_ in event["batch"]]
+    def _on_decide(self, event: e.Decide) -> None:
+        self.round = event.round
+        self.batch = [self.pool.rows[id_] for id_ in event.batch]
 
-    def _on_ask(self, event: Event) -> None:
-        row = self.pool.rows[event["configuration"]]
-        for seed in event["seeds"]:
-            key = InstanceKey(event["configuration"], seed)
-            phase, index = self.seeds.index(seed)
-            if key in self.again:
-                self.again.remove(key)
+    def _on_train(self, event: Train) -> None:
+        row = self.pool.rows[event.configuration.id]
+        for key in event.keys:
+            phase, index = self.seeds.index(key.seed)
+            if key in self.retry_queue:
+                self.retry_queue.remove(key)
             else:
-                if key in self._stopped:  # it was counted when it was asked for first
-                    self._stopped.remove(key)
-                    self.counts[Status.STOPPED.value] -= 1
-                else:
-                    self.counts["asked"] += 1
-                if phase is Phase.RACE:
-                    self.pool.hand_out(row, index)
-                    if row in self.batch:
-                        self.batch.remove(row)
-                else:
-                    asked = self._confirmation_asked.setdefault(row, set())
-                    if index > max(asked, default=-1) + 1:
-                        raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
-                    asked.add(index)
+                self._hand_out(key, row, phase, index)
             self.running[key] = phase
 
-    def _on_tell(self, event: Event) -> None:
-        result = decode_result(event)
+    def _hand_out(self, key: InstanceKey, row: int, phase: Phase, index: int) -> None:
+        """Count an instance that is asked for, as one of its row's."""
+        if key in self._stopped:  # it was counted when it was asked for first
+            self._stopped.remove(key)
+            self.counts[Status.STOPPED.value] -= 1
+        else:
+            self.counts["asked"] += 1
+        if phase is Phase.RACE:
+            self.pool.hand_out(row, index)
+            if row in self.batch:
+                self.batch.remove(row)
+            return
+        asked = self._confirmation_asked.setdefault(row, set())
+        if index > max(asked, default=-1) + 1:
+            raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
+        asked.add(index)
+
+    def _on_tell(self, event: e.Tell) -> None:
+        result = event.result
         phase, index = self.seeds.index(result.key.seed)
         row = self.pool.rows[result.key.configuration_id]
         if phase is Phase.CONFIRMATION:
-            self._confirmations.setdefault(row, {})[index] = result
+            self._confirmations.setdefault(row, {})[index] = dataclasses.replace(result, weights=None)
         else:
             self.pool.record(row, index, result.loss, result.metrics)
             if index == 0 and result.curve:
@@ -193,8 +197,8 @@ class State:
             self.failed.add(result.key)
         self._end(result.key)
 
-    def _on_retry(self, event: Event) -> None:
-        key = decode_key(event)
+    def _on_retry(self, event: e.Retry) -> None:
+        key = event.key
         self.failed.remove(key)
         del self.attempts[key]
         self.counts[Status.FAILED.value] -= 1
@@ -208,89 +212,79 @@ class State:
             del self._confirmations[row][index]
             self._confirmation_asked[row].discard(index)
 
-    def _on_failure(self, event: Event) -> None:
-        key = decode_key(event)
-        self.attempts[key] = int(event["attempt"])
+    def _on_failure(self, event: e.Failure) -> None:
+        self.attempts[event.key] = event.attempt
         self.counts["failures"] += 1
         self._on_lost(event)
 
-    def _on_lost(self, event: Event) -> None:
-        key = decode_key(event)
-        del self.running[key]
-        self.again.append(key)
+    def _on_lost(self, event: e.Lost | e.Failure) -> None:
+        del self.running[event.key]
+        self.retry_queue.append(event.key)
 
-    def _on_stop(self, event: Event) -> None:
-        key = decode_key(event)
-        phase, index = self.seeds.index(key.seed)
-        row = self.pool.rows[key.configuration_id]
+    def _on_stop(self, event: e.Stop) -> None:
+        phase, index = self.seeds.index(event.key.seed)
+        row = self.pool.rows[event.key.configuration_id]
         if phase is Phase.RACE:
             self.pool.stopped.setdefault(row, set()).add(index)
         else:  # the same winner may come again and will need it
             self._confirmation_asked[row].discard(index)
         self.counts[Status.STOPPED.value] += 1
-        self._stopped.add(key)
-        self._end(key)
+        self._stopped.add(event.key)
+        self._end(event.key)
 
-    def _on_screen(self, event: Event) -> None:
-        key, curve = decode_key(event), tuple(float(loss) for loss in event["curve"])
+    def _on_screen(self, event: e.Screen) -> None:
+        key = event.key
         row = self.pool.rows[key.configuration_id]
-        self.screening_curves.append(curve)
-        self.counts["epochs"] += len(curve)
+        self.screening_curves.append(event.curve)
+        self.counts["epochs"] += len(event.curve)
         self.counts["screened"] += 1
         self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
         self.pool.alive[row] = False
         self.members = self.members[self.members != row]
         self.batch = [other for other in self.batch if other != row]
         self._screened.add(row)
-        self.eliminations.append(Eliminate(key.configuration_id, 0, curve[-1], float(event["cutoff"]), 0))
+        self.eliminations.append(Elimination(0, event.cutoff, 0, (key.configuration_id,), event.curve[-1:]))
         self._end(key)
 
-    def _on_eliminate(self, event: Event) -> None:
-        cutoff, n_instances = float(event["cutoff"]), int(event["n_instances"])
-        round_ = self.n_rounds_before + int(event["round"])
-        self.rounds.append((round_, n_instances, tuple(self.survivors.tolist())))
-        for id_, value in zip(event["configurations"], event["values"], strict=True):
-            self.pool.alive[self.pool.rows[id_]] = False
-            self.pool.judged[self.pool.rows[id_]] = n_instances
-            self.eliminations.append(Eliminate(id_, round_, float(value), cutoff, n_instances))
-        self.cuts.append((int(event["wave"]), int(event["round"])))
-        self.round = round_ + 1
+    def _on_eliminate(self, event: e.Eliminate) -> None:
+        cut = dataclasses.replace(event.cut, round=self.n_rounds_before + event.cut.round)
+        rows = [self.pool.rows[id_] for id_ in cut.configurations]
+        self.rounds.append((cut.round, cut.n_instances, tuple(self.survivors.tolist())))
+        self.pool.alive[rows] = False
+        self.pool.judged[rows] = cut.n_instances
+        self.eliminations.append(cut)
+        self.cuts.append((event.wave, event.cut.round))
+        self.round = cut.round + 1
 
-    def _on_verdict(self, event: Event) -> None:
-        self.verdict = decode_verdict(event, self.pool.rows)
+    def _on_conclude(self, event: e.Conclude) -> None:
+        self.verdict = event.verdict.by(self.pool.rows.__getitem__)
         if self.verdict.n_instances is not None:
             self.pool.judged[self.survivors] = self.verdict.n_instances
 
-    def _on_final(self, event: Event) -> None:
+    def _on_final(self, event: e.Final) -> None:
         self.final = True
 
-    def _on_reopen(self, event: Event) -> None:
+    def _on_reopen(self, event: e.Reopen) -> None:
         self.final = False
-        if event["whole_pool"]:
-            self.wave += 1
-            if len(self._screened) == len(self.pool.configurations):  # somebody must win
-                self._screened.clear()
-            # what was screened out stays out: no rule decides that, and it would be screened again
-            self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
-            self.members = np.flatnonzero(self.pool.alive)
-            self.pool.judged[:], self.n_new = ALL, len(self.members)
-            self.eliminations = [e for e in self.eliminations if self.pool.rows[e.configuration_id] in self._screened]
-            self.rounds.clear()
-            self.n_rounds_before = 0
-            self.round, self.verdict = 1, None
-            self.batch.clear()
+        if not event.whole_pool:
+            return
+        self.wave += 1
+        if len(self._screened) == len(self.pool.configurations):  # somebody must win
+            self._screened.clear()
+        # what was screened out stays out: no rule decides that, and it would be screened again
+        self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
+        self.members = np.flatnonzero(self.pool.alive)
+        self.pool.judged[:], self.n_new = ALL, len(self.members)
+        out = {self.pool.configurations[row].id for row in self._screened}
+        self.eliminations = [cut for cut in self.eliminations if not cut.round and out.issuperset(cut.configurations)]
+        self.rounds.clear()
+        self.n_rounds_before = 0
+        self.round, self.verdict = 1, None
+        self.batch.clear()
 
     def _end(self, key: InstanceKey) -> None:
         phase = self.running.pop(key, None)
         if phase is None:
-            self.again.remove(key)
+            self.retry_queue.remove(key)
         if self.phase(key) is Phase.RACE:
             self.pool.pending[self.pool.rows[key.configuration_id]] -= 1
-
-
-def _known_by_content(id_: Any, parameters: Mapping[str, Any]) -> Configuration:
-    """Return a configuration; raises ValueError where its id, which also names files, is not that of its parameters."""
-    configuration = Configuration.of(parameters)
-    if configuration.id != id_:
-        raise ValueError(f"configuration {id_!r} has parameters whose id is {configuration.id!r}")
-    return configuration

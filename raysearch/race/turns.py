@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 
 class Turns:
-    """Rows in the order in which their instances are to be trained; a block of a row takes its later turns along."""
+    """What a rule asked for.
 
-    def __init__(self, rows: Iterable[int] = ()) -> None:
-        self._rows = deque(rows)
+    Args:
+        rows: in the order in which their instances are to be trained; a block of a row takes its later turns along.
+        likely: rows whose next instances may be started while a decision is open.
+        n_awaited: so many results must come before the rule looks again.
+    """
+
+    def __init__(self, rows: Iterable[int] = (), likely: Iterable[int] = (), *, n_awaited: int = 0) -> None:
+        self.n_awaited = n_awaited
+        self._rows, self._likely = deque(rows), deque(likely)
         self._left = Counter(self._rows)
         self._taken: Counter[int] = Counter()
 
@@ -37,3 +44,11 @@ class Turns:
                 return True
             self._rows.popleft()
         return False
+
+    def next_likely(self, alive: NDArray[np.bool_]) -> int | None:
+        """Return the next likely row that is `alive`; None where there is none."""
+        while self._likely:
+            row = self._likely.popleft()
+            if alive[row]:
+                return row
+        return None

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+"""How a configuration is named: by its row in a rule's answer, by its id in an event."""
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
-class Elimination:
-    """One cut: `configurations` (row indices) had `values` worse than `cutoff` over `n_instances` each."""
+class Elimination(Generic[Row]):
+    """One cut: `configurations` had `values` worse than `cutoff` over `n_instances` each, at the end of `round`."""
 
     round: int
     cutoff: float
     n_instances: int
-    configurations: tuple[int, ...]
+    configurations: tuple[Row, ...]
     values: tuple[float, ...]
+
+    def by(self, name_of: Callable[[Row], Name]) -> Elimination[Name]:
+        """Return the same cut with other names for its configurations."""
+        named: Any = replace(self, configurations=tuple(map(name_of, self.configurations)))  # type: ignore[arg-type]
+        return named  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
-class RuleVerdict:
-    """The rule's end: the leader's row, those it cannot be told apart from, and how sure that is (None: no claim).
+class RuleVerdict(Generic[Row]):
+    """The rule's end: the leader, those it cannot be told apart from, and how sure that is (None: no claim).
 
     `n_instances`: so many first instances of each survivor it rests on; None: all that have finished.
     """
 
-    leader: int
-    indistinguishable: tuple[int, ...] = ()
+    leader: Row
+    indistinguishable: tuple[Row, ...] = ()
     probability: float | None = None
     delta: float | None = None
     certified: bool | None = None
     note: str = ""
     n_instances: int | None = None
+
+    def by(self, name_of: Callable[[Row], Name]) -> RuleVerdict[Name]:
+        """Return the same verdict with other names for its configurations."""
+        same = tuple(map(name_of, self.indistinguishable))
+        named: Any = replace(self, leader=name_of(self.leader), indistinguishable=same)  # type: ignore[arg-type]
+        return named  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -45,8 +62,8 @@ class Decision:
     """
 
     train: tuple[int, ...] = ()
-    eliminated: tuple[Elimination, ...] = ()
-    verdict: RuleVerdict | None = None
+    eliminated: tuple[Elimination[int], ...] = ()
+    verdict: RuleVerdict[int] | None = None
     round: int = 1
     n_awaited: int = 0
     ahead: tuple[int, ...] = ()

@@ -59,7 +59,7 @@ def in_steps(rows: Rows, wanted: Rows) -> tuple[int, ...]:
     return tuple(train)
 
 
-def cut(survivors: Rows, values: Array, keep: int, n_instances: int, round_: int) -> tuple[Rows, Elimination]:
+def cut(survivors: Rows, values: Array, keep: int, n_instances: int, round_: int) -> tuple[Rows, Elimination[int]]:
     """Return the best `keep` of `survivors` by `values` (ties: the earlier row) and the elimination of the others."""
     order = np.argsort(values, kind="stable")
     out = np.sort(order[keep:])

@@ -31,7 +31,7 @@ class Halving:
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
-        cuts: list[Elimination] = []
+        cuts: list[Elimination[int]] = []
         n_instances = self.warmup
         while True:
             keep = max(len(survivors) // 2, 1)

@@ -36,10 +36,10 @@ class SequentialHalving:
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
-        cuts: list[Elimination] = []
+        cuts: list[Elimination[int]] = []
         for index, (n_survivors, n_instances) in enumerate(_schedule(len(losses), self.budget), start=1):
             keep = max(n_survivors // 2, 1)
-            # nothing is started ahead of its round: what turned out superfluous would break the budget
+            # nothing is started ahead of its round: what turned out obsolete would break the budget
             waiting = open_round(losses, pending, criterion, survivors, n_instances, n_next=0)
             if waiting is not None:
                 return replace(waiting, eliminated=tuple(cuts), round=index)

@@ -85,7 +85,7 @@ class Significance:
     def decide(self, losses: Array, pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         survivors = np.arange(len(losses))
-        cuts: list[Elimination] = []
+        cuts: list[Elimination[int]] = []
         idle = 0
         for n_instances in range(self.warmup, self.max_instances + 1):
             waiting = open_round(losses, pending, criterion, survivors, n_instances, len(survivors))
@@ -150,7 +150,7 @@ def _p_values(test: str, losses_as_bytes: bytes, n_rows: int, best: int) -> Arra
     return p
 
 
-def _cut(survivors: NDArray[np.intp], values: Array, out: NDArray[np.intp], n_instances: int) -> Elimination:
+def _cut(survivors: NDArray[np.intp], values: Array, out: NDArray[np.intp], n_instances: int) -> Elimination[int]:
     """Return the elimination; its cutoff is the worst value of those that stay."""
     kept = np.delete(values, out)
     rows = tuple(survivors[out].tolist())

@@ -119,10 +119,10 @@ class TopTwo:
 
     def _screen(
         self, losses: Array, pending: Rows, criterion: Criterion
-    ) -> tuple[Rows, list[Elimination], Decision | None]:
+    ) -> tuple[Rows, list[Elimination[int]], Decision | None]:
         """Return the survivors of the synchronous rounds, the cuts, and what an open round waits for."""
         survivors = np.arange(len(losses))
-        cuts: list[Elimination] = []
+        cuts: list[Elimination[int]] = []
         n_instances = self._first(criterion)
         while len(survivors) > self.keep:
             n_keep = max(self.keep, len(survivors) // 4)
@@ -193,7 +193,7 @@ class TopTwo:
         owed[best] = np.maximum(2 - started[best], 0)
         return owed
 
-    def _verdict(self, rows: Rows, beliefs: Contenders) -> RuleVerdict | None:
+    def _verdict(self, rows: Rows, beliefs: Contenders) -> RuleVerdict[int] | None:
         """Return the verdict if the leader is certified, or if no further instance can change that it is not."""
         b, n = beliefs.leader, beliefs.n
         if not np.isfinite(beliefs.theta[b]):
@@ -210,7 +210,7 @@ class TopTwo:
             return self._report(rows, beliefs, certified=False, note=note)
         return None
 
-    def _report(self, rows: Rows, beliefs: Contenders, *, certified: bool, note: str = "") -> RuleVerdict:
+    def _report(self, rows: Rows, beliefs: Contenders, *, certified: bool, note: str = "") -> RuleVerdict[int]:
         b, n = beliefs.leader, beliefs.n
         if np.isfinite(beliefs.theta[b]):
             probability = float(np.prod(1 - beliefs.rival(n, self.delta)) * beliefs.excuse(n)[b])

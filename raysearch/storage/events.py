@@ -1,199 +1,151 @@
-"""Events: the plain-data form of everything that changes a race, as the journal keeps it.
+"""Events: everything that changes a race, or is to be remembered of it, as frozen values.
 
-JSON has no infinity: non-finite numbers are the strings "inf", "-inf" and "nan".
+`codec` gives each its line in the journal; `State.apply` is what they do to a race.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.errors import JournalError
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Train
 from raysearch.rules import Elimination, RuleVerdict
 
-Event = dict[str, Any]
-REMARKS = frozenset({"start", "resume", "measure"})
-"""Events that change nothing in a race."""
-EVENTS = REMARKS | {
-    "pool", "decide", "ask", "tell", "retry", "failure", "lost", "stop", "screen", "eliminate", "verdict", "final",
-    "reopen",
-}  # fmt: skip
-"""All there are: an event of another name is damage."""
-DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
-"""What reading an event raises where a field of it is missing or of the wrong kind."""
-_MEASURE = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_ID = re.compile(r"[0-9a-f]{12}")
+
+@dataclass(frozen=True)
+class Start:
+    """A search begins; `experiment` is its file as plain data, `version` that of the journal's lines."""
+
+    experiment: Mapping[str, Any]
+    version: int = 1
+    raysearch: str = ""
 
 
-def encode_number(value: float) -> float | str:
-    """Return a finite `value` itself, another one as "inf", "-inf" or "nan"."""
-    return float(value) if math.isfinite(value) else str(float(value))
+@dataclass(frozen=True)
+class Resume:
+    """A new driver goes on, with these settings."""
+
+    experiment: Mapping[str, Any]
 
 
-def encode_result(result: InstanceResult) -> Event:
-    """Return the `tell` event of a result; weights are kept elsewhere."""
-    return {
-        "event": "tell",
-        "configuration": result.key.configuration_id,
-        "seed": result.key.seed,
-        "status": result.status.value,
-        "loss": encode_number(result.loss),
-        "test_loss": None if result.test_loss is None else encode_number(result.test_loss),
-        "curve": [encode_number(loss) for loss in result.curve],
-        "seconds": round(result.seconds, 6),
-        "node": result.node,
-        "metrics": {name: encode_number(value) for name, value in result.metrics.items()},
-        "attempt": result.attempt,
-        "error": result.error,
-    }
+@dataclass(frozen=True)
+class Wave:
+    """The sampler added configurations, which race from now on."""
+
+    configurations: tuple[Configuration, ...]
 
 
-def decode_result(event: Mapping[str, Any]) -> InstanceResult:
-    """Return the result that a `tell` event holds; raises JournalError if a field is missing or of the wrong kind."""
-    try:
-        return InstanceResult(
-            key=decode_key(event),
-            loss=float(event["loss"]),
-            status=Status(event["status"]),
-            curve=tuple(float(loss) for loss in event["curve"]),
-            test_loss=None if event["test_loss"] is None else float(event["test_loss"]),
-            seconds=float(event["seconds"]),
-            node=str(event["node"]),
-            metrics={str(name): float(value) for name, value in event["metrics"].items()},
-            attempt=int(event["attempt"]),
-            error=str(event["error"]),
-        )
-    except DAMAGE as error:
-        raise _damaged(event, error) from error
+@dataclass(frozen=True)
+class Decide:
+    """The rule looked: the race is in `round`, and `batch` (ids, one for each instance) is asked for whole."""
+
+    round: int
+    batch: tuple[str, ...] = ()
 
 
-def decode_measure(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the Finding that a `measure` event holds; raises JournalError if one is missing or wrong."""
-    try:
-        found = {
-            "measure": measure_name(event["measure"]),
-            "configuration_id": configuration_id(event["configuration"]),
-            "seed": None if event["seed"] is None else _whole(event["seed"]),
-            "numbers": {str(name): float(value) for name, value in event["numbers"].items()},
-            "tables": {str(name): [_row(row) for row in rows] for name, rows in event["tables"].items()},
-            "n_instances": _whole(event["n_instances"]),
-            "error": str(event["error"]),
-        }
-        if found["seed"] is not None and not (found["numbers"] or found["error"]):
-            raise ValueError("it says nothing of its instance")
-        return found
-    except DAMAGE as error:
-        raise _damaged(event, error) from error
+@dataclass(frozen=True)
+class Tell:
+    """An instance ended with a result that counts."""
+
+    result: InstanceResult
+    phase: Phase
+
+    @property
+    def key(self) -> InstanceKey:
+        """The instance."""
+        return self.result.key
 
 
-def measure_name(value: Any) -> str:
-    """Return a measure's name, which also names files; raises JournalError for what could name any other file."""
-    return _of_form(_MEASURE, value, "measure")
+@dataclass(frozen=True)
+class Failure:
+    """An instance crashed, hung or lost its machine for the `attempt`-th time, from 1; it waits to be asked again."""
+
+    key: InstanceKey
+    attempt: int
+    error: str = ""
+    node: str = ""
 
 
-def configuration_id(value: Any) -> str:
-    """Return a configuration's id, which also names files; raises JournalError for what could name any other file."""
-    return _of_form(_ID, value, "configuration")
+@dataclass(frozen=True)
+class Lost:
+    """A running instance was lost without any fault of its own; it waits to be asked again."""
+
+    key: InstanceKey
 
 
-def _of_form(form: re.Pattern[str], value: Any, kind: str) -> str:
-    if not isinstance(value, str) or not form.fullmatch(value):
-        raise JournalError(f"{str(value)[:60]!r} is the name of no {kind}: it has not the form {form.pattern}")
-    return value
+@dataclass(frozen=True)
+class Stop:
+    """Nobody waits for an instance any more: whoever trains it ends it."""
+
+    key: InstanceKey
 
 
-def _row(row: Any) -> dict[str, Any]:
-    """Return a row of a table, plain values by name; raises ValueError for what no table can hold."""
-    for value in row.values():
-        if not (value is None or isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**63)):
-            raise ValueError(f"{str(value)[:60]} is no value of a table")
-    return dict(row)
+@dataclass(frozen=True)
+class Retry:
+    """A failure for good is taken back: the instance is asked for again."""
+
+    key: InstanceKey
 
 
-def _whole(value: Any) -> int:
-    """Return a seed or a number of instances; raises ValueError where it has more than 32 bits, or is negative."""
-    whole = int(value)
-    if whole != value or not 0 <= whole < 2**32:
-        raise ValueError(f"{str(value)[:60]} is no whole number of 32 bits")
-    return whole
+@dataclass(frozen=True)
+class Screen:
+    """A first instance ended at a rung, the last loss of its `curve` above `cutoff`, and its configuration with it."""
+
+    key: InstanceKey
+    cutoff: float
+    curve: tuple[float, ...]
+    seconds: float = 0.0
+    node: str = ""
 
 
-@contextlib.contextmanager
-def at_line(line: int, event: Mapping[str, Any]) -> Iterator[None]:
-    """Turn whatever reading `event` raises into a JournalError that names its line in the journal, from 1."""
-    try:
-        yield
-    except JournalError as error:
-        raise JournalError(f"line {line} of the journal: {error}") from error
-    except DAMAGE as error:
-        raise JournalError(f"line {line} of the journal: {_damaged(event, error)}") from error
+@dataclass(frozen=True)
+class Eliminate:
+    """A round of a wave ended with a cut; its configurations are ids, its round counts within the wave."""
+
+    wave: int
+    cut: Elimination[str]
 
 
-def _damaged(event: Mapping[str, Any], error: Exception) -> JournalError:
-    return JournalError(f"the event {str(dict(event))[:120]} is damaged or does not fit those before it: {error!r}")
+@dataclass(frozen=True)
+class Conclude:
+    """A wave has its verdict, on ids."""
+
+    wave: int
+    verdict: RuleVerdict[str]
 
 
-def decode_key(event: Mapping[str, Any]) -> InstanceKey:
-    """Return the instance an event speaks of."""
-    return InstanceKey(str(event["configuration"]), int(event["seed"]))
+@dataclass(frozen=True)
+class Final:
+    """The sampler has no more configurations: the verdict is the race's."""
 
 
-def taken_back(events: Sequence[Event]) -> set[int]:
-    """Return the positions of the results that a later `retry` took back: they count for nothing.
+@dataclass(frozen=True)
+class Reopen:
+    """A finished race goes on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
 
-    `events` are those of a whole journal; raises JournalError, naming the line, for one that is damaged.
+    whole_pool: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one measure for one instance, or (`seed` None) for a configuration over `n_instances`.
+
+    `tables` are lists of rows by name; `error` says why there are no numbers.
     """
-    told: dict[InstanceKey, int] = {}
-    back: set[int] = set()
-    for position, event in enumerate(events):
-        with at_line(position + 1, event):
-            if event["event"] == "tell":
-                told[decode_key(event)] = position
-            elif event["event"] == "retry" and decode_key(event) in told:
-                back.add(told.pop(decode_key(event)))
-    return back
+
+    measure: str
+    configuration_id: str
+    seed: int | None
+    numbers: Mapping[str, float]
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    n_instances: int = 1
+    error: str = ""
 
 
-def encode_cut(wave: int, cut: Elimination, ids: Sequence[str]) -> Event:
-    """Return the `eliminate` event of a cut; `ids` are those of its configurations."""
-    return {
-        "event": "eliminate",
-        "wave": wave,
-        "round": cut.round,
-        "cutoff": encode_number(cut.cutoff),
-        "n_instances": cut.n_instances,
-        "configurations": list(ids),
-        "values": [encode_number(value) for value in cut.values],
-    }
-
-
-def encode_verdict(wave: int, verdict: RuleVerdict, configurations: Sequence[Configuration]) -> Event:
-    """Return the `verdict` event of a wave; `configurations` is the whole pool, which the verdict's rows index."""
-    return {
-        "event": "verdict",
-        "wave": wave,
-        "winner": configurations[verdict.leader].id,
-        "indistinguishable": [configurations[row].id for row in verdict.indistinguishable],
-        "probability": verdict.probability,
-        "delta": verdict.delta,
-        "certified": verdict.certified,
-        "note": verdict.note,
-        "n_instances": verdict.n_instances,
-    }
-
-
-def decode_verdict(event: Mapping[str, Any], rows: Mapping[str, int]) -> RuleVerdict:
-    """Return the verdict that a `verdict` event holds; `rows` gives the row of each configuration's id."""
-    return RuleVerdict(
-        leader=rows[event["winner"]],
-        indistinguishable=tuple(rows[id_] for id_ in event["indistinguishable"]),
-        probability=None if event["probability"] is None else float(event["probability"]),
-        delta=None if event["delta"] is None else float(event["delta"]),
-        certified=None if event["certified"] is None else bool(event["certified"]),
-        note=str(event["note"]),
-        n_instances=None if event.get("n_instances") is None else _whole(event["n_instances"]),
-    )
+Event = (
+    Start | Resume | Wave | Decide | Train | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate | Conclude
+    | Final | Reopen | Measured
+)  # fmt: skip
+REMARKS = (Start, Resume, Measured)
+"""Events that change nothing in a race."""

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RunDirectoryError
-from raysearch.records import InstanceKey, Status
+from raysearch.records import InstanceKey, InstanceResult, Status
 from raysearch.seeds import Seeds
-from raysearch.storage.events import Event, at_line, decode_key, decode_measure, decode_result, encode_number
+from raysearch.storage import events as e
+from raysearch.storage.decoding import Entry
+from raysearch.storage.encoding import encode_number
+from raysearch.storage.events import Event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +29,7 @@ JOURNAL = "journal"
 """Attribute of a table, in Parquet too: how many events it was made of, and the time of the last."""
 
 
-def to_frame(events: Iterable[Event]) -> pd.DataFrame:
+def to_frame(entries: Iterable[Entry]) -> pd.DataFrame:
     """Return one row per ended instance, in the order they ended, with COLUMNS and one `p.NAME` per parameter.
 
     `loss` is +inf where an instance diverged or failed and NaN where it was stopped; `instance` counts from 0 within
@@ -35,13 +38,12 @@ def to_frame(events: Iterable[Event]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table, line, last = _Table(), 0, None
-    for line, event in enumerate(events, start=1):
-        with at_line(line, event):
-            table.take(event)
-        last = event.get("t")
+    table, entry = _Table(), None
+    for entry in entries:
+        with entry.fitting():
+            table.take(entry.event)
     frame = pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
-    frame.attrs[JOURNAL] = [line, last]
+    frame.attrs[JOURNAL] = [0, None] if entry is None else [entry.number, entry.time_s]
     return frame
 
 
@@ -61,23 +63,21 @@ class _Table:
 
     def take(self, event: Event) -> None:
         """Take in the next event."""
-        match event["event"]:
-            case "start":
-                self._seeds = Seeds(int(event["experiment"]["seed"]))
-            case "pool":
-                self._parameters.update({str(id_): dict(values) for id_, values in event["configurations"]})
-            case "tell" | "stop" | "screen":
-                row = _row(event, self._seeds, self._parameters[event["configuration"]])
-                self._rows.pop(decode_key(event), None)  # the new one goes to the end
-                self._rows[decode_key(event)] = row
-            case "retry":
-                del self._rows[decode_key(event)]
-            case "measure":
-                found = decode_measure(event)
-                if found["seed"] is not None:
-                    key = InstanceKey(found["configuration_id"], found["seed"])
-                    numbers = {f"{found['measure']}.{name}": encode_number(v) for name, v in found["numbers"].items()}
-                    self._measured.setdefault(key, {}).update(numbers)
+        match event:
+            case e.Start():
+                self._seeds = Seeds(int(event.experiment["seed"]))
+            case e.Wave():
+                self._parameters.update({one.id: dict(one.parameters) for one in event.configurations})
+            case e.Tell() | e.Stop() | e.Screen():
+                row = _row(event, self._seeds, self._parameters[event.key.configuration_id])
+                self._rows.pop(event.key, None)  # the new one goes to the end
+                self._rows[event.key] = row
+            case e.Retry():
+                del self._rows[event.key]
+            case e.Measured(seed=int(seed)):
+                key = InstanceKey(event.configuration_id, seed)
+                numbers = {f"{event.measure}.{name}": encode_number(value) for name, value in event.numbers.items()}
+                self._measured.setdefault(key, {}).update(numbers)
 
     def whole_rows(self) -> list[dict[str, Any]]:
         """Return the rows, those of whole trainings with what was measured at the end."""
@@ -123,31 +123,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path, engine="pyarrow")
 
 
-def _row(event: Event, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, Any]:
-    phase, instance = seeds.index(int(event["seed"]))
+def _row(event: e.Tell | e.Stop | e.Screen, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, Any]:
+    key = event.key
+    phase, instance = seeds.index(key.seed)
     row = {
-        "configuration_id": event["configuration"],
+        "configuration_id": key.configuration_id,
         "parameters": json.dumps(parameters),
-        "seed": int(event["seed"]),
+        "seed": key.seed,
         "instance": instance,
         "phase": phase.value,
         **{f"p.{name}": value for name, value in parameters.items()},
     }
-    if event["event"] in ("stop", "screen"):
-        curve = [float(loss) for loss in event.get("curve", ())]
-        reached = {
-            "epochs": len(curve),
-            "seconds": float(event.get("seconds", 0.0)),
-            "node": str(event.get("node", "")),
-        }
-        nothing = {"test_loss": float("nan"), "attempt": 1, "error": "", "metrics": "{}"}
-        return {**row, **nothing, **reached, "status": Status.STOPPED.value, "loss": float("nan"), "curve": curve}
-    result = decode_result(event)
+    result = event.result if isinstance(event, e.Tell) else _ended_early(event)
     return {
         **row,
         "status": result.status.value,
         "loss": result.loss,
-        "test_loss": float("nan") if result.test_loss is None else result.test_loss,
+        "test_loss": math.nan if result.test_loss is None else result.test_loss,
         "epochs": result.epochs,
         "seconds": result.seconds,
         "node": result.node,
@@ -156,3 +148,9 @@ def _row(event: Event, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, An
         "curve": list(result.curve),
         "metrics": json.dumps(dict(result.metrics)),
     }
+
+
+def _ended_early(event: e.Stop | e.Screen) -> InstanceResult:
+    if isinstance(event, e.Stop):
+        return InstanceResult(event.key, math.nan, Status.STOPPED)
+    return InstanceResult(event.key, math.nan, Status.STOPPED, event.curve, seconds=event.seconds, node=event.node)

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 from raysearch.errors import JournalError, unknown
-from raysearch.storage.events import EVENTS, Event
+from raysearch.storage.decoding import EVENTS
+from raysearch.storage.encoding import Line, encode
+from raysearch.storage.events import Event
 
 VERSION = 1
 """Format of the lines; a journal of another version is refused."""
@@ -47,10 +49,15 @@ class Journal:
             )
         self._cut_torn_line()
 
-    def append(self, event: Event) -> None:
-        """Write `event` with the time `t` (seconds since the epoch) and wait until it is on disk."""
-        line = json.dumps({**event, "t": round(time.time(), 3)}, separators=(",", ":"), allow_nan=False)
-        data = memoryview(line.encode() + b"\n")
+    def append(self, event: Event, time_s: float | None = None) -> None:
+        """Write `event` and when it happened (seconds since 1970, now unless given), and wait until it is on disk."""
+        self.write(encode(event), time_s)
+
+    def write(self, line: Line, time_s: float | None = None) -> None:
+        """Write an event as plain data, as `append` does."""
+        stamped = {**line, "t": round(time.time() if time_s is None else time_s, 3)}
+        text = json.dumps(stamped, separators=(",", ":"), allow_nan=False)
+        data = memoryview(text.encode() + b"\n")
         start = os.fstat(self._file.fileno()).st_size
         try:
             while data:  # an unbuffered write may be partial
@@ -107,8 +114,8 @@ class Journal:
             os.ftruncate(self._file.fileno(), whole)
 
 
-def read(path: Path) -> Iterator[Event]:
-    """Yield the events of a journal, which may still be growing; a torn last line is left out.
+def read(path: Path) -> Iterator[Line]:
+    """Yield the lines of a journal, which may still be growing; a torn last line is left out.
 
     Raises:
         JournalError: there is no journal, its version is unknown, or a line other than the last is damaged.
@@ -138,7 +145,7 @@ def extent(path: Path) -> tuple[int, float | None]:
     return n, (_parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
 
 
-def _parse(line: bytes, path: Path, number: int) -> Event:
+def _parse(line: bytes, path: Path, number: int) -> Line:
     try:
         event = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are ValueErrors

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from raysearch.storage.events import Event, at_line, configuration_id, decode_measure, encode_number, measure_name
+from raysearch.storage.decoding import Entry, configuration_id, measure_name
+from raysearch.storage.events import Measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,46 +16,12 @@ FOLDER = "measures"
 """Of a run directory: arrays and figures."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The numbers of one measure for one instance, or (`seed` None) for a configuration over `n_instances`.
-
-    `tables` are lists of rows by name; `error` says why there are no numbers.
-    """
-
-    measure: str
-    configuration_id: str
-    seed: int | None
-    numbers: Mapping[str, float]
-    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
-    n_instances: int = 1
-    error: str = ""
-
-    def event(self) -> Event:
-        """Return the `measure` event that says this."""
-        return {
-            "event": "measure",
-            "measure": self.measure,
-            "configuration": self.configuration_id,
-            "seed": self.seed,
-            "numbers": {name: encode_number(value) for name, value in self.numbers.items()},
-            "tables": {name: [_plain(row) for row in rows] for name, rows in self.tables.items()},
-            "n_instances": self.n_instances,
-            "error": self.error,
-        }
-
-
-def read_findings(events: Iterable[Event]) -> list[Finding]:
-    """Return the findings in a journal, in its order; where something was measured twice, the later one.
-
-    Raises JournalError, naming the line, for one that is damaged or names what is no measure or configuration.
-    """
-    found: dict[tuple[str, str, int | None], Finding] = {}
-    for line, event in enumerate(events, start=1):
-        if event["event"] == "measure":
-            with at_line(line, event):
-                finding = Finding(**decode_measure(event))
-            found[finding.measure, finding.configuration_id, finding.seed] = finding
+def read_measured(entries: Iterable[Entry]) -> list[Measured]:
+    """Return what was measured by a journal, in its order; where something was measured twice, the later one."""
+    found: dict[tuple[str, str, int | None], Measured] = {}
+    for _, _, event in entries:
+        if isinstance(event, Measured):
+            found[event.measure, event.configuration_id, event.seed] = event
     return list(found.values())
 
 
@@ -72,18 +38,14 @@ def figure_path(run_dir: Path, measure: str) -> Path:
     return run_dir / FOLDER / f"{measure_name(measure)}.png"
 
 
-def to_table(findings: Iterable[Finding]) -> pd.DataFrame:
+def to_table(measured: Iterable[Measured]) -> pd.DataFrame:
     """Return one row per number: measure, configuration_id, seed (none: over instances), n_instances, number, value."""
     import pandas as pd
 
     rows = [
         (f.measure, f.configuration_id, f.seed, f.n_instances, number, value)
-        for f in findings
+        for f in measured
         for number, value in f.numbers.items()
     ]
     columns = ["measure", "configuration_id", "seed", "n_instances", "number", "value"]
     return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: encode_number(value) if isinstance(value, float) else value for name, value in row.items()}

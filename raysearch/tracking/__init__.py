@@ -1,17 +1,18 @@
 """Trackers: who hears what happens in a race. They take records only and never slow the race down.
 
 Contract: `open` raises TrackingError before anything trains if the tracker cannot work; `close` waits for what is still
-to be written. A tracker that fails in mid-run must not raise: the journal can rebuild what it missed. It may count what
-it could not write in `n_lost`, and take from `at(time_s)` when what it hears next did happen.
+to be written. A tracker that fails in mid-run must not raise: the journal can rebuild what it missed. `relay` alone
+says what follows from an event, live and from a journal. What a tracker may offer beside it is in `abilities`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.rules import Elimination
 
 
 class Tracker(Protocol):
@@ -29,8 +30,11 @@ class Tracker(Protocol):
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """The criterion of a configuration at the end of a round."""
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
-        """A configuration is out."""
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
+        """A cut: these configurations, named in it by id, are out; round 0 over 0 instances: screened out."""
+
+    def advanced(self, progress: Progress) -> None:
+        """The race has come to another round, and stands so at its beginning."""
 
     def progress(self, progress: Progress) -> None:
         """How far the race is; may come several times a second."""

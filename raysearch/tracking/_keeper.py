@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Status
+from raysearch.records import Configuration, InstanceResult, Phase, Status
+from raysearch.rules import Elimination
 from raysearch.storage.weights import Shelf
 from raysearch.tracking.silent import Silent
 
@@ -38,10 +40,11 @@ class Keeper(Silent):
         except OSError as error:  # measures are beside the point of a race: it goes on
             _log.warning("weights of %s, seed %d, cannot be measured: %s", configuration.id, result.key.seed, error)
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
         """Let go of what will not be measured."""
         if not self.all_of_them:
-            self._shelves[0].drop(configuration.id)
+            for configuration in configurations:
+                self._shelves[0].drop(configuration.id)
 
 
 def kept(run_dir: Path, configuration_id: str) -> dict[int, Path]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Progress, Status, Summary, Verdict
+from raysearch.records import Configuration, InstanceResult, Phase, Progress, Status, Summary, Verdict
+from raysearch.rules import Elimination
 from raysearch.tracking import _mlflow_text as text
 from raysearch.tracking._mlflow_runs import SEARCH, Key, Runs, metrics
 
@@ -106,11 +107,11 @@ class Search:
         self.configuration(configuration, at_ms)
         self.runs.log_step((configuration.id, None), _summary_values(summary), round, at_ms)
 
-    def eliminate(self, configuration: Configuration, elimination: Eliminate, at_ms: int) -> None:
+    def eliminate(self, configuration: Configuration, cut: Elimination[str], value: float, at_ms: int) -> None:
         """Mark a configuration as eliminated, with the round and the cutoff, and end its run."""
         key: Key = (configuration.id, None)
         self.configuration(configuration, at_ms)
-        values = {"cutoff": elimination.cutoff, "round": elimination.round, "criterion_at_cut": elimination.value}
+        values = {"cutoff": cut.cutoff, "round": cut.round, "criterion_at_cut": value}
         if self.runs.is_ended(key):  # told again, or a survivor of an earlier end that an extended search dropped
             self.runs.log_changed(key, values, {"status": "eliminated"}, at_ms)
         else:
@@ -128,7 +129,7 @@ class Search:
             self.runs.log_changed(key, fitting, text.renamed(fits), at_ms)
 
     def standing(self, progress: Progress, at_ms: int) -> None:
-        """Write how the race stands, once per round."""
+        """Write how the race stands at the beginning of a round."""
         values = {"survivors": float(progress.n_survivors), "incumbent": progress.incumbent_value}
         self.runs.log_step(SEARCH, values, progress.round, at_ms)
 

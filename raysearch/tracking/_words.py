@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raysearch.criteria.objectives import label
-from raysearch.records import Configuration, Eliminate, InstanceResult, Phase, Progress
+from raysearch.records import Configuration, InstanceResult, Phase, Progress
+from raysearch.rules import Elimination
 
 
 def title(search: Mapping[str, Any]) -> str:
@@ -90,11 +91,11 @@ def line(progress: Progress) -> str:
     return " | ".join([*parts, *([trouble(progress)] if trouble(progress) else [])])
 
 
-def wave(eliminations: Sequence[Eliminate], n_survivors: int) -> str:
+def wave(cuts: Sequence[Elimination[str]], n_survivors: int) -> str:
     """Return the eliminations of one look at the matrix on one line."""
-    last = eliminations[-1]
+    last, n_out = cuts[-1], sum(len(cut.configurations) for cut in cuts)
     return (
-        f"round {last.round}: {len(eliminations):,} eliminated (cutoff {number(last.cutoff)} over"
+        f"round {last.round}: {n_out:,} eliminated (cutoff {number(last.cutoff)} over"
         f" {last.n_instances} instances), {n_survivors:,} survive"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from raysearch.errors import ExperimentError, TrackingError, unknown
 from raysearch.records import (
     Configuration,
-    Eliminate,
     InstanceResult,
     Model,
     Phase,
@@ -23,6 +22,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
+from raysearch.rules import Elimination
 from raysearch.storage.weights import Shelf
 from raysearch.tracking._writer import Writer, log
 
@@ -39,7 +39,6 @@ class _Session:
     def __init__(self, search: Search, writer: Writer, shelf: Shelf, environment: Environment) -> None:
         self.search, self.writer, self.shelf, self.environment = search, writer, shelf, environment
         self.known: set[str] = set()
-        self.round = 0
         self.finished = self.closed = False
 
 
@@ -145,19 +144,21 @@ class Mlflow:
         session = self._session
         session.writer.put(session.search.score, configuration, round, summary, self._now_ms)
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
-        """Mark the configuration; with `weights: winner` what was kept of it is deleted."""
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
+        """Mark the configurations; with `weights: winner` what was kept of them is deleted."""
         session = self._session
-        if self.weights == "winner":
-            session.shelf.drop(configuration.id)
-        session.writer.put(session.search.eliminate, configuration, elimination, self._now_ms)
+        for configuration, value in zip(configurations, cut.values, strict=True):
+            if self.weights == "winner":
+                session.shelf.drop(configuration.id)
+            session.writer.put(session.search.eliminate, configuration, cut, value, self._now_ms)
+
+    def advanced(self, progress: Progress) -> None:
+        """Write survivors and incumbent."""
+        if progress.incumbent is not None:
+            self._session.writer.put(self._session.search.standing, progress, self._now_ms)
 
     def progress(self, progress: Progress) -> None:
-        """Write survivors and incumbent, once per round."""
-        session = self._session
-        if progress.round > session.round and progress.incumbent is not None:
-            session.round = progress.round
-            session.writer.put(session.search.standing, progress, self._now_ms)
+        """Pass over: MLflow keeps how each round began."""
 
     def measured(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float]) -> None:
         """Write measures as metrics of the run of the configuration, or of its instance."""

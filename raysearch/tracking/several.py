@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.rules import Elimination
 from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Timed
 
 
 class Trackers:
@@ -41,10 +43,15 @@ class Trackers:
         for tracker in self.trackers:
             tracker.scored(configuration, round, summary)
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
         """Pass on."""
         for tracker in self.trackers:
-            tracker.eliminated(configuration, elimination)
+            tracker.eliminated(configurations, cut)
+
+    def advanced(self, progress: Progress) -> None:
+        """Pass on."""
+        for tracker in self.trackers:
+            tracker.advanced(progress)
 
     def progress(self, progress: Progress) -> None:
         """Pass on."""
@@ -60,6 +67,12 @@ class Trackers:
         """Pass on."""
         for tracker in self.trackers:
             tracker.finished(verdict, artifacts, model)
+
+    def at(self, time_s: float) -> None:
+        """Pass on to those who keep when things happened."""
+        for tracker in self.trackers:
+            if isinstance(tracker, Timed):
+                tracker.at(time_s)
 
     def close(self) -> None:
         """Close all, the last first."""

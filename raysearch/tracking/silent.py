@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, Eliminate, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.rules import Elimination
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Silent:
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """Do nothing."""
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
+        """Do nothing."""
+
+    def advanced(self, progress: Progress) -> None:
         """Do nothing."""
 
     def progress(self, progress: Progress) -> None:

@@ -21,7 +21,6 @@ from rich.text import Text
 from raysearch.errors import ExperimentError
 from raysearch.records import (
     Configuration,
-    Eliminate,
     InstanceResult,
     Model,
     Phase,
@@ -31,6 +30,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
+from raysearch.rules import Elimination
 from raysearch.tracking import _words as words
 
 N_EVENTS = 5
@@ -71,7 +71,7 @@ class _Screen:
         self.criterion = words.plugin(search.get("criterion"))
         self.progress: Progress | None = None
         self.events: deque[str] = deque(maxlen=N_EVENTS)
-        self.wave: list[Eliminate] = []
+        self.wave: list[Elimination[str]] = []
         self.phase = Phase.RACE
         self.finished = False
         self._received = self._last_line = time.monotonic()
@@ -157,10 +157,14 @@ class Terminal:
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """Shown by `progress`."""
 
-    def eliminated(self, configuration: Configuration, elimination: Eliminate) -> None:
+    def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
         """Gather eliminations until the next `progress`."""
         for screen in self._open:
-            screen.wave.append(elimination)
+            screen.wave += [cut] if cut.configurations else []
+
+    def advanced(self, progress: Progress) -> None:
+        """Show how a round begins."""
+        self.progress(progress)
 
     def progress(self, progress: Progress) -> None:
         """Show a moment of the race."""

@@ -11,7 +11,8 @@ import pytest
 from raysearch.analysis.results import Results
 from raysearch.criteria.q3 import Q3
 from raysearch.criteria.summary import summarize
-from raysearch.records import Configuration, Eliminate, Verdict
+from raysearch.records import Configuration, Verdict
+from raysearch.rules import Elimination
 
 SPACE = {
     "activation": ["ReLU", "PReLU", "Sigmoid", "Tanh"],
@@ -110,9 +111,9 @@ def simulate(
             order = np.argsort(values, kind="stable")
             keep = max(len(survivors) // 2, 1)
             cutoff = float(values[order[keep - 1]])
-            cuts += [
-                Eliminate(pool[survivors[i]].id, s + 1, float(values[i]), cutoff, s + 1) for i in np.sort(order[keep:])
-            ]
+            out = np.sort(order[keep:])
+            ids, own = tuple(pool[survivors[i]].id for i in out), tuple(float(values[i]) for i in out)
+            cuts.append(Elimination(s + 1, cutoff, s + 1, ids, own))
             survivors = np.sort(survivors[order[:keep]])
         if len(survivors) == 1:
             break
@@ -128,7 +129,7 @@ def simulate(
         n_exhaustive=len(pool) * 50,
         confirmation=summarize(fresh, Q3()) if confirm else None,
         test_median=float(np.median(fresh[np.isfinite(fresh)]) * 1.01) if np.isfinite(fresh).any() else None,
-        indistinguishable=(pool[best].id, *[cut.configuration_id for cut in cuts[-2:]]),
+        indistinguishable=(pool[best].id, *[id_ for cut in cuts for id_ in cut.configurations][-2:]),
     )
     return results(rows, cuts, rounds, verdict)
 

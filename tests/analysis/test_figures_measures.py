@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from raysearch.analysis import figures_measures, plots
-from raysearch.storage.measurements import Finding, array_path
+from raysearch.storage.events import Measured
+from raysearch.storage.measurements import array_path
 
 ONE, TWO = "0" * 12, "1" * 12
 
@@ -15,8 +16,8 @@ ONE, TWO = "0" * 12, "1" * 12
     "values", [[math.nan, math.nan], [math.inf, 1.0], [-math.inf, 1.0], [1e308, -1e308], [0.0, 0.0]]
 )
 def test_numbers_of_any_size_are_drawn_or_left_out(tmp_path, values):
-    findings = [Finding("curvature", ONE, seed, {"top": value}) for seed, value in enumerate(values)]
-    findings.append(Finding("curvature", ONE, None, {"top": 1.0}, n_instances=2))
+    findings = [Measured("curvature", ONE, seed, {"top": value}) for seed, value in enumerate(values)]
+    findings.append(Measured("curvature", ONE, None, {"top": 1.0}, n_instances=2))
     parts = figures_measures.sections(findings, tmp_path)
     assert not [part for _, part in parts if isinstance(part, str)]
     drawn = [part for _, part in parts if isinstance(part, plots.Figure)]
@@ -26,16 +27,16 @@ def test_numbers_of_any_size_are_drawn_or_left_out(tmp_path, values):
 
 def test_an_instance_without_numbers_is_no_error(tmp_path):
     findings = [
-        Finding("curvature", ONE, 1, {}, error="no weights"),
-        Finding("curvature", ONE, 2, {"top": 1.0}),
-        Finding("curvature", ONE, None, {"top": 1.0}),
+        Measured("curvature", ONE, 1, {}, error="no weights"),
+        Measured("curvature", ONE, 2, {"top": 1.0}),
+        Measured("curvature", ONE, None, {"top": 1.0}),
     ]
     assert figures_measures.figure(findings, tmp_path) is not None
     assert figures_measures.figure([findings[0], findings[2]], tmp_path) is None
 
 
 def test_a_configuration_whose_arrays_are_gone_is_left_out(tmp_path):
-    findings = [Finding("local_instability", id_, None, {"disagreement": 0.5}) for id_ in (ONE, TWO)]
+    findings = [Measured("local_instability", id_, None, {"disagreement": 0.5}) for id_ in (ONE, TWO)]
     path = array_path(tmp_path, "local_instability", TWO)
     path.parent.mkdir()
     np.savez(path, label_entropy=np.array([0.0, 0.5, 0.7]))
@@ -44,7 +45,7 @@ def test_a_configuration_whose_arrays_are_gone_is_left_out(tmp_path):
 
 
 def test_a_damaged_file_of_arrays_is_said_in_place_of_the_figure(tmp_path):
-    findings = [Finding("local_instability", ONE, None, {"disagreement": 0.5})]
+    findings = [Measured("local_instability", ONE, None, {"disagreement": 0.5})]
     path = array_path(tmp_path, "local_instability", ONE)
     path.parent.mkdir()
     path.write_bytes(b"no arrays")

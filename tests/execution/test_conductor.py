@@ -91,7 +91,7 @@ def test_the_end_is_shown_at_once(clock: list[float]) -> None:
 @pytest.mark.parametrize(("settings", "n"), [({"raise_on_failure": True}, 1), ({}, 5)])
 def test_a_search_that_cannot_go_on_says_how_it_can(settings: dict[str, Any], n: int, tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.append({"event": "start", "version": 1})
+        journal.write({"event": "start", "version": 1})
         rule = load("rules", "exhaustive", n_instances=1)
         conductor, _ = conductor_of(rule, journal=journal, retries=0, **settings)
         for _ in range(n):

@@ -79,7 +79,7 @@ def test_an_instance_that_always_crashes_counts_as_infinite_with_its_traceback(t
     workload = Synthetic(fail=0.3, failure="raise")
     pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2, 0.3, 0.4)]
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.append({"event": "start", "version": 1})
+        journal.write({"event": "start", "version": 1})
         conductor = race(pool, load("rules", "exhaustive", n_instances=3), journal, retries=2)
         RayTune().run(conductor, workload)
     counts = conductor.race.state.counts

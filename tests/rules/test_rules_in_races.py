@@ -46,7 +46,7 @@ def test_in_a_race_with_crashes_the_plan_bounds_the_cost_and_the_eliminated_stay
         choose=lambda running: int(generator.integers(len(running))),
         fails=lambda key, attempt: attempt == 1 and key.seed % 5 == 0,
     )
-    out = {e.configuration_id for e in race.state.eliminations}
+    out = {id_ for cut in race.state.eliminations for id_ in cut.configurations}
     assert race.state.pool.configurations[race.state.verdict.leader].id not in out
     if "budget" in rule_[1]:
         assert race.state.counts["asked"] <= rule_[1]["budget"]
@@ -57,5 +57,5 @@ def test_in_a_race_with_crashes_the_plan_bounds_the_cost_and_the_eliminated_stay
         if event["event"] == "ask":
             assert event["configuration"] not in eliminated
     again = make_race(losses, rule=rule_, criterion=criterion)
-    again.replay(journal.events)
+    again.replay(journal.entries)
     assert image(again) == image(race)

@@ -15,7 +15,6 @@ import pytest
 
 from raysearch.records import (
     Configuration,
-    Eliminate,
     InstanceKey,
     InstanceResult,
     Phase,
@@ -25,6 +24,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
+from raysearch.rules import Elimination
 
 SEARCH = {"name": "small", "seed": 3, "criterion": "q3", "rule": {"name": "halving", "warmup": 2}}
 
@@ -47,7 +47,7 @@ class SmallRace:
     weights: bool = True
     configurations: list[Configuration] = field(init=False)
     results: dict[InstanceKey, InstanceResult] = field(default_factory=dict)
-    eliminations: list[Eliminate] = field(default_factory=list)
+    eliminations: list[Elimination[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.configurations = [
@@ -87,13 +87,13 @@ class SmallRace:
             value = {c.id: summary(losses[c.id]).criterion for c in alive}
             alive.sort(key=lambda c: value[c.id])
             n_done = len(self.results)
-            tracker.progress(Progress(round, self.n, len(alive), n_done, 0, 40, alive[0], value[alive[0].id]))
+            tracker.advanced(Progress(round, self.n, len(alive), n_done, 0, 40, alive[0], value[alive[0].id]))
             if round >= 2:
                 alive, out = alive[: len(alive) // 2], alive[len(alive) // 2 :]
-                for loser in out:
-                    event = Eliminate(loser.id, round, value[loser.id], value[alive[-1].id], round)
-                    self.eliminations.append(event)
-                    tracker.eliminated(loser, event)
+                ids, values = tuple(c.id for c in out), tuple(value[c.id] for c in out)
+                cut = Elimination(round, value[alive[-1].id], round, ids, values)
+                self.eliminations.append(cut)
+                tracker.eliminated(out, cut)
         winner = alive[0]
         fresh = [self.train(tracker, winner, 1000 + i, Phase.CONFIRMATION) for i in range(self.confirm)]
         own, final = summary(losses[winner.id]), summary(fresh) if fresh else None

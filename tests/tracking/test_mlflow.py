@@ -86,7 +86,7 @@ def test_diverged_and_failed_instances_stay_visible(told: dict[str, Any]) -> Non
 
 
 def test_a_configuration_shows_its_rounds_and_its_end(told: dict[str, Any]) -> None:
-    eliminations = {e.configuration_id: e for e in told["race"].eliminations}
+    eliminations = {id_: cut for cut in told["race"].eliminations for id_ in cut.configurations}
     for run in told["configuration"]:
         configuration = run.data.tags["raysearch.configuration"]
         rounds = [point.step for point in told["client"].get_metric_history(run.info.run_id, "criterion")]

@@ -1,0 +1,122 @@
+"""The line of every event in the journal; JSON has no infinity: "inf", "-inf" and "nan" stand for such numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from raysearch.records import InstanceKey, Train
+from raysearch.storage import events as e
+from raysearch.storage.events import Event
+
+Line = dict[str, Any]
+"""An event as plain data: `event` is its name, `t` its time in seconds since 1970."""
+
+
+def encode(event: Event) -> Line:
+    """Return the line of an event; weights are kept elsewhere, cutoffs of a screening follow from what was before."""
+    name, fields = _ENCODERS[type(event)]
+    return {"event": name, **fields(event)}
+
+
+def encode_number(value: float) -> float | str:
+    """Return a finite `value` itself, another one as "inf", "-inf" or "nan"."""
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _key_of(key: InstanceKey) -> Line:
+    return {"configuration": key.configuration_id, "seed": key.seed}
+
+
+def _numbers(values: Iterable[float]) -> list[float | str]:
+    return [encode_number(value) for value in values]
+
+
+def _tell(event: e.Tell) -> Line:
+    result = event.result
+    return {
+        **_key_of(result.key),
+        "status": result.status.value,
+        "loss": encode_number(result.loss),
+        "test_loss": None if result.test_loss is None else encode_number(result.test_loss),
+        "curve": _numbers(result.curve),
+        "seconds": round(result.seconds, 6),
+        "node": result.node,
+        "metrics": {name: encode_number(value) for name, value in result.metrics.items()},
+        "attempt": result.attempt,
+        "error": result.error,
+        "phase": event.phase.value,
+    }
+
+
+def _screen(event: e.Screen) -> Line:
+    reached = {"cutoff": event.cutoff, "curve": _numbers(event.curve)}
+    return {**_key_of(event.key), **reached, "seconds": round(event.seconds, 6), "node": event.node}
+
+
+def _eliminate(event: e.Eliminate) -> Line:
+    cut = event.cut
+    return {
+        "wave": event.wave,
+        "round": cut.round,
+        "cutoff": encode_number(cut.cutoff),
+        "n_instances": cut.n_instances,
+        "configurations": list(cut.configurations),
+        "values": _numbers(cut.values),
+    }
+
+
+def _conclude(event: e.Conclude) -> Line:
+    own = dataclasses.asdict(event.verdict)
+    leader, same = own.pop("leader"), own.pop("indistinguishable")
+    return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own}
+
+
+def _measured(event: e.Measured) -> Line:
+    return {
+        "measure": event.measure,
+        "configuration": event.configuration_id,
+        "seed": event.seed,
+        "numbers": {name: encode_number(value) for name, value in event.numbers.items()},
+        "tables": {name: [_plain(row) for row in rows] for name, rows in event.tables.items()},
+        "n_instances": event.n_instances,
+        "error": event.error,
+    }
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: encode_number(value) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _failure(event: e.Failure) -> Line:
+    return {**_key_of(event.key), "attempt": event.attempt, "error": event.error, "node": event.node}
+
+
+def _train(event: Train) -> Line:
+    return {"configuration": event.configuration.id, "seeds": list(event.seeds), "phase": event.phase.value}
+
+
+def _start(event: e.Start) -> Line:
+    return {"version": event.version, "raysearch": event.raysearch, "experiment": event.experiment}
+
+
+_ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
+    e.Start: ("start", _start),
+    e.Resume: ("resume", lambda event: {"experiment": event.experiment}),
+    e.Wave: ("pool", lambda event: {"configurations": [[c.id, dict(c.parameters)] for c in event.configurations]}),
+    e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch)}),
+    Train: ("ask", _train),
+    e.Tell: ("tell", _tell),
+    e.Failure: ("failure", _failure),
+    e.Lost: ("lost", lambda event: _key_of(event.key)),
+    e.Stop: ("stop", lambda event: _key_of(event.key)),
+    e.Retry: ("retry", lambda event: _key_of(event.key)),
+    e.Screen: ("screen", _screen),
+    e.Eliminate: ("eliminate", _eliminate),
+    e.Conclude: ("verdict", _conclude),
+    e.Final: ("final", lambda event: {}),
+    e.Reopen: ("reopen", lambda event: {"whole_pool": event.whole_pool}),
+    e.Measured: ("measure", _measured),
+}

@@ -1,0 +1,35 @@
+"""What a tracker may offer beside its contract, and who asks for it."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A tracker that keeps when things happened."""
+
+    def at(self, time_s: float) -> None:
+        """Let what is told from now on have happened then, in seconds since 1970."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A tracker that writes behind the race."""
+
+    @property
+    def backlog(self) -> int:
+        """Number of records that are still to be written."""
+
+    @property
+    def n_lost(self) -> int:
+        """Number of records that could not be written; the journal has them."""
+
+
+@runtime_checkable
+class Browsable(Protocol):
+    """A tracker whose records can be looked at."""
+
+    @property
+    def address(self) -> str:
+        """Where: a command to start, if any, and a link; empty before `open`."""

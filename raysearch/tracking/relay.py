@@ -1,0 +1,57 @@
+"""What events say to a tracker: the one way from a race to those who watch it, live, resumed or told again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from raysearch.criteria.summary import summarize
+from raysearch.race.race import Race
+from raysearch.records import Progress, Train
+from raysearch.rules import Elimination
+from raysearch.storage.events import Decide, Eliminate, Event, Measured, Screen, Tell
+from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Timed
+
+
+class Relay:
+    """Tells a tracker of the events of a race, each when the race's state has taken it in.
+
+    `progress` returns a moment of the race, for the tracker to keep when another round begins.
+    """
+
+    def __init__(self, race: Race, tracker: Tracker, progress: Callable[[], Progress]) -> None:
+        self.race, self.tracker, self._progress = race, tracker, progress
+        self._round = race.state.round
+
+    def hear(self, event: Event, time_s: float) -> None:
+        """Tell of an event that happened at `time_s`, in seconds since 1970."""
+        if isinstance(self.tracker, Timed):
+            self.tracker.at(time_s)
+        state = self.race.state
+        match event:
+            case Train():
+                self.tracker.started(event)
+            case Tell(result, phase):
+                self.tracker.told(state.configuration(result.key.configuration_id), result, phase)
+            case Screen() | Eliminate():
+                self._cut(state.eliminations[-1])
+            case Measured(measure, id_, seed, numbers):
+                named = {f"{measure}.{name}": value for name, value in numbers.items()}
+                self.tracker.measured(state.configuration(id_), seed, named)
+        if state.round != self._round and isinstance(event, Eliminate | Decide):
+            self.tracker.advanced(self._progress())
+        self._round = state.round
+
+    def _cut(self, cut: Elimination[str]) -> None:
+        """Tell the scores of all that were in a round, then who is out; who was screened out was in none."""
+        state = self.race.state
+        if cut.round:
+            _, n_instances, rows = state.rounds[-1]
+            for row in rows:
+                losses = state.pool.losses[row, :n_instances]
+                if not np.isnan(losses).all():
+                    scored = summarize(losses, self.race.criterion)
+                    self.tracker.scored(state.pool.configurations[row], cut.round, scored)
+        self.tracker.eliminated([state.configuration(id_) for id_ in cut.configurations], cut)
