@@ -1,19 +1,38 @@
-"""What every test shares: the modules beside it, and one Ray cluster."""
+"""What every test shares: the modules beside it, processes that end with it, and one Ray cluster."""
 
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["kinds", "left_behind", "pytester"]
 
 # property tests try the same examples in every run
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a process with pipes, `start(*words, **options of Popen)`; what still runs after the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: object, **options: Any) -> subprocess.Popen[str]:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([str(word) for word in words], **{**pipes, **options}))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -25,17 +44,18 @@ def _ray_ends() -> Iterator[None]:
 
 
 @pytest.fixture
-def ray_cluster(_ray_ends: None) -> None:
+def ray_cluster(_ray_ends: None, pytestconfig: pytest.Config) -> None:
     """One real Ray cluster of two slots, kept for all tests that need one, started anew after a test with its own."""
     import ray
 
     if ray.is_initialized():
         return
-    for attempt in range(3):  # a busy machine can miss Ray's 30 s wait for its raylet
-        try:
-            ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            return
-        except Exception:
-            ray.shutdown()
-            if attempt == 2:
-                raise
+    with pytestconfig.pluginmanager.getplugin("processes-left-behind").keeping("the cluster that tests share"):
+        for attempt in range(3):  # a busy machine can miss Ray's 30 s wait for its raylet
+            try:
+                ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                return
+            except Exception:
+                ray.shutdown()
+                if attempt == 2:
+                    raise

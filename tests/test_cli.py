@@ -79,6 +79,7 @@ def test_report_is_written_again_elsewhere(finished, tmp_path):
     assert str(tmp_path / "again.html") in result.output
 
 
+@pytest.mark.process
 def test_a_report_is_not_written_over_a_directory(finished, tmp_path):
     done = shell("report", finished[0], "--out", tmp_path)
     assert done.returncode == 2
@@ -178,6 +179,7 @@ def test_the_schema_refuses_what_the_parser_refuses(validator, change):
 # ---- errors: exit code 2, one clear line, no traceback
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -199,6 +201,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(finished, file, arguments, m
     assert done.stdout == ""
 
 
+@pytest.mark.process
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path):
     run_dir = tmp_path / "run"
     slow = ["--set", "workload.seconds=0.2"]
@@ -226,6 +229,7 @@ def wait_for(condition, timeout_s=60.0):
         time.sleep(0.05)
 
 
+@pytest.mark.process
 def test_a_directory_that_cannot_be_written_is_one_line(file, tmp_path):
     (tmp_path / "taken").touch()
     done = shell("run", file, "--run-dir", tmp_path / "taken" / "run", env={**os.environ, "COLUMNS": "200"})

@@ -90,6 +90,7 @@ def test_a_report_that_cannot_be_written_leaves_result_and_table(
     assert f"raysearch report {tmp_path / 'run'}" in caplog.text
 
 
+@pytest.mark.mlflow
 @dataclasses.dataclass(frozen=True)
 class _Forgetful(Synthetic):
     """Keeps weights, and cannot read them."""
@@ -104,7 +105,6 @@ class _Forgetful(Synthetic):
         raise KeyError("layer.0")
 
 
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")  # MLflow's own
 def test_a_model_that_cannot_be_made_leaves_the_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracking = {"name": "mlflow", "uri": f"sqlite:///{tmp_path}/mlflow.db"}
     with caplog.at_level(logging.WARNING, "raysearch"):

@@ -58,6 +58,7 @@ def test_a_worker_that_holds_the_interpreter_is_ended_by_the_driver(
     assert max(counted["seconds"]) < 60
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_node_removed_while_it_trains(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     apart(node_removed.__name__, tmp_path)
@@ -67,6 +68,7 @@ def test_a_node_removed_while_it_trains(undisturbed: tuple[Any, ...], tmp_path: 
     assert 1 <= counted["trained twice"] <= 3, "only what the node had"
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_worker_killed_by_rays_memory_monitor(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     apart(memory_monitored.__name__, tmp_path, more=monitor_settings())
@@ -160,6 +162,7 @@ def test_two_drivers_on_one_directory_and_sigterm(
     assert facts(run_dir) == undisturbed
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [(signal.SIGTERM, 143, "terminated"), pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow)],

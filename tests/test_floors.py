@@ -113,6 +113,7 @@ def test_executors_know_no_concrete_workload_and_no_sampler():
             assert not name.startswith(("raysearch.workloads.", "raysearch.samplers")), f"{path}, line {line}: {name}"
 
 
+@pytest.mark.process
 def test_plain_import_loads_nothing_heavy():
     program = """
 import sys, raysearch

@@ -141,6 +141,7 @@ def test_a_missing_journal_and_a_directory_in_its_place_are_clear_errors(tmp_pat
         Journal(tmp_path)
 
 
+@pytest.mark.process
 def test_a_second_driver_in_another_process_is_refused(tmp_path):
     path = tmp_path / "journal.jsonl"
     program = f"from pathlib import Path; from raysearch.storage.journal import Journal; Journal(Path({str(path)!r}))"
@@ -152,6 +153,7 @@ def test_a_second_driver_in_another_process_is_refused(tmp_path):
     assert third.returncode == 0, third.stderr
 
 
+@pytest.mark.process
 def test_the_lock_goes_with_a_killed_driver(tmp_path):
     path = tmp_path / "journal.jsonl"
     program = (

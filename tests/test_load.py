@@ -1,8 +1,8 @@
 """`raysearch.load`: the table of a search is that of its journal, whatever the files' times say."""
 
+import importlib
 import os
 import shutil
-import sys
 
 import pandas as pd
 import pytest
@@ -37,7 +37,7 @@ def test_a_table_of_another_moment_is_not_taken_for_that_of_the_journal(run_dir,
 
 def test_a_table_that_is_of_the_journal_is_read_however_old_it_looks(run_dir, monkeypatch):
     whole = raysearch.load(run_dir)
-    monkeypatch.setattr(sys.modules["raysearch.driver.run"], "to_frame", None)
+    monkeypatch.setattr(importlib.import_module("raysearch.driver.run"), "to_frame", None)
     os.utime(run_dir / "instances.parquet", (0, 0))
     assert raysearch.load(run_dir).equals(whole)
 

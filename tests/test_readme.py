@@ -21,6 +21,7 @@ SETTINGS = [text for text in re.findall(r"`([a-z]+: [{\[][^`]*)`", README) if no
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_python_block_runs(number: int, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
@@ -47,6 +48,7 @@ def test_a_setting_is_understood(number: int) -> None:
     build(from_data({"workload": "digits", "space": hyperparameters, "tracking": None, **setting}))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("raysearch ")])
 def test_command_is_understood(line: str) -> None:
     words = shlex.split(line, comments=True)
@@ -69,6 +71,7 @@ def test_link_leads_to_a_file(target: str) -> None:
     assert (ROOT / target).exists()
 
 
+@pytest.mark.process
 def test_plan_in_the_readme_is_what_the_command_prints() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "raysearch.cli", "plan", "search_spaces/calorimeter_energy.yaml"],

@@ -66,6 +66,7 @@ def test_sizes_are_whole_numbers_alone_or_in_a_list():
             sizes("fc", wrong)
 
 
+@pytest.mark.process
 def test_reading_a_recipe_needs_no_torch():
     code = f"import sys; from raysearch.training.recipe import Recipe; Recipe.of({PARAMETERS})"
     code += "; sys.exit('torch' in sys.modules)"

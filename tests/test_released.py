@@ -60,6 +60,7 @@ def test_a_journal_of_a_released_version_comes_to_its_verdict(journal: Path, tmp
     assert write_report(run_dir, None).is_file()
 
 
+@pytest.mark.mlflow
 def test_a_journal_of_a_released_version_can_be_synced(tmp_path: Path) -> None:
     journal = RELEASED / "0.1.0" / "halving.jsonl"
     settings = {"tracking": {"name": "mlflow", "uri": f"sqlite:///{tmp_path}/mlflow.db"}}
@@ -67,6 +68,7 @@ def test_a_journal_of_a_released_version_can_be_synced(tmp_path: Path) -> None:
     assert sync(restored(journal, tmp_path), settings) == n_ended > 40
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("folder", sorted(RELEASED.glob("*/model")), ids=lambda path: path.parent.name)
 def test_a_model_of_a_released_version_predicts_as_then(folder: Path) -> None:
     import mlflow.pyfunc

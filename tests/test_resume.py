@@ -28,6 +28,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     return facts(run_dir)
 
 
+@pytest.mark.process
 def test_driver_killed_at_random_moments_without_ray(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     counted = kill_and_resume(tmp_path, 4, random.Random(1))
     assert facts(tmp_path / "run") == undisturbed
@@ -35,6 +36,7 @@ def test_driver_killed_at_random_moments_without_ray(undisturbed: tuple[Any, ...
     assert counted["trained twice"] <= 4
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(
     "n_kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])], ids=["two", "twenty"]
 )

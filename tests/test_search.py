@@ -209,6 +209,7 @@ def test_any_function_name_makes_a_name_of_a_search(tmp_path, name):
     raysearch.search(fit, space={"a": [1]}, rule=Halving(1), confirm=0, run_dir=tmp_path / "run", **HERE)
 
 
+@pytest.mark.process
 def test_a_script_needs_nothing_but_a_function(tmp_path):
     script = """
 import raysearch

@@ -94,6 +94,7 @@ def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
     assert f"no driver runs: `raysearch resume {unfinished}` goes on" in call("status", unfinished).output
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["status", ODD], ["plan", ODD], [ODD], ["list", ODD]])
 def test_a_mistake_of_odd_text_is_told_as_it_is(arguments):
     done = shell(*arguments, env={**os.environ, "COLUMNS": "200"})
@@ -165,6 +166,7 @@ def unfinished(finished, tmp_path):
     return tmp_path, len(first) - 1 + len(more) - 1
 
 
+@pytest.mark.process
 def test_status_of_a_search_that_nobody_carries_on_says_so_and_does_not_follow_for_ever(unfinished):
     run_dir, _ = unfinished
     for more in [], ["--follow"]:
@@ -181,6 +183,7 @@ def test_status_while_a_driver_runs_does_not_speak_of_resume(unfinished):
     assert read_status(unfinished[0]).driven is False
 
 
+@pytest.mark.process
 def test_no_driver_is_refused_because_of_those_who_look(unfinished, monkeypatch):
     """Others look without pause while drivers come and go; 4 % of them were refused."""
     path = unfinished[0] / "journal.jsonl"
@@ -206,6 +209,7 @@ while True:
             watcher.communicate()
 
 
+@pytest.mark.process
 def test_follow_ends_when_the_driver_does(unfinished):
     command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow", "--every-s", "0.1"]
     with Journal(unfinished[0] / "journal.jsonl"):
@@ -235,6 +239,7 @@ def test_status_in_the_first_wave_expects_those_of_all_waves(file, tmp_path):
     assert now.n_expected == pytest.approx(total.n_finished, rel=0.1)
 
 
+@pytest.mark.process
 def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):
     run_dir, _ = unfinished
     command = [sys.executable, "-m", "raysearch.cli", "status", str(run_dir), "--follow", "--every-s", "0.1"]
@@ -248,6 +253,7 @@ def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):
     assert errors.count("is torn and left out") == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_ended_status_does_not_speak_of_searches_that_had_not_begun(unfinished, number, code):
     command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow"]

@@ -33,6 +33,7 @@ with seeded(0, 1, torch.device("cpu")):
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_a_step_finds_the_memory_that_the_last_one_freed() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -122,6 +122,7 @@ def test_the_key_tells_values_and_types_apart_but_no_order_of_parameters() -> No
     assert len({key(a=1, b=2), key(a=1, b=3), key(size=2, a=1, b=2), key(a=12), key(a="1", b=2), key(ab=[1, 2])}) == 6
 
 
+@pytest.mark.process
 def test_the_key_is_the_same_in_another_process() -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_training_fingerprint as t; print(t.key(a={'x', 'y'}))"

@@ -11,6 +11,8 @@ import pytest
 
 from raysearch.analysis.report import render
 
+pytestmark = pytest.mark.process
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MEASURE = """<script>
 addEventListener("load", () => {

@@ -12,6 +12,8 @@ import raysearch
 from raysearch.errors import ExperimentError, ResourceError
 from raysearch.execution.ray_tune import RayTune
 
+pytestmark = pytest.mark.ray
+
 
 def run(script: str) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=False)

@@ -14,6 +14,8 @@ from raysearch.execution import ray_metrics
 from raysearch.execution.ray_metrics import GAUGES, Gauges
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Progress
 
+pytestmark = pytest.mark.ray
+
 CONFIGURATION = Configuration.of({"x": 1})
 
 

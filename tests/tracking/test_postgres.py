@@ -20,6 +20,8 @@ from raysearch.errors import TrackingError
 from raysearch.experiment.experiment import from_data
 from raysearch.storage.journal import read
 
+pytestmark = pytest.mark.mlflow
+
 EXPERIMENT = {
     "name": "on-postgres",
     "workload": {"name": "digits", "epochs": 2, "n_train": 200},

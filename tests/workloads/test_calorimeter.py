@@ -72,6 +72,7 @@ def test_the_formula_counts_what_torch_counts(target, activation, feature):
         assert network(torch.rand(6, 15, 15)).shape == (6,)
 
 
+@pytest.mark.process
 def test_counting_parameters_and_checking_needs_no_torch():
     code = (
         "import sys; from raysearch import registry; w = registry.load('workloads', 'calorimeter');"

@@ -1,0 +1,106 @@
+"""Kinds of tests, by what a test needs. Every test has exactly one; at the end the suite tells what each took.
+
+A kind is a marker, so `pytest -m ray` runs one. A test has the kind it is marked with, or that of its fixtures and its
+folder; where nothing says so it is `pure`, and a pure test that starts a process or opens a database fails.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+KINDS = {
+    "pure": "nothing but this process",
+    "process": "processes of its own",
+    "mlflow": "an MLflow store, in a file or behind a server",
+    "cluster": "the files and daemons of cluster/ and dashboards/: hosts, Slurm, Compose, PostgreSQL, Prometheus",
+    "ray": "a Ray cluster",
+}
+"""By what they cost; tests are carried out in this order, so that nobody shares the machine with an idle Ray."""
+FIXTURES = {"start": "process", "make_store": "mlflow", "ray_cluster": "ray"}
+FOLDERS = {"cluster": "cluster", "dashboards": "cluster"}
+RANK = list(KINDS)
+
+# what a test of a kind may not do; Ray needs both
+EVENTS = {"subprocess.Popen": "process", "os.fork": "process", "os.posix_spawn": "process", "sqlite3.connect": "mlflow"}
+_seen: set[str] = set()
+
+
+def kind_of(item: pytest.Item) -> str:
+    """Return the kind of a test; raises UsageError for two kinds, or one that its fixtures contradict."""
+    marked = {marker.name for marker in item.iter_markers() if marker.name in KINDS}
+    names: Any = getattr(item, "fixturenames", ())
+    facts = {FIXTURES[name] for name in names if name in FIXTURES} | {FOLDERS.get(item.path.parent.name, "pure")}
+    needed = max(facts, key=RANK.index)
+    if len(marked) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(sorted(marked))}: a test has one kind")
+    if marked and RANK.index(*marked) < RANK.index(needed):
+        raise pytest.UsageError(f"{item.nodeid} is marked {marked.pop()}, its fixtures or its folder make it {needed}")
+    return marked.pop() if marked else needed
+
+
+class Kinds:
+    """Gives every test its kind, holds it to it, and adds up what the kinds take."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, str] = {}
+        self.seconds: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark every test before `-m` chooses, the cheap kinds first."""
+        for item in items:
+            self.of[item.nodeid] = kind = kind_of(item)
+            if item.get_closest_marker(kind) is None:
+                item.add_marker(kind)
+        items.sort(key=lambda item: RANK.index(self.of[item.nodeid]))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Fail a test that needs more than its kind says."""
+        yield
+        needed = max(("pure", *_seen), key=RANK.index)
+        if RANK.index(needed) > RANK.index(self.of[item.nodeid]):
+            pytest.fail(f"a {self.of[item.nodeid]} test that needs {KINDS[needed]}: mark it `pytest.mark.{needed}`")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Forget what the test before did."""
+        _seen.clear()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up the time of setup, call and teardown; what tests share counts where it is made."""
+        kind = self.of[report.nodeid]
+        self.seconds[kind] += report.duration
+        if report.when == "call" or report.skipped:
+            self.outcomes[kind, "skipped" if report.skipped else "run"] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Tell it."""
+        if not self.seconds:
+            return
+        terminalreporter.section("time by kind")
+        terminalreporter.line(f"{'kind':8} {'tests':>7} {'skipped':>8} {'seconds':>9}")
+        for kind in KINDS:
+            row = f"{self.outcomes[kind, 'run']:7} {self.outcomes[kind, 'skipped']:8} {self.seconds[kind]:9.1f}"
+            terminalreporter.line(f"{kind:8} {row}")
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in EVENTS:
+        _seen.add(EVENTS[event])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the kinds markers."""
+    for kind, what in KINDS.items():
+        config.addinivalue_line("markers", f"{kind}: needs {what}")
+    platform.platform()  # asks `uname` once, on behalf of whoever is the first to want to know
+    sys.addaudithook(_hear)
+    config.pluginmanager.register(Kinds(), "kinds-of-tests")
