@@ -1,7 +1,12 @@
 """Searches by the command line, in this process and in one of their own; for the tests of cli and status."""
 
+import contextlib
+import io
+import os
+import signal
 import subprocess
 import sys
+from unittest import mock
 
 import yaml
 from typer.testing import CliRunner
@@ -41,7 +46,31 @@ def call(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
+def typed(*arguments):
+    """Run a command in this process as a shell runs it in one of its own: to its exit code, with both its outputs."""
+    out, errors, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    words = ["raysearch", *map(str, arguments)]
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.dict(os.environ, COLUMNS="200"),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+    ):
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
+
+
+def command(*arguments):
+    """Return the words that start a command in a process of its own."""
+    return [sys.executable, "-m", "raysearch.cli", *map(str, arguments)]
+
+
 def shell(*arguments, **options):
-    """Run a command in a process of its own."""
-    command = [sys.executable, "-m", "raysearch.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    """Run a command in a process of its own, to its end."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, **options)

@@ -1,4 +1,4 @@
-"""What every test shares: the modules beside it, processes that end with it, and one Ray cluster."""
+"""What every test shares: the modules beside it, processes that end with it, empty stores and one Ray cluster."""
 
 import subprocess
 import sys
@@ -36,6 +36,14 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture(scope="session")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Put a fresh MLflow store into a folder, `make_store(folder, name="mlflow.db")`, and return its uri."""
+    from mlflow_image import stores
+
+    return stores(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
 def _ray_ends() -> Iterator[None]:
     yield
     import ray
@@ -59,3 +67,13 @@ def ray_cluster(_ray_ends: None, pytestconfig: pytest.Config) -> None:
                 ray.shutdown()
                 if attempt == 2:
                     raise
+
+
+@pytest.fixture
+def ray_address(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of that cluster, which processes that the test starts join instead of starting one of their own."""
+    import ray
+
+    address: str = ray.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    return address

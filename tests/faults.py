@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from killing import EXPERIMENT, count
 from ray import cloudpickle
+from waiting import wait_for
 
 from raysearch.driver import run
 from raysearch.execution.ray_tune import RayTune
@@ -104,14 +105,12 @@ def tells(run_dir: Path) -> list[Any]:
     return [event for event in read(run_dir / "journal.jsonl") if event["event"] == "tell"]
 
 
-def apart(call: str, folder: Path, *, more: dict[str, str] | None = None, timeout_s: float = 200) -> None:
+def apart(call: str, folder: Path, *, more: dict[str, str] | None = None) -> None:
     """Call a function of this module, `call(folder)`, in a process of its own, which has no Ray cluster yet."""
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
     code = f"import sys, pathlib, faults; faults.{call}(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(
-        command, env={**environment, **(more or {})}, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    done = subprocess.run(command, env={**environment, **(more or {})}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -126,7 +125,7 @@ def node_removed(folder: Path) -> None:
 
     def remove() -> None:
         # instances end on both nodes at that time: one is always being trained on the node that goes
-        wait_for_tells(run_dir, 12)
+        wait_for("12 instances to end", lambda: n_told(run_dir) >= 12)
         cluster.remove_node(node, allow_graceful=False)
         (folder / "struck").touch()
 
@@ -157,12 +156,9 @@ def monitor_settings(room_gib: float = 2.5) -> dict[str, str]:
     return {"RAY_memory_usage_threshold": f"{min(share, 0.99):.4f}", "RAY_memory_monitor_refresh_ms": "100"}
 
 
-def wait_for_tells(run_dir: Path, n: int, timeout_s: float = 120) -> None:
-    """Wait until so many instances have ended."""
-    journal, end = run_dir / "journal.jsonl", time.monotonic() + timeout_s
-    while not journal.exists() or journal.read_bytes().count(b'"event":"tell"') < n:
-        assert time.monotonic() < end, f"{n} instances did not end in {timeout_s} s"
-        time.sleep(0.05)
+def n_told(run_dir: Path) -> int:
+    """Return how many instances have ended."""
+    return (run_dir / "journal.jsonl").read_bytes().count(b'"event":"tell"')
 
 
 @contextlib.contextmanager

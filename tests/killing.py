@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from waiting import wait_for
 
 from raysearch.storage.journal import read
 
@@ -44,30 +44,29 @@ def kill_and_resume(folder: Path, n_kills: int, generator: random.Random, *argum
     command = ["run", str(file), "--run-dir", str(run_dir)]
     killed = []
     for _ in range(n_kills):
-        driver = subprocess.Popen(
-            [sys.executable, "-m", "raysearch.cli", *command, *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        journal, before = run_dir / "journal.jsonl", n_lines(run_dir / "journal.jsonl")
-        deadline, n_more = time.monotonic() + 90, generator.randint(2, 12)
-        while n_lines(journal) < before + n_more and driver.poll() is None:
-            assert time.monotonic() < deadline, "the driver wrote nothing"
-            time.sleep(0.02)
-        time.sleep(generator.random() * 0.3)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        _kill_at_random([*command, *arguments], run_dir / "journal.jsonl", generator)
         killed.append(time.time())
-        if journal.exists():
+        if (run_dir / "journal.jsonl").exists():
             command = ["resume", str(run_dir)]
-    done = subprocess.run(
-        [sys.executable, "-m", "raysearch.cli", *command, *arguments], capture_output=True, text=True, timeout=240
-    )
+    done = subprocess.run([sys.executable, "-m", "raysearch.cli", *command, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     counted = count(run_dir)
     asked = [e["t"] for e in read(run_dir / "journal.jsonl") if e["event"] == "ask"]
     recovered = [min(t for t in asked if t > at) - at for at in killed if at < asked[-1]]
     return {**counted, "faults": n_kills, "seconds": recovered}
+
+
+def _kill_at_random(arguments: list[str], journal: Path, generator: random.Random) -> None:
+    """Start a driver and kill it some lines of its journal later."""
+    program = [sys.executable, "-m", "raysearch.cli", *arguments]
+    driver = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    enough = n_lines(journal) + generator.randint(2, 12)
+    try:
+        wait_for("the driver to write", lambda: n_lines(journal) >= enough or driver.poll() is not None)
+        time.sleep(generator.random() * 0.3)
+    finally:
+        driver.kill()
+        driver.wait()
 
 
 def count(run_dir: Path) -> dict[str, Any]:

@@ -10,15 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 BIN = Path(sys.executable).parent
-Value = TypeVar("Value")
 
 
 def need(*programs: str, package: str) -> None:
@@ -41,22 +39,6 @@ def free_port() -> int:
             tried.bind(("", port))
             return port
     raise OSError("no free port")
-
-
-def wait_for(what: str, get: Callable[[], Value], timeout_s: float = 60.0, pause_s: float = 0.5) -> Value:
-    """Return what `get` returns once it is true; an exception counts as not yet."""
-    last: object = None
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        try:
-            value = get()
-            if value:
-                return value
-            last = value
-        except Exception as error:
-            last = error
-        time.sleep(pause_s)
-    raise TimeoutError(f"waited {timeout_s:g} s for {what}; last: {last!r}")
 
 
 class Daemons:

@@ -1,18 +1,15 @@
 """The command line as a user types it: in this process where that is the same, in its own where it is not."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
-from command_line import SEARCH, call, finish, shell, write_search
+from command_line import SEARCH, call, command, finish, shell, typed, write_search
+from waiting import wait_for
 
 import raysearch
 from raysearch import registry
@@ -79,16 +76,15 @@ def test_report_is_written_again_elsewhere(finished, tmp_path):
     assert str(tmp_path / "again.html") in result.output
 
 
-@pytest.mark.process
 def test_a_report_is_not_written_over_a_directory(finished, tmp_path):
-    done = shell("report", finished[0], "--out", tmp_path)
+    done = typed("report", finished[0], "--out", tmp_path)
     assert done.returncode == 2
     assert (
         done.stderr == f"raysearch: error: cannot write the report {tmp_path}: it is a directory. Name a file in it\n"
     )
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    done = shell("report", finished[0], "--out", tmp_path / "file" / "report.html")
+    done = typed("report", finished[0], "--out", tmp_path / "file" / "report.html")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
 
@@ -179,7 +175,6 @@ def test_the_schema_refuses_what_the_parser_refuses(validator, change):
 # ---- errors: exit code 2, one clear line, no traceback
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -193,7 +188,7 @@ def test_the_schema_refuses_what_the_parser_refuses(validator, change):
 )
 def test_a_mistake_ends_in_one_line_and_exit_code_2(finished, file, arguments, message):
     filled = [argument.format(file=file, run_dir=finished[0]) for argument in arguments]
-    done = shell(*filled)
+    done = typed(*filled)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.startswith("raysearch: error: ")
@@ -201,19 +196,19 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(finished, file, arguments, m
     assert done.stdout == ""
 
 
-@pytest.mark.process
-def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path):
-    run_dir = tmp_path / "run"
-    slow = ["--set", "workload.seconds=0.2"]
-    command = [sys.executable, "-m", "raysearch.cli", "run", str(file), "--run-dir", str(run_dir), *slow]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (run_dir / "journal.jsonl").exists() and b'"tell"' in (run_dir / "journal.jsonl").read_bytes())
+def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path, start):
+    run_dir, marks = tmp_path / "run", tmp_path / "marks"
+    # its fourth instance hangs, once: until it is interrupted, the run cannot end
+    hangs = f"workload={{name: synthetic, epochs: 2, fail: 0.05, failure: hang, fail_once_in: '{marks}'}}"
+    driver = start(*command("run", file, "--run-dir", run_dir, "--set", hangs))
+    wait_for("an instance to hang", lambda: list(marks.iterdir()), by=driver)
     driver.send_signal(signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate()
     assert driver.returncode == 130, errors
     assert f"raysearch: interrupted. Nothing is lost: `raysearch resume {run_dir}` goes on" in errors
     assert "Traceback" not in errors
     told = [event for event in read(run_dir / "journal.jsonl") if event["event"] == "tell"]
+    assert len(told) == 3
     done = shell("resume", run_dir)
     assert done.returncode == 0, done.stderr
     assert "Spent 25 instances" in done.stdout
@@ -222,17 +217,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path):
     assert len({(event["configuration"], event["seed"]) for event in again}) == len(again) == 25
 
 
-def wait_for(condition, timeout_s=60.0):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
-@pytest.mark.process
 def test_a_directory_that_cannot_be_written_is_one_line(file, tmp_path):
     (tmp_path / "taken").touch()
-    done = shell("run", file, "--run-dir", tmp_path / "taken" / "run", env={**os.environ, "COLUMNS": "200"})
+    done = typed("run", file, "--run-dir", tmp_path / "taken" / "run")
     assert done.returncode == 2
     assert "cannot make the run directory" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from faults import apart, memory_monitored, monitor_settings, node_removed, small_disk, strike, wait_for_tells
+from command_line import command, shell
+from faults import apart, memory_monitored, monitor_settings, node_removed, small_disk, strike
 from killing import EXPERIMENT, count, facts
+from waiting import wait_for
 
 from raysearch.driver import run
 from raysearch.driver.resume import resume
@@ -55,7 +55,6 @@ def test_a_worker_that_holds_the_interpreter_is_ended_by_the_driver(
     assert counted["lost"] == 0
     assert counted["faults"] == counted["trained twice"] == 1
     assert "no sign of life" in failures(tmp_path / "run")[0]
-    assert max(counted["seconds"]) < 60
 
 
 @pytest.mark.ray
@@ -90,17 +89,19 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount a small disk: {error}")
 
 
-@pytest.mark.parametrize("execution", [{"name": "local"}, ON_RAY], ids=["local", "ray"])
+@pytest.mark.parametrize(
+    "execution",
+    [pytest.param({"name": "local"}, marks=pytest.mark.process), pytest.param(ON_RAY, marks=pytest.mark.ray)],
+    ids=["local", "ray"],
+)
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(
     full_disk: Path, undisturbed: tuple[Any, ...], execution: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     if execution is ON_RAY:
         request.getfixturevalue("ray_cluster")
     experiment = from_data({**EXPERIMENT, "workload": {"name": "synthetic", "epochs": 4}, "execution": execution})
-    start = time.monotonic()
     with pytest.raises(JournalError, match=r"No space left on device.*Nothing is lost"):
         run(experiment, full_disk / "run")
-    assert time.monotonic() - start < 60
     before = facts(full_disk / "run")[0]
     assert 0 < len(before) < len(undisturbed[0])
     (full_disk / "filler").unlink()
@@ -110,50 +111,30 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(
     assert count(full_disk / "run")["lost"] == 0
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "raysearch.cli", *map(str, arguments)]
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "experiment.yaml"
-    path.write_text(yaml.safe_dump(EXPERIMENT))
+    """A search of which one instance of 53 hangs, once: until it is ended, a driver that carries it out cannot end."""
+    path, marks = tmp_path / "experiment.yaml", tmp_path / "marks"
+    hangs = {"name": "synthetic", "epochs": 4, "fail": 0.01, "failure": "hang", "fail_once_in": str(marks)}
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "workload": hangs}))
     return path
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command; what still runs at the end of the test is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command(*arguments), **pipes, **options))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_two_drivers_on_one_directory_and_sigterm(
     file: Path, undisturbed: tuple[Any, ...], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     run_dir = tmp_path / "run"
-    driver = start("run", file, "--run-dir", run_dir)
-    wait_for_tells(run_dir, 3)
-    second = subprocess.run(command("resume", run_dir), capture_output=True, text=True, timeout=60, check=False)
+    driver = start(*command("run", file, "--run-dir", run_dir))
+    wait_for("an instance to hang", lambda: list((tmp_path / "marks").iterdir()), by=driver)
+    second = shell("resume", run_dir)
     assert second.returncode == 2
     assert "another raysearch driver runs in this directory" in second.stderr
-    third = subprocess.run(
-        command("run", file, "--run-dir", run_dir), capture_output=True, text=True, timeout=60, check=False
-    )
+    third = shell("run", file, "--run-dir", run_dir)
     assert third.returncode == 2
     assert "holds a search already" in third.stderr
     assert driver.poll() is None, "the first driver is not disturbed"
     driver.send_signal(signal.SIGTERM)
-    out, errors = driver.communicate(timeout=60)
+    out, errors = driver.communicate()
     assert driver.returncode == 143, errors
     assert f"Run directory: {run_dir}" in out
     assert f"raysearch: terminated. Nothing is lost: `raysearch resume {run_dir}` goes on" in errors
@@ -173,20 +154,20 @@ def test_a_driver_on_ray_with_mlflow_ends_by_a_signal(
     undisturbed: tuple[Any, ...],
     tmp_path: Path,
     start: Callable[..., subprocess.Popen[str]],
+    make_store: Callable[..., str],
     number: int,
     code: int,
     word: str,
 ) -> None:
     from mlflow import MlflowClient
 
-    run_dir, store = tmp_path / "run", f"sqlite:///{tmp_path}/mlflow.db"
+    run_dir, store = tmp_path / "run", make_store(tmp_path)
     settings = ["--set", "execution={name: ray_tune, local_cpus: 2}", "--set", "tracking=mlflow"]
-    driver = start(
-        "run", file, "--run-dir", run_dir, *settings, env={**os.environ, "MLFLOW_TRACKING_URI": store}, cwd=tmp_path
-    )
-    wait_for_tells(run_dir, 6)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
+    driver = start(*command("run", file, "--run-dir", run_dir, *settings), env=environment, cwd=tmp_path)
+    wait_for("an instance to hang", lambda: list((tmp_path / "marks").iterdir()), by=driver)
     driver.send_signal(number)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate()
     assert driver.returncode == code, errors
     assert f"raysearch: {word}. Nothing is lost: `raysearch resume {run_dir}` goes on" in errors
     assert "Traceback" not in errors
@@ -196,6 +177,7 @@ def test_a_driver_on_ray_with_mlflow_ends_by_a_signal(
     (search,) = client.search_runs([found.experiment_id], "tags.kind = 'search'")
     assert search.info.status == "KILLED", "the tracker was closed"
     told = len(facts(run_dir)[0])
+    assert told > 6
     instances = client.search_runs([found.experiment_id], "tags.kind = 'instance'", max_results=1000)
     assert len(instances) == told, "all that was told is in MLflow"
     resume(run_dir, {"tracking": None, "execution": "local"})

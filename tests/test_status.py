@@ -2,16 +2,14 @@
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command_line import call, finish, shell, write_search
+from command_line import call, command, finish, shell, typed, write_search
 from rich.console import Console
 
 import raysearch
@@ -81,12 +79,12 @@ ODD = "a[b]:smile:[/b][red]"
 
 def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
     run_dir = tmp_path / "y" / ODD
-    for command in (["run", file, "--run-dir", run_dir, "--set", "workload.fail=0.3", "--set", "race.retries=0"],
-                    ["status", run_dir], ["status", run_dir, "--follow"], ["resume", run_dir, "--retry-failed"],
-                    ["report", run_dir], ["report", run_dir, "--out", tmp_path / f"{ODD}.html"]):  # fmt: skip
-        result = call(*command)
-        assert result.exit_code == 0, (command, result.output, result.exception)
-        assert ODD in result.output, command
+    for words in (["run", file, "--run-dir", run_dir, "--set", "workload.fail=0.3", "--set", "race.retries=0"],
+                  ["status", run_dir], ["status", run_dir, "--follow"], ["resume", run_dir, "--retry-failed"],
+                  ["report", run_dir], ["report", run_dir, "--out", tmp_path / f"{ODD}.html"]):  # fmt: skip
+        result = call(*words)
+        assert result.exit_code == 0, (words, result.output, result.exception)
+        assert ODD in result.output, words
     unfinished = tmp_path / f"{ODD}2"
     unfinished.mkdir()
     lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)
@@ -94,10 +92,9 @@ def test_what_rich_takes_for_markup_is_shown_as_it_is(file, tmp_path):
     assert f"no driver runs: `raysearch resume {unfinished}` goes on" in call("status", unfinished).output
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["status", ODD], ["plan", ODD], [ODD], ["list", ODD]])
 def test_a_mistake_of_odd_text_is_told_as_it_is(arguments):
-    done = shell(*arguments, env={**os.environ, "COLUMNS": "200"})
+    done = typed(*arguments)
     assert done.returncode == 2
     assert ODD in done.stderr
     assert "Traceback" not in done.stderr
@@ -183,8 +180,7 @@ def test_status_while_a_driver_runs_does_not_speak_of_resume(unfinished):
     assert read_status(unfinished[0]).driven is False
 
 
-@pytest.mark.process
-def test_no_driver_is_refused_because_of_those_who_look(unfinished, monkeypatch):
+def test_no_driver_is_refused_because_of_those_who_look(unfinished, start, monkeypatch):
     """Others look without pause while drivers come and go; 4 % of them were refused."""
     path = unfinished[0] / "journal.jsonl"
     program = f"""
@@ -194,29 +190,34 @@ print("looks", flush=True)
 while True:
     _is_driven(Path({str(path)!r}))
 """
-    watchers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2
-        for _ in range(2000):
-            Journal(path).close()
-        # a second driver is refused without any wait
-        monkeypatch.setattr("raysearch.storage.journal._READERS_S", math.inf)
-        with Journal(path), pytest.raises(JournalError, match="another raysearch driver runs"):
-            Journal(path)
-    finally:
-        for watcher in watchers:
-            watcher.kill()
-            watcher.communicate()
+    watchers = [start(sys.executable, "-c", program) for _ in range(2)]
+    assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2
+    for _ in range(2000):
+        Journal(path).close()
+    # a second driver is refused without any wait
+    monkeypatch.setattr("raysearch.storage.journal._READERS_S", math.inf)
+    with Journal(path), pytest.raises(JournalError, match="another raysearch driver runs"):
+        Journal(path)
 
 
-@pytest.mark.process
-def test_follow_ends_when_the_driver_does(unfinished):
-    command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow", "--every-s", "0.1"]
-    with Journal(unfinished[0] / "journal.jsonl"):
-        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with pytest.raises(subprocess.TimeoutExpired):
-            watcher.wait(4)
-    output, _ = watcher.communicate(timeout=30)
+def follow(start, run_dir, **options):
+    """Follow a search in a process of its own, which has looked once when this returns."""
+    watcher = start(*command("status", run_dir, "--follow", "--every-s", "0.1"), **options)
+    assert "raysearch" in watcher.stdout.readline()  # the title
+    return watcher
+
+
+def test_follow_shows_what_the_driver_does_and_ends_when_it_does(unfinished, finished, start):
+    journal = unfinished[0] / "journal.jsonl"
+    lines = (finished[0] / "journal.jsonl").read_text().splitlines(keepends=True)
+    n_there = sum('"event": "resume"' not in line for line in journal.read_text().splitlines())
+    with Journal(journal):
+        watcher = follow(start, unfinished[0])
+        last = max(number for number, line in enumerate(lines) if '"event":"tell"' in line)
+        with open(journal, "a") as file:
+            file.writelines(lines[n_there:last])
+        assert "confirmation of" in watcher.stdout.readline()
+    output, _ = watcher.communicate()
     assert "no driver runs" in output
 
 
@@ -239,29 +240,22 @@ def test_status_in_the_first_wave_expects_those_of_all_waves(file, tmp_path):
     assert now.n_expected == pytest.approx(total.n_finished, rel=0.1)
 
 
-@pytest.mark.process
-def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished):
-    run_dir, _ = unfinished
-    command = [sys.executable, "-m", "raysearch.cli", "status", str(run_dir), "--follow", "--every-s", "0.1"]
-    with Journal(run_dir / "journal.jsonl"):
-        with open(run_dir / "journal.jsonl", "a") as file:
+def test_a_torn_line_is_warned_of_once_however_often_status_looks(unfinished, start):
+    with Journal(unfinished[0] / "journal.jsonl"):
+        with open(unfinished[0] / "journal.jsonl", "a") as file:
             file.write('{"event": "te')
-        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with pytest.raises(subprocess.TimeoutExpired):
-            watcher.wait(4)
-    _, errors = watcher.communicate(timeout=30)
+        watcher = follow(start, unfinished[0])
+    output, errors = watcher.communicate()
+    assert "no driver runs" in output, "it looked again, as this is seen by looking"
     assert errors.count("is torn and left out") == 1
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_ended_status_does_not_speak_of_searches_that_had_not_begun(unfinished, number, code):
-    command = [sys.executable, "-m", "raysearch.cli", "status", str(unfinished[0]), "--follow"]
+def test_an_ended_status_does_not_speak_of_searches_that_had_not_begun(unfinished, start, number, code):
     with Journal(unfinished[0] / "journal.jsonl"):
-        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
-        assert watcher.stdout.readline()  # the title: it looks
+        watcher = follow(start, unfinished[0])
         watcher.send_signal(number)
-        _, errors = watcher.communicate(timeout=30)
+        _, errors = watcher.communicate()
     assert watcher.returncode == code
     assert "begun" not in errors
     assert "Traceback" not in errors

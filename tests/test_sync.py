@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_image import image, stores
+from mlflow_image import image
 from mlflow_server import Server
 from typer.testing import CliRunner
 
@@ -36,11 +36,6 @@ EXPERIMENT = {
     "race": {"confirm": 3, "retries": 1},
     "execution": "local",
 }
-
-
-@pytest.fixture(scope="module")
-def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    return stores(tmp_path_factory.mktemp("store"))
 
 
 SCREENED = {

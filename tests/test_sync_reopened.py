@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow_image import image, stores
+from mlflow_image import image
 
 from raysearch.driver import run
 from raysearch.driver.resume import resume
@@ -31,11 +31,6 @@ EXPERIMENT = {
     "race": {"confirm": 2},
     "execution": "local",
 }
-
-
-@pytest.fixture(scope="module")
-def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    return stores(tmp_path_factory.mktemp("store"))
 
 
 def shown(uri: str) -> dict[Any, Any]:

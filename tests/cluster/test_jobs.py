@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Daemons, free_port, need_ray_extra, wait_for
+from real_processes import Daemons, free_port, need_ray_extra
+from waiting import wait_for
 
 import raysearch
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import Daemons, free_port, wait_for
+from real_processes import Daemons, free_port
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster/mlflow_server.sh"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from real_processes import Daemons, need, wait_for
+from real_processes import Daemons, need
+from waiting import wait_for
 
 import raysearch
 from raysearch.storage.journal import read

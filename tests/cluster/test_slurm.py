@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from real_processes import BIN, Daemons, free_port, need, wait_for
+from real_processes import BIN, Daemons, free_port, need
+from waiting import wait_for
 
 import raysearch
 from raysearch.storage.journal import read

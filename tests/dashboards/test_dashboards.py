@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from real_processes import Daemons, free_port, need, need_ray_extra, wait_for
+from real_processes import Daemons, free_port, need, need_ray_extra
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = ROOT / "dashboards"

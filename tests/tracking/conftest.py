@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,26 +110,3 @@ class SmallRace:
 @pytest.fixture(scope="session")
 def make_race() -> type[SmallRace]:
     return SmallRace
-
-
-@pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database: MLflow takes seconds to make one, copying it takes none."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture(scope="session")
-def make_store(_empty_store: Path) -> Callable[[Path], str]:
-    """Put a fresh store into a folder and return its uri."""
-
-    def make(folder: Path, name: str = "mlflow.db") -> str:
-        shutil.copy(_empty_store, folder / name)
-        return f"sqlite:///{folder / name}"
-
-    return make
