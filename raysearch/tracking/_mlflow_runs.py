@@ -207,7 +207,8 @@ class Runs:
         self._artifacts[key] = run.info.artifact_uri
         if run.info.status != "RUNNING":
             self._ended[key] = run.info.status
-        if run.data.params:  # parameters and metrics travel in one batch
+        # MLflow keeps the parameters of a batch before its metrics: a server may have died between
+        if run.data.params and (key[1] is None or "seconds" in run.data.metrics):
             self._logged.add(key)
 
     def _search(self, condition: str) -> Iterator[Run]:

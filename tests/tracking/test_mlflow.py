@@ -189,7 +189,7 @@ def test_telling_all_again_changes_nothing(make_race: Any, make_store: Any, tmp_
 
 
 def test_a_search_that_broke_off_is_completed(make_race: Any, make_store: Any, tmp_path: Path) -> None:
-    """As after a SIGKILL: some runs are there, one of them open and empty."""
+    """As after a SIGKILL: some runs are there, one of them open and empty, one without its metrics."""
     uri = make_store(tmp_path)
     first, race = Mlflow(uri=uri), make_race(n=4, confirm=2)
     first.open({"name": "small"}, tmp_path)
@@ -199,16 +199,21 @@ def test_a_search_that_broke_off_is_completed(make_race: Any, make_store: Any, t
     broken = runs_of(tmp_path)
     assert broken["search"][0].info.status == "KILLED"
     client, victim = broken["client"], broken["configuration"][0]
-    client.create_run(
-        broken["experiment"].experiment_id,
-        tags={
-            "kind": "instance",
-            "mlflow.parentRunId": victim.info.run_id,
-            "raysearch.run": victim.data.tags["raysearch.run"],
-            "raysearch.configuration": race.configurations[0].id,
-            "raysearch.seed": "1",
-        },
-    )
+    half_written = [
+        client.create_run(
+            broken["experiment"].experiment_id,
+            tags={
+                "kind": "instance",
+                "mlflow.parentRunId": victim.info.run_id,
+                "raysearch.run": victim.data.tags["raysearch.run"],
+                "raysearch.configuration": configuration.id,
+                "raysearch.seed": "1",
+            },
+        )
+        for configuration in race.configurations[:2]
+    ]
+    # MLflow keeps the parameters of a batch before its metrics: a server may die between
+    client.log_param(half_written[1].info.run_id, "configuration", race.configurations[1].id)
     whole = make_race(n=4, confirm=2)
     whole.run(Mlflow(uri=uri), tmp_path)
     found = runs_of(tmp_path)
