@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.fixture
+def outliving(pytestconfig: pytest.Config) -> Callable[[str], AbstractContextManager[None]]:
+    """Let the processes that are started inside it outlive the test, `with outliving(why): ...`."""
+    keeping: Callable[[str], AbstractContextManager[None]]
+    keeping = pytestconfig.pluginmanager.getplugin("processes-left-behind").keeping
+    return keeping
+
+
 @pytest.fixture(scope="session")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Put a fresh MLflow store into a folder, `make_store(folder, name="mlflow.db")`, and return its uri."""
@@ -52,13 +61,13 @@ def _ray_ends() -> Iterator[None]:
 
 
 @pytest.fixture
-def ray_cluster(_ray_ends: None, pytestconfig: pytest.Config) -> None:
+def ray_cluster(_ray_ends: None, outliving: Callable[[str], AbstractContextManager[None]]) -> None:
     """One real Ray cluster of two slots, kept for all tests that need one, started anew after a test with its own."""
     import ray
 
     if ray.is_initialized():
         return
-    with pytestconfig.pluginmanager.getplugin("processes-left-behind").keeping("the cluster that tests share"):
+    with outliving("the cluster that tests share"):
         for attempt in range(3):  # a busy machine can miss Ray's 30 s wait for its raylet
             try:
                 ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

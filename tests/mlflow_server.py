@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from waiting import wait_for
 
 HOST = "127.0.0.1"
 
@@ -41,20 +42,21 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        for _ in range(600):
-            if self.process.poll() is not None:
-                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
-            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
-                connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-                if b"200" in connection.recv(100):
-                    return
-            time.sleep(0.1)
-        raise RuntimeError("the server did not start in 60 s")
+        try:
+            wait_for("the server to answer", self._answers, by=self.process)
+        except (RuntimeError, TimeoutError) as error:
+            self.kill()
+            raise RuntimeError(f"{error}\n{(self.folder / 'server.log').read_text()[-3000:]}") from error
+
+    def _answers(self) -> bool:
+        with socket.create_connection((HOST, self.port), timeout=1) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            return b"200" in connection.recv(100)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait()
 
 
 def free_port() -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,12 +181,14 @@ def test_a_search_without_tracker_or_with_a_driver_is_refused(tmp_path: Path) ->
 
 @dataclass(frozen=True)
 class _Fragile(Digits):
-    """Digits whose every third training crashes, whoever tries it."""
+    """Digits whose every third training crashes, whoever tries it; `before` is called before each."""
+
+    before: Callable[[], None] = lambda: None
 
     def train(self, configuration: Any, seeds: Any, report: Any, data: Any) -> Any:
+        self.before()
         if sum(map(ord, f"{configuration.id}{seeds[0]}")) % 3 == 0:
             raise ArithmeticError(f"seed {seeds[0]} is unlucky")
-        time.sleep(0.1)
         return super().train(configuration, seeds, report, data)
 
 
@@ -214,8 +214,12 @@ def test_a_server_killed_in_mid_run_gets_the_rest_by_sync(
             "tracking": {"name": "mlflow", "uri": server.uri, "timeout_s": 2},
         }
     )
-    threading.Thread(target=_kill_after, args=(server, run_dir / "journal.jsonl", 5), daemon=True).start()
-    result = run(experiment, run_dir, workload=_Fragile(epochs=2, n_train=200))
+
+    def kill_in_mid_run() -> None:
+        if (run_dir / "journal.jsonl").read_bytes().count(b'"event":"tell"') == 5:
+            server.kill()
+
+    result = run(experiment, run_dir, workload=_Fragile(epochs=2, n_train=200, before=kill_in_mid_run))
     assert result.verdict.confirmation is not None, "the race ended, and confirmed its winner"
     assert "raysearch sync" in caplog.text
     told = {(e["configuration"], str(e["seed"])): e for e in read(run_dir / "journal.jsonl") if e["event"] == "tell"}
@@ -242,10 +246,3 @@ def test_a_server_killed_in_mid_run_gets_the_rest_by_sync(
     assert sync(run_dir) == len(told)
     assert image(server.uri, "synced", with_ids=True) == held
     assert len(client.search_model_versions("name = 'synced'")) == 1
-
-
-def _kill_after(server: Server, journal: Path, n_told: int) -> None:
-    """Kill the server as soon as so many instances have been told, and some of them written."""
-    while not journal.exists() or journal.read_bytes().count(b'"event":"tell"') < n_told:
-        time.sleep(0.02)
-    server.kill()

