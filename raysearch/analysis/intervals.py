@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from raysearch.criteria._statistics import as_losses, quantile
 
 Statistic = Callable[[NDArray[np.float64]], Any]
-"""A criterion as the analysis uses it: losses `(n_instances,)` -> float."""
+"""A criterion as the analysis uses it: losses `(..., n_instances)` -> `(...)`."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def _bca(
         try:
             interval = stats.bootstrap(
                 (run,),
-                lambda sample: float(criterion(sample)),
+                lambda sample, axis: criterion(np.moveaxis(sample, axis, -1)),
                 n_resamples=n_resamples,
-                vectorized=False,
+                vectorized=True,
                 confidence_level=level,
                 method="BCa",
                 rng=generator,
@@ -100,5 +100,5 @@ def _percentile(
     resamples = generator.choice(run, size=(n_resamples, len(run)))
     tail = (1 - level) / 2
     with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
-        values = np.array([float(criterion(sample)) for sample in resamples])
+        values = np.asarray(criterion(resamples))
         return float(quantile(values, tail)), float(quantile(values, 1 - tail))
