@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from raysearch.errors import ResourceError
+from raysearch.execution import ray_tune_internals as internals
 
 _ADDRESS = "RAY_ADDRESS"
 _ANSWER_S = 5.0
@@ -34,7 +35,7 @@ def connect(address: str | None, local_cpus: int | None) -> None:
 
 def _check_connected(address: str | None, local_cpus: int | None) -> None:
     """Raise ResourceError unless the cluster of this process lives and is the one asked for."""
-    if ray.util.client.ray.is_connected():
+    if internals.is_client():
         return
     here: str = ray.get_runtime_context().gcs_address
     if not _answers(here):  # Ray would wait for 60 s and end the process
@@ -42,7 +43,7 @@ def _check_connected(address: str | None, local_cpus: int | None) -> None:
             f"the Ray cluster at {here}, which this process is connected to, does not answer any more; one that was "
             f"started by `ray.init()` in a thread ends with that thread. To go on in this process, {_REMEDY}"
         )
-    started_here = bool(getattr(ray._private.worker._global_node, "head", False))
+    started_here = internals.started_here()
     if address not in (None, "auto") and not (started_here if address == "local" else _same(address, here)):
         wanted = "one of its own (`local`)" if address == "local" else f"the one at {address!r}"
         raise ResourceError(

@@ -11,16 +11,8 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from raysearch.execution.ray_controller import (
-    Watchdog,
-    end_workers,
-    forget_ended,
-    hand_on_free_workers,
-    remove_folders,
-    replace_workers,
-    take_memory_kills_as_deaths,
-    tell_to_end,
-)
+from raysearch.execution import ray_tune_internals as internals
+from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, tell_to_end
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
 from raysearch.records import InstanceKey, InstanceResult, Train
@@ -52,7 +44,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
-        return {"_metric": None}
+        return {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept Tune's metric; the searcher keeps it."""
@@ -64,10 +56,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._added[trial.trial_id] = time.monotonic()
         if self._controller is None:
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
-            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self.conductor.n_slots)
-            self._controller, self._folder = tune_controller, Path(trial.local_experiment_path).parent
-            take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
-            replace_workers(tune_controller, self._watchdog.ended)
+            internals.keep_free_workers(tune_controller, trial, self.conductor.n_slots)
+            self._controller, self._folder = tune_controller, internals.folder_of(trial)
+            internals.take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
+            internals.replace_workers(tune_controller, self._watchdog.ended)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
@@ -91,8 +83,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         block = self.searcher.blocks.pop(trial.trial_id, None)
         if block is None:
             return
-        for key in RESULTS, SCREENED, FAILURE:  # Tune would keep the last result for ever, weights included
-            trial.last_result.pop(key, None)
+        internals.drop_results(trial, (RESULTS, SCREENED, FAILURE))
         stopped: list[InstanceKey] = []
         with self.searcher.noting_failure():
             stopped = self._tell(block, result, curve)
@@ -104,7 +95,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._let_go(trial)
         self._curves.pop(trial.trial_id, None)
         why = self._watchdog.ended.pop(trial.trial_id, None)
-        self.searcher.errors[trial.trial_id] = why or str(trial.get_error() or "the worker died without a word")
+        self.searcher.errors[trial.trial_id] = why or internals.error_of(trial) or "the worker died without a word"
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Forget a trial that never ran."""
@@ -128,20 +119,20 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             yield
         except BaseException:
             if self._controller is not None:
-                end_workers(self._controller)
+                internals.end_workers(self._controller)
             raise
         finally:
             if self._folder is not None:
-                remove_folders(self._folder)
+                internals.remove_folders(self._folder)
 
     def _count_running(self) -> int:
         """Return how many instances have a worker; others wait in Tune's queue."""
-        on_workers = [id_ for id_, trial in self._running.items() if trial.temporary_state.ray_actor is not None]
+        on_workers = [id_ for id_, trial in self._running.items() if internals.worker_of(trial) is not None]
         return sum(len(self.searcher.blocks[id_].seeds) for id_ in on_workers if id_ in self.searcher.blocks)
 
     def _look_after(self, tune_controller: Any) -> None:
         if self.conductor.failure is not None:
-            tune_controller.request_stop_experiment()
+            internals.stop_experiment(tune_controller)
         if self.searcher.stopped:
             self.searcher.stopped.clear()
             self._end_obsolete(tune_controller)
@@ -184,4 +175,4 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             if block is not None and trial_id not in self._stopping and not self._awaited(block):
                 self._stopping.add(trial_id)
                 tell_to_end(trial)
-                tune_controller.stop_trial(trial)
+                internals.stop_trial(tune_controller, trial)

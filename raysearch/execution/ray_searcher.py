@@ -21,9 +21,8 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     """
 
     def __init__(self, conductor: Conductor, metric: str | None = None) -> None:
-        super().__init__(metric=metric, mode="min" if metric else None)
+        self._follow(metric)
         self.conductor = conductor
-        self._metric: str | None = metric
         self.blocks: dict[str, Train] = {}
         """Blocks that run or wait for a machine, by trial id."""
         self.errors: dict[str, str] = {}
@@ -33,13 +32,20 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
-        return {"_metric": self._metric, "_mode": self._mode}
+        return {"metric": self.metric}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become what `restore` refuses to go on with."""
+        self._follow(state["metric"])
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Accept Tune's metric; the space is the race's own."""
-        if metric and self._metric is None:
-            self._metric = metric
+        if metric and self.metric is None:
+            self._follow(metric)
         return True
+
+    def _follow(self, metric: str | None) -> None:
+        super().__init__(metric=metric, mode="min" if metric else None)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of the next trial, None while the race waits, or FINISHED."""

@@ -19,14 +19,6 @@ from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
 _JOINING_S = 10.0
-_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not hear that it should end would keep its slot for 600 s
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the Tuner as if the race were over
-}
 
 
 @dataclass(frozen=True)
@@ -94,10 +86,10 @@ class RayTune:
         import ray
         from ray import tune
 
-        from raysearch.execution.ray_controller import NoProgress
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
         from raysearch.execution.ray_trainable import RaceTrainable
+        from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
         conductor.n_slots = self._n_slots(ray.cluster_resources())
@@ -194,7 +186,9 @@ class RayTune:
 @contextmanager
 def lean_settings(n_slots: int) -> Iterator[None]:
     """Set Tune's environment for many short trials, and put back what was there."""
-    wanted = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(n_slots + 2)}
+    from raysearch.execution.ray_tune_internals import LEAN_SETTINGS, MAX_PENDING
+
+    wanted = {**LEAN_SETTINGS, MAX_PENDING: str(n_slots + 2)}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     logger = logging.getLogger("ray.tune")
