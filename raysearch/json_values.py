@@ -30,23 +30,23 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {_key(key): _plain(item) for key, item in value.items()}
-    scalar = _scalar(value)
-    if isinstance(scalar, str):
-        holds = _is_unicode(scalar)
-    elif isinstance(scalar, float):
-        holds = math.isfinite(scalar)
+    plain = scalar(value)
+    if isinstance(plain, str):
+        holds = _is_unicode(plain)
+    elif isinstance(plain, float):
+        holds = math.isfinite(plain)
     else:
-        holds = scalar is None or (isinstance(scalar, int) and scalar.bit_length() <= _MOST_BITS)
+        holds = plain is None or (isinstance(plain, int) and plain.bit_length() <= _MOST_BITS)
     if not holds:
         remedy = ": give its `.tolist()`" if callable(getattr(value, "tolist", None)) else ""
         raise ExperimentError(
             f"{_shown(value)} ({type(value).__name__}) is no finite number, text, truth value, or list or mapping of "
             f"them{remedy}"
         )
-    return scalar
+    return plain
 
 
-def _scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """Return a number or text of a library, or of a subclass, as Python's own; anything else as it is."""
     if type(value) in _EXACT:
         return value
@@ -65,7 +65,7 @@ def _scalar(value: Any) -> Any:
 def _key(key: Any) -> str:
     if not isinstance(key, str) or not _is_unicode(key):
         raise ExperimentError(f"the key {_shown(key)} ({type(key).__name__}) is no text: a mapping has text as keys")
-    return str(_scalar(key))
+    return str(scalar(key))
 
 
 def _is_unicode(text: str) -> bool:

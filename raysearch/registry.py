@@ -1,20 +1,30 @@
 """Plug-ins by name: one file in a room is one plug-in, its file name is its public name.
 
 A plug-in file `criteria/q3_plus_iqr.py` defines the frozen dataclass of its own name, `Q3PlusIqr`, whose fields are its
-parameters. Files without such a class are no plug-ins. Nothing is imported before it is asked for.
+parameters; their annotations say what they may be (`Annotated[int, Ge(1)]`, `Literal["a", "b"]`). Files without such a
+class are no plug-ins. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
-import numbers
+import math
+import typing
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import raysearch
 from raysearch.errors import ExperimentError, unknown
+from raysearch.json_values import scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic import TypeAdapter
 
 ROOMS = {
     "criteria": "criteria",
@@ -27,6 +37,18 @@ ROOMS = {
     "execution": "execution",
 }
 """The kinds of plug-ins that an experiment file can name, and the rooms where they are."""
+
+
+class Validated:
+    """Makes a frozen dataclass refuse values that its annotations exclude, whoever makes it.
+
+    One with a check of its own across several fields calls `super().__post_init__()` first.
+    """
+
+    def __post_init__(self) -> None:
+        """Raise ExperimentError where a field's value is none that its annotation allows."""
+        cls: Any = type(self)
+        check(cls, {field.name: getattr(self, field.name) for field in dataclasses.fields(cls) if field.init})
 
 
 def names(room: str) -> list[str]:
@@ -73,44 +95,20 @@ def load(room: str, name: str, **arguments: Any) -> Any:
         UnknownNameError: unknown room, plug-in or parameter; the text names the known ones.
         ExperimentError: a parameter is missing, or its value is refused by the plug-in.
     """
-    cls = plugin(room, name)
-    known = {field.name: str(field.type) for field in dataclasses.fields(cls) if field.init}
-    for argument, value in arguments.items():
+    cls, known = plugin(room, name), parameters(room, name)
+    for argument in arguments:
         if argument not in known:
             raise unknown(f"parameter of {name} (in {room})", argument, known)
-        if not _fits(value, known[argument]):
-            raise ExperimentError(
-                f"{name} (in {room}): {argument} must be {_in_words(known[argument])}, got {value!r:.80}"
-            )
+    for parameter, default in known.items():
+        if default is dataclasses.MISSING and parameter not in arguments:
+            raise ExperimentError(f"{name} (in {room}): the parameter {parameter!r} is missing")
     try:
+        if not issubclass(cls, Validated):
+            check(cls, arguments)
         return cls(**arguments)
     except (TypeError, ValueError) as error:
-        if isinstance(error, ExperimentError):
-            raise
-        raise ExperimentError(f"{name} (in {room}): {error}") from error
-
-
-_PLAIN = {
-    "bool": (bool, "true or false"),
-    "int": (numbers.Integral, "a whole number"),
-    "float": (numbers.Real, "a number"),
-    "str": (str, "text"),
-    "None": (type(None), "null"),
-}
-
-
-def _fits(value: Any, annotation: str) -> bool:
-    """Whether a value is of a plain type; what else a plug-in asks for it checks itself."""
-    kinds = annotation.split(" | ")
-    if not all(kind in _PLAIN for kind in kinds):
-        return True
-    if isinstance(value, bool):  # which is an int to Python, but a slip in a file
-        return "bool" in kinds
-    return any(isinstance(value, _PLAIN[kind][0]) for kind in kinds)
-
-
-def _in_words(annotation: str) -> str:
-    return " or ".join(_PLAIN[kind][1] for kind in annotation.split(" | "))
+        kind = type(error) if isinstance(error, ExperimentError) else ExperimentError
+        raise kind(f"{name} (in {room}): {error}") from error
 
 
 def load_section(room: str, section: str | dict[str, Any]) -> Any:
@@ -122,3 +120,105 @@ def load_section(room: str, section: str | dict[str, Any]) -> Any:
         hint = f" Did you mean 'name' by {close[0]!r}?" if close else ""
         raise ExperimentError(f"a section of {room} needs a 'name' (known: {', '.join(names(room))}).{hint}")
     return load(room, **section)
+
+
+# ---- what a parameter may be
+
+
+def check(cls: type, values: Mapping[str, Any]) -> None:
+    """Raise ExperimentError with every one of the `values` that its field in the dataclass `cls` cannot have."""
+    mistakes = [
+        _refused(name, hint, errors)
+        for name, (hint, adapter) in described(cls).items()
+        if name in values and (errors := _errors(hint, adapter, values[name]))
+    ]
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise ExperimentError("; ".join(str(mistake) for mistake in mistakes))
+
+
+@cache
+def described(cls: Any) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
+    """Return, by name of the fields that the dataclass `cls` is made with, the annotation and what checks it.
+
+    Raises ExperimentError where an annotation cannot be read.
+    """
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # here: `import raysearch` loads nothing heavy
+
+    config = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+        hints = {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+        return {name: (hint, TypeAdapter(hint, config=config)) for name, hint in hints.items()}
+    except (NameError, TypeError, PydanticUserError) as error:
+        raise ExperimentError(f"{cls.__qualname__}: its annotations cannot be read: {error}") from error
+
+
+def _errors(hint: Any, adapter: TypeAdapter[Any], value: Any) -> list[Any]:
+    from pydantic import ValidationError
+
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    listed = isinstance(value, list) and typing.get_origin(bare) is tuple  # files have no tuples
+    try:
+        adapter.validate_python(tuple(value) if listed else scalar(value))
+    except ValidationError as error:
+        return list(error.errors())
+    return []
+
+
+_IN_WORDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+    "missing": "there",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+}
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """Return what a value that pydantic refuses must be, e.g. `at least 1`, from one of its `errors()`."""
+    bounds = {
+        key: int(bound) if bound == int(bound) else bound
+        for key, bound in error.get("ctx", {}).items()
+        if isinstance(bound, int | float)
+    }
+    said = _IN_WORDS.get(error["type"])
+    return said.format(**bounds) if said else str(error["msg"]).removeprefix("Input should be ")
+
+
+def _refused(name: str, hint: Any, errors: Sequence[Mapping[str, Any]]) -> ExperimentError:
+    """Return the error for a field of the annotation `hint`."""
+    value, choices = errors[0]["input"], _choices(hint)
+    if isinstance(value, str) and choices:
+        return unknown(name, value, choices)
+    wanted = dict.fromkeys(in_words(error) for error in errors)
+    if type(None) in typing.get_args(hint):
+        wanted["null"] = None
+    where = name + "".join(f"[{part}]" for part in errors[0]["loc"] if isinstance(part, int))
+    return ExperimentError(f"{where} must be {' or '.join(wanted)}, got {value!r:.80}{_unquoted(value, wanted)}")
+
+
+def _choices(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) is typing.Literal:
+        return list(typing.get_args(hint))
+    return [choice for part in typing.get_args(hint) for choice in _choices(part)]
+
+
+def _unquoted(value: Any, wanted: Iterable[str]) -> str:
+    """Return the remedy where a number was given as text."""
+    if isinstance(value, str) and any("number" in one for one in wanted):
+        with contextlib.suppress(ValueError):
+            return ": that is text, write it without quotes" if math.isfinite(float(value)) else ""
+    return ""

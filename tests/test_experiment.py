@@ -76,30 +76,30 @@ def test_an_unknown_name_is_refused_with_the_known_ones_and_the_closest(section,
 @pytest.mark.parametrize(
     ("section", "value", "message"),
     [
-        ("criterion", {"name": "quantile", "q": 1.5}, r"q must lie in \[0, 1\], got 1.5"),
+        ("criterion", {"name": "quantile", "q": 1.5}, "q must be at most 1, got 1.5"),
         ("criterion", {"name": "quantile", "q": "0.9"}, "q must be a number, got '0.9'"),
-        ("rule", {"name": "halving", "warmup": 0}, "warmup must be at least 1 round, got 0"),
+        ("rule", {"name": "halving", "warmup": 0}, "warmup must be at least 1, got 0"),
         ("rule", {"name": "halving", "warmup": 2.5}, "warmup must be a whole number, got 2.5"),
         ("sampler", {"name": "random", "n_configurations": 0}, "n_configurations must be at least 1, got 0"),
-        ("workload", {"name": "synthetic", "tail": 2.0}, r"tail = 2.0 is outside \[0, 1"),
-        ("race", {"confirm": -1}, "race.confirm: Input should be greater than or equal to 0, got -1"),
-        ("race", {"confirm": True}, "race.confirm: Input should be a valid integer, got True"),
-        ("race", {"block": 0}, "race.block: .* got 0"),
-        ("race", {"on_failure": "rise"}, "race.on_failure: Input should be 'count' or 'raise', got 'rise'"),
-        ("race", None, "race: Input should be a valid dictionary"),
-        ("seed", -1, "seed: .* got -1"),
-        ("seed", 1.5, "seed: Input should be a valid integer, got 1.5"),
-        ("seed", 10**400, "seed: .* got 1000"),
+        ("workload", {"name": "synthetic", "tail": 2.0}, "tail must be at most 1, got 2.0"),
+        ("race", {"confirm": -1}, "race.confirm must be at least 0, got -1"),
+        ("race", {"confirm": True}, "race.confirm must be a whole number, got True"),
+        ("race", {"block": 0}, "race.block must be at least 1, got 0"),
+        ("race", {"on_failure": "rise"}, "race.on_failure must be 'count' or 'raise', got 'rise'"),
+        ("race", None, "race must be a mapping, got None"),
+        ("seed", -1, "seed must be at least 0, got -1"),
+        ("seed", 1.5, "seed must be a whole number, got 1.5"),
+        ("seed", 10**400, "seed must be below 9223372036854775808, got 1000"),
         ("name", "a b/../c", "name: use letters, digits"),
         ("name", "..", "name: use letters, digits"),
         ("workload", 5, r"workload: expected a name or \{name: .*got 5"),
         ("criterion", {"name": "q3", 1: 2}, "criterion.1: a key must be text, got 1: quote it"),
         ("space", {1: [2]}, "space.1: a key must be text"),
-        ("space", [1], "space: Input should be a valid dictionary"),
+        ("space", [1], r"space must be a mapping, got \[1\]"),
         ("space", {}, "the space has no parameters"),
         ("space", {"level": [0.1], "spread": [-1]}, "spread = -1 is out of range"),
         ("space", {"level": ["high"]}, "level = 'high' is no number"),
-        ("constraints", {"n": math.inf}, "constraints.n: Input should be a finite number"),
+        ("constraints", {"n": math.inf}, "constraints.n must be a finite number, got inf"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_value(section, value, message):
@@ -138,7 +138,7 @@ def test_a_key_that_is_known_elsewhere_is_told_where(change, message):
 
 
 def test_every_mistake_is_told_at_once():
-    with pytest.raises(ExperimentError, match=r"seed: .*; unknown key 'rac'"):
+    with pytest.raises(ExperimentError, match=r"seed must be .*; unknown key 'rac'"):
         from_data(changed(seed=-1, rac={}))
 
 
@@ -296,9 +296,9 @@ def test_settings_change_values_by_dotted_keys(tmp_path):
         ("race.confirm", "has not the form key=value"),
         ("=5", "has not the form key=value"),
         ("race.confrim=5", "unknown key 'race.confrim'. Did you mean 'race.confirm'"),
-        ("race.confirm=five", "race.confirm: Input should be a valid integer, got 'five'"),
+        ("race.confirm=five", "race.confirm must be a whole number, got 'five'"),
         ("race.confirm=[1", "--set race.confirm=.*no valid YAML"),
-        ("name.x.y=1", "cannot set 'name.x.y'|name: "),
+        ("name.x.y=1", "name must be text, got {'name': 'good', 'x': "),
         ("tracking.uri=x", "cannot set 'tracking.uri': tracking is no section but None: set 'tracking' itself first"),
         ("space.level.low=1", "cannot set 'space.level.low': space.level is no section"),
     ],

@@ -183,7 +183,7 @@ def test_what_cannot_change_is_named(found):
     ("arguments", "message"),
     [
         ({"criterion": "q33"}, "Did you mean 'q3'"),
-        ({"confirm": -1}, "race.confirm: .* got -1"),
+        ({"confirm": -1}, "race.confirm must be at least 0, got -1"),
         ({"retrys": 3}, "unknown key 'race.retrys'. Did you mean 'race.retries'"),
         ({"space": {"seed": [1]}}, "the names seed and raysearch_block are raysearch's own"),
         ({"space": {"a": np.logspace(-3, -1, 3)}}, r"parameter 'a': .*\(ndarray\) is no finite.*`.tolist\(\)`"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from raysearch import registry
 from raysearch.records import Configuration, InstanceResult
 from raysearch.training import optimizer as training_optimizer
-from raysearch.training.recipe import OPTIMIZERS, Recipe
+from raysearch.training.recipe import Optimizer, Recipe
 
 BOUND = 1e-5
 """Greatest relative difference of any epoch's loss from that of torch's loop over parameters; measured up to 2e-7."""
@@ -44,7 +46,7 @@ def train(job: str, optimizer: str, momentum: float) -> list[InstanceResult]:
 
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize(
-    ("optimizer", "momentum"), [*((name, 0.0) for name in OPTIMIZERS), ("SGD", 0.9), ("RMSprop", 0.9)]
+    ("optimizer", "momentum"), [*((name, 0.0) for name in get_args(Optimizer)), ("SGD", 0.9), ("RMSprop", 0.9)]
 )
 def test_the_losses_are_those_of_the_plain_optimizer_to_within_rounding(
     job: str, optimizer: str, momentum: float, monkeypatch: pytest.MonkeyPatch
@@ -58,7 +60,7 @@ def test_the_losses_are_those_of_the_plain_optimizer_to_within_rounding(
         np.testing.assert_allclose(one.test_loss, other.test_loss, rtol=BOUND)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", get_args(Optimizer))
 def test_the_fastest_form_that_torch_has_is_taken(name: str) -> None:
     module = nn.Linear(2, 2)
     (group,) = training_optimizer.optimizer(module, Recipe(name, 0.1, 1)).param_groups

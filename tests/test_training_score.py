@@ -127,7 +127,7 @@ def test_the_teacher_of_fewer_epochs_is_no_trouble() -> None:
         ({"score": "mean_last_0"}, "unknown score 'mean_last_0'"),
         ({"score": "mean_last_6", "epochs": 5}, "score = mean_last_6, but an instance has 5 epochs"),
         ({"score": "mean_last_2", "patience": 3}, "patience = 3 makes the best epoch the result"),
-        ({"patience": 0}, "patience = 0 must be at least 1, or null for none"),
+        ({"patience": 0}, "patience must be at least 1 or null, got 0"),
     ],
 )
 def test_impossible_scores_are_refused(name: str, settings: dict[str, Any], text: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike
 
 from raysearch.criteria._statistics import as_losses
+from raysearch.registry import Validated
 
 
 @dataclass(frozen=True)
-class Cvar:
+class Cvar(Validated):
     """Conditional value at risk: the mean of the worst share `alpha` of the losses (at least one instance).
 
     With n instances the tail holds alpha n of them, the last one counted in part. Range: between Mean (alpha = 1) and
@@ -20,11 +22,7 @@ class Cvar:
     Source: Rockafellar & Uryasev 2000, discrete form.
     """
 
-    alpha: float = 0.25
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha must lie in (0, 1], got {self.alpha}")
+    alpha: Annotated[float, Interval(gt=0, le=1)] = 0.25
 
     def __call__(self, losses: ArrayLike) -> Any:
         """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""

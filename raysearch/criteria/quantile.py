@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from numpy.typing import ArrayLike
 
 from raysearch.criteria._statistics import quantile
+from raysearch.registry import Validated
 
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(Validated):
     """The `q`-quantile of the losses (linear interpolation): a share `q` of the instances does better.
 
     Range: that of the losses. Raises ValueError unless 0 <= q <= 1.
     Source: Hyndman & Fan 1996, type 7; generalises Median and Q3 of Boldyrev et al. 2025.
     """
 
-    q: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.q <= 1:
-            raise ValueError(f"q must lie in [0, 1], got {self.q}")
+    q: Annotated[float, Interval(ge=0, le=1)] = 0.9
 
     def __call__(self, losses: ArrayLike) -> Any:
         """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""

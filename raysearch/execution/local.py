@@ -12,11 +12,12 @@ from raysearch.errors import StuckError
 from raysearch.execution.conductor import Conductor
 from raysearch.execution.watch import ScreenedOut, Watch
 from raysearch.records import DONE, Signal, Train
+from raysearch.registry import Validated
 from raysearch.workloads import Workload
 
 
 @dataclass(frozen=True)
-class Local:
+class Local(Validated):
     """Trains one instance after another in the calling process; breakpoints work, nothing runs in parallel.
 
     `debug` lets a workload's first exception through at once instead of counting it as a failure to be tried again.

@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt
 
 from raysearch.errors import ExperimentError, ResourceError
 from raysearch.execution.conductor import Conductor
 from raysearch.records import InstanceKey
+from raysearch.registry import Validated
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
 
@@ -22,7 +26,7 @@ _JOINING_S = 10.0
 
 
 @dataclass(frozen=True)
-class RayTune:
+class RayTune(Validated):
     """Trains instances in parallel on a Ray cluster.
 
     Args:
@@ -39,26 +43,23 @@ class RayTune:
         autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
     """
 
-    cpus: float = 1.0
-    gpus: float = 0.0
+    cpus: Annotated[float, Ge(0)] = 1.0
+    gpus: Annotated[float, Ge(0)] = 0.0
     address: str | None = None
-    local_cpus: int | None = None
-    timeout_s: float | None = None
-    heartbeat_s: float = 1.0
+    local_cpus: Annotated[int, Ge(1)] | None = None
+    timeout_s: Annotated[float, Gt(0)] | None = None
+    heartbeat_s: Annotated[float, Gt(0)] = 1.0
     checkpoints: str | None = None
-    checkpoint_every_s: float = 30.0
+    checkpoint_every_s: Annotated[float, Gt(0)] = 30.0
     autoscaling: bool = False
 
     def __post_init__(self) -> None:
         """Refuse resources that no machine can give."""
-        if self.cpus < 0 or self.gpus < 0 or self.cpus + self.gpus == 0:
-            raise ValueError(f"cpus and gpus must not be negative, and not both 0, got {self.cpus} and {self.gpus}")
+        super().__post_init__()
+        if self.cpus + self.gpus == 0:
+            raise ValueError("cpus and gpus must not both be 0")
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"above 1, gpus must be a whole number, got {self.gpus}")
-        for name in ("timeout_s", "heartbeat_s", "local_cpus", "checkpoint_every_s"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
 
     def check(self, workload: Workload | None = None) -> None:
         """Connect to the cluster, or start one; raises ResourceError if it cannot hold even one trial.

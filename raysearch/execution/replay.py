@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
 from raysearch.execution.conductor import Conductor
 from raysearch.race.state import State
 from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, Train
+from raysearch.registry import Validated
 from raysearch.storage.instances import read_parquet
 from raysearch.workloads import Workload
 
@@ -45,7 +47,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class Replay:
+class Replay(Validated):
     """Replays the instances of an earlier search, e.g. to try other rules on them without training anything.
 
     Args:
@@ -54,14 +56,9 @@ class Replay:
     """
 
     table: str
-    n_workers: int = 1
+    n_workers: Annotated[int, Ge(1)] = 1
     simulations: list[Simulation] = field(default_factory=list, init=False, compare=False, repr=False)
     """What came of each `run`, for those who call it from Python."""
-
-    def __post_init__(self) -> None:
-        """Refuse an impossible cluster."""
-        if self.n_workers < 1:
-            raise ValueError(f"n_workers must be at least 1, got {self.n_workers}")
 
     def check(self, workload: Workload | None = None) -> None:
         """Raise ExperimentError if there is no such table."""

@@ -272,7 +272,9 @@ def _explain(item: Any) -> str:
         return f"{where}: expected a name or {{name: ..., parameters ...}}, got {item['input']!r:.80}"
     if item["type"] == "missing":
         return f"the section {where!r} is missing"
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r:.80}"
+    if item["type"] == "value_error":
+        return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r:.80}"
+    return f"{where} must be {registry.in_words(item)}, got {item['input']!r:.80}"
 
 
 def _known_keys(model: type[BaseModel], where: str) -> list[str]:

@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from raysearch import registry
+from raysearch.errors import ExperimentError
 from raysearch.experiment import measures
 from raysearch.experiment.experiment import NAMELESS, Experiment, default_of
 from raysearch.experiment.sections import ROOM_OF
+from raysearch.json_values import as_json
 
 
 def describe_room(room: str) -> list[tuple[str, str, str]]:
@@ -71,19 +72,20 @@ def _argument(name: str, default: Any) -> str:
 def _section(room: str, name: str, nameless: bool = False) -> dict[str, Any]:
     cls = registry.plugin(room, name)
     known = registry.parameters(room, name)
-    try:
-        properties = TypeAdapter(cls).json_schema().get("properties", {})
-    except (PydanticSchemaGenerationError, PydanticUserError):  # a parameter of a type JSON cannot hold
-        properties = {}
-    typed = {key: properties.get(key, {}) for key in known}
     required = [key for key, default in known.items() if default is dataclasses.MISSING]
     return {
         "type": "object",
         "description": (inspect.getdoc(cls) or "").split("\n\n")[0],
-        "properties": {
-            "name": {"const": name},
-            **{k: {x: y for x, y in v.items() if x != "$ref"} for k, v in typed.items()},
-        },
+        "properties": {"name": {"const": name}, **{key: _parameter(cls, key, value) for key, value in known.items()}},
         "required": required if nameless else ["name", *required],
         "additionalProperties": False,
     }
+
+
+def _parameter(cls: type, name: str, default: Any) -> dict[str, Any]:
+    """Return what a parameter may be, and what it is where it is left out."""
+    try:
+        schema = registry.described(cls)[name][1].json_schema()
+        return schema if default is dataclasses.MISSING else {**schema, "default": as_json(default)}
+    except (PydanticInvalidForJsonSchema, ExperimentError):  # of a type that JSON cannot hold
+        return {}

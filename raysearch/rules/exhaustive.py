@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
+from raysearch.registry import Validated
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._rounds import open_round
 
 
 @dataclass(frozen=True)
-class Exhaustive:
+class Exhaustive(Validated):
     """Every configuration trains `n_instances` instances; the best criterion wins, the others are out at the end.
 
     Ties are broken by the order of the configurations. Raises ValueError unless `n_instances` >= 1.
     Source: Boldyrev et al. 2025, the exhaustive search that the paper compares with (50 instances).
     """
 
-    n_instances: int = 50
-
-    def __post_init__(self) -> None:
-        if self.n_instances < 1:
-            raise ValueError(f"n_instances must be at least 1, got {self.n_instances}")
+    n_instances: Annotated[int, Ge(1)] = 50
 
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
+from raysearch.registry import Validated
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._rounds import cut, open_round
 
 
 @dataclass(frozen=True)
-class Halving:
+class Halving(Validated):
     """Every survivor trains one instance per round; from round `warmup` on, each round drops the worse half.
 
     Survivors are floor-halved and never fewer than one; the cutoff is the criterion of the worst one kept. Ties are
@@ -22,11 +25,7 @@ class Halving:
     Source: Boldyrev, Ratnikov, Shevelev 2025, Algorithm 1, with the counts the paper reports.
     """
 
-    warmup: int = 5
-
-    def __post_init__(self) -> None:
-        if self.warmup < 1:
-            raise ValueError(f"warmup must be at least 1 round, got {self.warmup}")
+    warmup: Annotated[int, Ge(1)] = 5
 
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""

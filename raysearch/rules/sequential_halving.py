@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
+from raysearch.registry import Validated
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._rounds import cut, open_round, require_budget
 
 
 @dataclass(frozen=True)
-class SequentialHalving:
+class SequentialHalving(Validated):
     """Spends `budget` instances in rounds of equal cost; each round drops the worse half, by all instances so far.
 
     The budget is that of a wave, where the sampler proposes in waves. The leader so far, who races in each of them,
@@ -27,11 +30,7 @@ class SequentialHalving:
     Source: Karnin, Koren, Somekh 2013, Algorithm "Sequential Halving"; keeping the data of earlier rounds is ours.
     """
 
-    budget: int
-
-    def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise ValueError(f"budget must be at least 1 instance, got {self.budget}")
+    budget: Annotated[int, Ge(1)]
 
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""

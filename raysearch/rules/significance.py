@@ -6,14 +6,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 from scipy import stats
 
 from raysearch.criteria import Criterion
-from raysearch.errors import unknown
+from raysearch.registry import Validated
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._rounds import open_round
 
@@ -48,7 +49,7 @@ _RANKS = ("mann_whitney", "kolmogorov_smirnov")
 
 
 @dataclass(frozen=True)
-class Significance:
+class Significance(Validated):
     """Each round drops every survivor whose losses differ significantly from those of the best survivor.
 
     All survivors train one instance per round; from round `warmup` on, the best is the one of the least criterion, and
@@ -64,23 +65,16 @@ class Significance:
     Source: Boldyrev et al., CHEP 2026, the improved rule.
     """
 
-    test: str = "welch"
-    alpha: float = 0.05
-    warmup: int = 3
-    max_instances: int = 20
-    patience: int | None = None
+    test: Literal["welch", "mann_whitney", "kolmogorov_smirnov", "bartlett", "levene", "fligner"] = "welch"
+    alpha: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    warmup: Annotated[int, Ge(2)] = 3  # one instance has no spread
+    max_instances: Annotated[int, Ge(2)] = 20
+    patience: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
-        if self.test not in _TESTS:
-            raise unknown("test", self.test, _TESTS)
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")
-        if self.warmup < 2:
-            raise ValueError(f"warmup must be at least 2 rounds, since one instance has no spread, got {self.warmup}")
+        super().__post_init__()
         if self.max_instances < self.warmup:
             raise ValueError(f"max_instances must be at least warmup ({self.warmup}), got {self.max_instances}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1 round, got {self.patience}")
 
     def decide(self, losses: Array, pending: NDArray[np.intp], criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""

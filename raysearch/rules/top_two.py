@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
+from raysearch.registry import Validated
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.rules._contenders import Contenders
 from raysearch.rules._rounds import cut, in_steps, missing, open_round, require_budget
@@ -25,7 +28,7 @@ ENOUGH = 5
 
 
 @dataclass(frozen=True)
-class TopTwo:
+class TopTwo(Validated):
     """Stops by itself once P(the leader is within `delta` of the best) reaches `confidence`, or says it could not.
 
     1. Every configuration trains `warmup` instances (two where one gives no criterion, as for std).
@@ -57,32 +60,22 @@ class TopTwo:
     Source: ours; leader against challenger as in Russo 2016 and Shang et al. 2020, scale shrinkage as in Smyth 2004.
     """
 
-    delta: float = 0.01
-    confidence: float = 0.95
-    warmup: int = 1
-    keep: int = 256
-    certify: int = 20
-    cap: int = 100
-    prior_dof: float = 6.0
-    budget: int | None = None
-    batch: int | None = None
+    delta: Annotated[float, Ge(0)] = 0.01
+    confidence: Annotated[float, Interval(gt=0, lt=1)] = 0.95
+    warmup: Annotated[int, Ge(1)] = 1
+    keep: Annotated[int, Ge(2)] = 256
+    certify: Annotated[int, Ge(1)] = 20
+    cap: Annotated[int, Ge(2)] = 100
+    prior_dof: Annotated[float, Gt(0)] = 6.0
+    budget: Annotated[int, Ge(1)] | None = None
+    batch: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
-        if not self.delta >= 0:
-            raise ValueError(f"delta must be at least 0, got {self.delta}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence must lie in (0, 1), got {self.confidence}")
-        if not self.prior_dof > 0:
-            raise ValueError(f"prior_dof must be above 0, got {self.prior_dof}")
-        for name, least in (("warmup", 1), ("keep", 2), ("certify", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.cap < max(self.certify, self.warmup, 2):
-            raise ValueError(f"cap must be at least certify, warmup and 2, got {self.cap}")
-        for name in ("budget", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1 instance or None, got {value}")
+        super().__post_init__()
+        if self.cap < max(self.certify, self.warmup):
+            raise ValueError(
+                f"cap must be at least certify ({self.certify}) and warmup ({self.warmup}), got {self.cap}"
+            )
 
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, Outcome
+from raysearch.registry import Validated
 from raysearch.samplers import Propose
 from raysearch.samplers.search_space import Space
 from raysearch.samplers.space_function import FunctionSpace
@@ -18,7 +21,7 @@ _TRIES_PER_CONFIGURATION = 1000
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Validated):
     """`n_configurations` different valid configurations, each parameter drawn independently.
 
     A larger number with the same seed gives the same ones first, so that a finished search can be extended. Raises
@@ -26,12 +29,7 @@ class Random:
     Source: Bergstra & Bengio 2012.
     """
 
-    n_configurations: int = 32
-
-    def __post_init__(self) -> None:
-        """Refuse an empty sample."""
-        if self.n_configurations < 1:
-            raise ValueError(f"n_configurations must be at least 1, got {self.n_configurations}")
+    n_configurations: Annotated[int, Ge(1)] = 32
 
     def bind(self, space: Space | FunctionSpace, seed: int, criterion: Criterion | None = None) -> Propose:
         """Return the proposal: all configurations at once, those after the known ones on a later call."""

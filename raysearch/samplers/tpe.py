@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import optuna
+from annotated_types import Ge
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -19,6 +20,7 @@ from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import RACED, Objective, parse_all
 from raysearch.errors import ExperimentError, unknown
 from raysearch.records import Configuration, Outcome
+from raysearch.registry import Validated
 from raysearch.samplers import Propose
 from raysearch.samplers.search_space import Choice, Parameter, Range, Space
 from raysearch.samplers.space_function import FunctionSpace
@@ -27,7 +29,7 @@ _TRIES_PER_CONFIGURATION = 100
 
 
 @dataclass(frozen=True)
-class Tpe:
+class Tpe(Validated):
     """Waves of configurations proposed by Optuna; each wave races together with the leader so far.
 
     Eliminated configurations are told as pruned, with the criterion by number of instances; the others with their
@@ -45,17 +47,14 @@ class Tpe:
     Source: Bergstra et al. 2011; Optuna's multivariate TPE with constant liar.
     """
 
-    n_configurations: int = 64
-    wave: int = 16
+    n_configurations: Annotated[int, Ge(1)] = 64
+    wave: Annotated[int, Ge(1)] = 16
     algorithm: str = "TPESampler"
-    objectives: tuple[Any, ...] = ()
+    objectives: tuple[str | dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an empty search and unknown algorithms and objectives."""
-        if self.n_configurations < 1 or self.wave < 1:
-            raise ValueError(
-                f"n_configurations and wave must be at least 1, got {self.n_configurations} and {self.wave}"
-            )
+        """Refuse unknown algorithms and objectives."""
+        super().__post_init__()
         known = [name for name in optuna.samplers.__all__ if name.endswith("Sampler") and name not in _UNFIT]
         if self.algorithm in _FORGETFUL:
             raise ExperimentError(

@@ -10,15 +10,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
+from annotated_types import Ge
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.errors import ExperimentError
 from raysearch.records import (
     Configuration,
     InstanceResult,
@@ -30,6 +30,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
+from raysearch.registry import Validated
 from raysearch.rules import Elimination
 from raysearch.tracking import _words as words
 
@@ -131,15 +132,11 @@ class _Screen:
 
 
 @dataclass(frozen=True)
-class Terminal:
+class Terminal(Validated):
     """Shows how a race goes. `every_s`: seconds between plain progress lines, at least 0."""
 
-    every_s: float = 5.0
+    every_s: Annotated[float, Ge(0)] = 5.0
     _open: list[_Screen] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not self.every_s >= 0:
-            raise ExperimentError(f"every_s = {self.every_s} must be at least 0 seconds")
 
     def open(self, search: dict[str, Any], run_dir: Path, file: IO[str] | None = None) -> None:
         """Begin the view on `file`, standard output by default."""

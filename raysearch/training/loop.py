@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.torch
 import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from raysearch.training.checkpoints import Checkpoint, Loop
 from raysearch.training.device import choose_device, seeded
 from raysearch.training.losses import Loss, Step
 from raysearch.training.measures.local_instability import epoch_instability
-from raysearch.training.recipe import Recipe
+from raysearch.training.recipe import Device, Recipe
 from raysearch.training.score import BEST, Trained, check_score, n_scored
 
 Pair = tuple[Tensor, Tensor]
@@ -50,7 +51,7 @@ class Sets:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(registry.Validated):
     """What a workload, not a configuration, decides about training.
 
     Args:
@@ -64,14 +65,15 @@ class Settings:
         device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
     """
 
-    epochs: int
-    patience: int | None = None
-    n_threads: int = 1
-    device: str = "auto"
+    epochs: Annotated[int, Ge(1)]
+    patience: Annotated[int, Ge(1)] | None = None
+    n_threads: Annotated[int, Ge(1)] = 1
+    device: Device = "auto"
     score: str = "last"
 
     def __post_init__(self) -> None:
         """Refuse a score that these epochs cannot have."""
+        super().__post_init__()
         check_score(self.score, self.epochs, self.patience)
 
     @property

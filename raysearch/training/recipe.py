@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
 
-OPTIMIZERS = ("AdamW", "NAdam", "Adam", "Adamax", "RAdam", "RMSprop", "SGD")
-FREEZE_SCORES = ("difference", "clean", "adversarial")
-AVERAGES = ("none", "swa", "ema")
+Device = Literal["auto", "cpu", "cuda"]
+Optimizer = Literal["AdamW", "NAdam", "Adam", "Adamax", "RAdam", "RMSprop", "SGD"]
 _MOMENTUM = ("RMSprop", "SGD")
 _PREFIX = "loss_"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(registry.Validated):
     """The hyperparameters of training, searchable like those of the architecture.
 
     Args:
@@ -41,20 +40,20 @@ class Recipe:
         loss_parameters: of that loss; in a space they carry the prefix `loss_`, e.g. `loss_alpha`.
     """
 
-    optimizer: str
-    lr: float
-    batch_size: int
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    schedule: str = "constant"
-    warmup_epochs: int = 0
-    clip_norm: float = 0.0
-    average: str = "none"
-    average_start: float = 0.75
-    average_decay: float = 0.99
-    freeze_from: int = 0
-    freeze_score: str = "difference"
-    freeze_tolerance: float = 0.0
+    optimizer: Optimizer
+    lr: Annotated[float, Gt(0)]
+    batch_size: Annotated[int, Ge(1)]
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: Annotated[int, Ge(0)] = 0
+    clip_norm: Annotated[float, Ge(0)] = 0.0
+    average: Literal["none", "swa", "ema"] = "none"
+    average_start: Annotated[float, Interval(ge=0, le=1)] = 0.75
+    average_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    freeze_from: Annotated[int, Ge(0)] = 0
+    freeze_score: Literal["difference", "clean", "adversarial"] = "difference"
+    freeze_tolerance: Annotated[float, Ge(0)] = 0.0
     loss: str | None = None
     loss_parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,63 +72,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if self.schedule not in ("constant", "cosine"):
-            raise unknown("schedule", self.schedule, ("constant", "cosine"))
-        require_numbers(self, ("lr", "weight_decay", "momentum"), whole=("batch_size",))
-        if not self.lr > 0 or self.batch_size < 1 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
-            raise ExperimentError(
-                f"training: lr = {self.lr} must be above 0, batch_size = {self.batch_size} at least 1, "
-                f"weight_decay = {self.weight_decay} at least 0, momentum = {self.momentum} in [0, 1)"
-            )
+        super().__post_init__()
         if self.momentum and self.optimizer not in _MOMENTUM:
             raise ExperimentError(
                 f"momentum = {self.momentum}: {self.optimizer} has none, only {' and '.join(_MOMENTUM)}"
             )
-        self._check_aids()
         if self.loss is not None:
             registry.load("losses", self.loss, **self.loss_parameters)
         elif self.loss_parameters:
             raise ExperimentError(f"{', '.join(_PREFIX + name for name in self.loss_parameters)} without a 'loss'")
 
-    def _check_aids(self) -> None:
-        if self.average not in AVERAGES:
-            raise unknown("average", self.average, AVERAGES)
-        if self.freeze_score not in FREEZE_SCORES:
-            raise unknown("freeze_score", self.freeze_score, FREEZE_SCORES)
-        names = ("clip_norm", "average_start", "average_decay", "freeze_tolerance")
-        require_numbers(self, names, whole=("warmup_epochs", "freeze_from"))
-        least = min(self.warmup_epochs, self.clip_norm, self.freeze_from, self.freeze_tolerance)
-        if least < 0 or not 0 <= self.average_start <= 1 or not 0 <= self.average_decay < 1:
-            raise ExperimentError(
-                f"training: warmup_epochs = {self.warmup_epochs}, clip_norm = {self.clip_norm}, freeze_from = "
-                f"{self.freeze_from} and freeze_tolerance = {self.freeze_tolerance} must be at least 0, "
-                f"average_start = {self.average_start} in [0, 1], average_decay = {self.average_decay} in [0, 1)"
-            )
-
 
 NAMES = tuple(item.name for item in fields(Recipe) if item.name != "loss_parameters")
 """Parameters of a space that a recipe reads, beside those with the prefix `loss_`."""
-
-
-def require_numbers(holder: object, names: Iterable[str], whole: Iterable[str] = ()) -> None:
-    """Raise ExperimentError unless the fields `names` hold numbers and the fields `whole` hold whole numbers."""
-    for name in names:
-        value = getattr(holder, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _no_number(name, value, "number")
-    for name in whole:
-        value = getattr(holder, name)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _no_number(name, value, "whole number")
-
-
-def _no_number(name: str, value: Any, kind: str) -> ExperimentError:
-    with contextlib.suppress(TypeError, ValueError):
-        if isinstance(value, str) and math.isfinite(float(value)):
-            return ExperimentError(f"{name} = {value!r} is text, not a {kind}: write it without quotes")
-    return ExperimentError(f"{name} = {value!r} is not a {kind}")
 
 
 def sizes(name: str, value: Any) -> tuple[int, ...]:

@@ -39,8 +39,6 @@ def check_score(score: str, epochs: int, patience: int | None) -> None:
         raise ExperimentError(f"score = {score}, but an instance has {epochs} epochs")
     if patience is None:
         return
-    if patience < 1:
-        raise ExperimentError(f"patience = {patience} must be at least 1, or null for none")
     if score not in ("last", "best"):
         raise ExperimentError(
             f"patience = {patience} makes the best epoch the result: leave score = {score} out, or the patience"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from raysearch.errors import ExperimentError, unknown
-from raysearch.training.recipe import require_numbers, sizes
+from annotated_types import Ge, Interval, MaxLen
+
+from raysearch.errors import ExperimentError
+from raysearch.registry import Validated
+from raysearch.training.recipe import sizes
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SIDE, _N_CLASSES = 8, 10
-_ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh")
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Validated):
     """Convolutions of 3 x 3 (padded, each followed by a pooling by 2), then fully connected layers, with biases.
 
     Args:
@@ -28,10 +30,10 @@ class Classifier:
         dropout: share dropped before every linear layer but the first, in [0, 1).
     """
 
-    hidden: tuple[int, ...]
-    conv: tuple[int, ...] = ()
-    activation: str = "ReLU"
-    dropout: float = 0.0
+    hidden: tuple[Annotated[int, Ge(1)], ...]
+    conv: Annotated[tuple[Annotated[int, Ge(1)], ...], MaxLen(3)] = ()  # images of 8 x 8 can be halved 3 times
+    activation: Literal["ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh"] = "ReLU"
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Classifier:
@@ -44,16 +46,6 @@ class Classifier:
         for name in ("hidden", "conv"):
             values[name] = sizes(name, values.get(name, ()))
         return cls(**values)
-
-    def __post_init__(self) -> None:
-        """Refuse what no network can be."""
-        if self.activation not in _ACTIVATIONS:
-            raise unknown("activation", self.activation, _ACTIVATIONS)
-        require_numbers(self, ("dropout",))
-        if len(self.conv) > 3:
-            raise ExperimentError(f"digits: {_SIDE} x {_SIDE} images can be halved 3 times, not for conv = {self.conv}")
-        if min((*self.conv, *self.hidden, 1)) < 1 or not 0.0 <= self.dropout < 1.0:
-            raise ExperimentError(f"digits: sizes must be at least 1 and dropout in [0, 1), not {self}")
 
     @property
     def _widths(self) -> tuple[int, ...]:

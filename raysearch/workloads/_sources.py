@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from raysearch.errors import unknown
-
-VARY = ("weights", "sample", "both")
+Vary = Literal["weights", "sample", "both"]
 _WEIGHTS, _SAMPLE, _SAME = 1, 2, 0
-
-
-def check_vary(vary: str) -> None:
-    """Raise UnknownNameError unless `vary` is one of VARY."""
-    if vary not in VARY:
-        raise unknown("source of randomness (vary)", vary, VARY)
 
 
 def sources(seed: int, vary: str) -> tuple[int, np.random.Generator]:

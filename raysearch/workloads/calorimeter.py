@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch import registry
-from raysearch.errors import ExperimentError, unknown
+from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.registry import Validated
 from raysearch.training.measures import Subject
-from raysearch.training.recipe import Recipe, check_names
+from raysearch.training.recipe import Device, Recipe, check_names
+from raysearch.training.score import check_score
 from raysearch.workloads import Report
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
-from raysearch.workloads._calorimeter.showers import DATASETS, simulate
-from raysearch.workloads._settings import check_settings, training_settings
-from raysearch.workloads._sources import sources
+from raysearch.workloads._calorimeter.showers import simulate
+from raysearch.workloads._settings import training_settings
+from raysearch.workloads._sources import Vary, sources
 
 _TASKS = {"energy": "relative_rmse", "position": "rmse"}
 
 
 @dataclass(frozen=True)
-class Calorimeter:
+class Calorimeter(Validated):
     """Networks on simulated showers; the loss is RMSE(E)/E, or RMSE(x) in cm, on validation examples.
 
     The space may name the fields of `Architecture` (conv1, pool1, conv2, pool2, kernel, fc, feature, activation,
@@ -50,36 +53,28 @@ class Calorimeter:
     Source: method and losses of IEEE Access 2025, 10.1109/ACCESS.2025.3578926; the simulation is raysearch's own.
     """
 
-    target: str = "energy"
-    dataset: str = "B"
-    n_train: int = 8000
-    n_pool: int | None = None
-    n_validation: int = 4000
-    n_test: int = 4000
-    epochs: int = 50
-    vary: str = "both"
-    patience: int | None = None
+    target: Literal["energy", "position"] = "energy"
+    dataset: Literal["A", "B"] = "B"
+    n_train: Annotated[int, Ge(1)] = 8000
+    n_pool: Annotated[int, Ge(1)] | None = None
+    n_validation: Annotated[int, Ge(1)] = 4000
+    n_test: Annotated[int, Ge(1)] = 4000
+    epochs: Annotated[int, Ge(1)] = 50
+    vary: Vary = "both"
+    patience: Annotated[int, Ge(1)] | None = None
     score: str = "last"
-    data_seed: int = 0
-    n_threads: int = 1
-    device: str = "auto"
+    data_seed: Annotated[int, Ge(0)] = 0
+    n_threads: Annotated[int, Ge(1)] = 1
+    device: Device = "auto"
 
     constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
 
     def __post_init__(self) -> None:
-        """Refuse settings out of range."""
-        for kind, value, known in (
-            ("target", self.target, tuple(_TASKS)),
-            ("dataset", self.dataset, DATASETS),
-        ):
-            if value not in known:
-                raise unknown(f"{kind} of calorimeter", value, known)
-        check_settings(self, "calorimeter")
-        for name in ("n_train", "n_validation", "n_test"):
-            if getattr(self, name) < 1:
-                raise ExperimentError(f"calorimeter: {name} = {getattr(self, name)} must be at least 1")
+        """Refuse a score that these epochs cannot have, and a pool that holds no sample."""
+        super().__post_init__()
+        check_score(self.score, self.epochs, self.patience)
         if self.n_pool is not None and self.n_pool < self.n_train:
-            raise ExperimentError(f"calorimeter: n_pool = {self.n_pool} is smaller than n_train = {self.n_train}")
+            raise ExperimentError(f"n_pool = {self.n_pool} is smaller than n_train = {self.n_train}")
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Raise ExperimentError if these parameters cannot be trained."""

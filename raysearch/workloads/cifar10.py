@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
-from raysearch.errors import ExperimentError, WorkloadError, unknown
-from raysearch.training.recipe import Recipe, check_names, require_numbers
+from raysearch.errors import WorkloadError
+from raysearch.registry import Validated
+from raysearch.training.recipe import Device, Recipe, check_names
+from raysearch.training.score import check_score
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._settings import check_settings
+from raysearch.workloads._sources import Vary
 
 _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _TEST_FILE = "test_batch.bin"
@@ -23,7 +26,7 @@ _DEFAULTS: dict[str, Any] = {"width": 64, "blocks": 2, "dropout": 0.0, "flip": T
 
 
 @dataclass(frozen=True)
-class Cifar10(Images):
+class Cifar10(Images, Validated):
     """ResNets that name the object in an image; the loss is 1 - accuracy, or cross entropy (nats), on validation.
 
     The space may name width, blocks, dropout, flip (defaults 64, 2, 0, true: ResNet-18) and the fields of `Recipe`.
@@ -47,26 +50,23 @@ class Cifar10(Images):
     """
 
     folder: str
-    loss: str = "error"
-    n_train: int | None = None
-    n_validation: int = 5000
-    epochs: int = 30
-    vary: str = "both"
-    patience: int | None = None
+    loss: Literal["error", "cross_entropy"] = "error"
+    n_train: Annotated[int, Ge(1)] | None = None
+    n_validation: Annotated[int, Ge(1)] = 5000
+    epochs: Annotated[int, Ge(1)] = 30
+    vary: Vary = "both"
+    patience: Annotated[int, Ge(1)] | None = None
     score: str = "last"
-    split_seed: int = 0
-    n_threads: int = 1
-    device: str = "auto"
+    split_seed: Annotated[int, Ge(0)] = 0
+    n_threads: Annotated[int, Ge(1)] = 1
+    device: Device = "auto"
 
     constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
 
     def __post_init__(self) -> None:
-        """Refuse settings out of range."""
-        if self.loss not in ("error", "cross_entropy"):
-            raise unknown("loss of cifar10", self.loss, ("error", "cross_entropy"))
-        check_settings(self, "cifar10")
-        if self.n_validation < 1:
-            raise ExperimentError(f"cifar10: n_validation = {self.n_validation} must be at least 1")
+        """Refuse a score that these epochs cannot have."""
+        super().__post_init__()
+        check_score(self.score, self.epochs, self.patience)
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Raise ExperimentError if these parameters cannot be trained."""
@@ -125,18 +125,11 @@ class Cifar10(Images):
 
 
 @dataclass(frozen=True)
-class _Shape:
-    width: int
-    blocks: int
-    dropout: float
+class _Shape(Validated):
+    width: Annotated[int, Ge(1)]
+    blocks: Annotated[int, Ge(1)]
+    dropout: Annotated[float, Interval(ge=0, lt=1)]
     flip: bool
-
-    def __post_init__(self) -> None:
-        require_numbers(self, ("dropout",), whole=("width", "blocks"))
-        if self.width < 1 or self.blocks < 1 or not 0.0 <= self.dropout < 1.0 or not isinstance(self.flip, bool):
-            raise ExperimentError(
-                f"cifar10: width and blocks at least 1, dropout in [0, 1), flip true or false: {self}"
-            )
 
 
 def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
-from raysearch.errors import ExperimentError, unknown
-from raysearch.training.recipe import Recipe, check_names
+from raysearch.errors import ExperimentError
+from raysearch.registry import Validated
+from raysearch.training.recipe import Device, Recipe, check_names
+from raysearch.training.score import check_score
 from raysearch.workloads._digits import Classifier
 from raysearch.workloads._images import Images
 from raysearch.workloads._probabilities import softmax
-from raysearch.workloads._settings import check_settings
+from raysearch.workloads._sources import Vary
 
-_LOSSES = ("cross_entropy", "error")
 _N_IMAGES = 1797
 
 
 @dataclass(frozen=True)
-class Digits(Images):
+class Digits(Images, Validated):
     """Networks that read a digit; the loss is cross entropy (nats) or error (1 - accuracy) on validation examples.
 
     The space may name the fields of `Classifier` (conv, hidden, activation, dropout) and of `Recipe` (optimizer ...).
@@ -45,32 +47,28 @@ class Digits(Images):
     Source: the data are scikit-learn's `load_digits` (UCI Optical Recognition of Handwritten Digits, test part).
     """
 
-    loss: str = "cross_entropy"
-    n_train: int = 800
-    n_validation: int = 300
-    n_test: int = 300
-    epochs: int = 20
-    vary: str = "both"
-    patience: int | None = None
+    loss: Literal["cross_entropy", "error"] = "cross_entropy"
+    n_train: Annotated[int, Ge(1)] = 800
+    n_validation: Annotated[int, Ge(1)] = 300
+    n_test: Annotated[int, Ge(1)] = 300
+    epochs: Annotated[int, Ge(1)] = 20
+    vary: Vary = "both"
+    patience: Annotated[int, Ge(1)] | None = None
     score: str = "last"
-    split_seed: int = 0
-    n_threads: int = 1
-    device: str = "auto"
+    split_seed: Annotated[int, Ge(0)] = 0
+    n_threads: Annotated[int, Ge(1)] = 1
+    device: Device = "auto"
 
     constraints: ClassVar[tuple[str, ...]] = ("n_parameters",)
 
     def __post_init__(self) -> None:
-        """Refuse settings out of range."""
-        if self.loss not in _LOSSES:
-            raise unknown("loss of digits", self.loss, _LOSSES)
-        check_settings(self, "digits")
-        for name in ("n_train", "n_validation", "n_test"):
-            if getattr(self, name) < 1:
-                raise ExperimentError(f"digits: {name} = {getattr(self, name)} must be at least 1")
+        """Refuse a score that these epochs cannot have, and more examples than there are."""
+        super().__post_init__()
+        check_score(self.score, self.epochs, self.patience)
         left = _N_IMAGES - self.n_validation - self.n_test
         if self.n_train > left:
             raise ExperimentError(
-                f"digits: n_train = {self.n_train}, but {self.n_validation} validation and {self.n_test} test examples "
+                f"n_train = {self.n_train}, but {self.n_validation} validation and {self.n_test} test examples "
                 f"leave only {max(left, 0)} of {_N_IMAGES}"
             )
 

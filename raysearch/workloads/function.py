@@ -26,7 +26,7 @@ class Function:
     `loss`. Lower is better. A function that never yields cannot be stopped before its end.
     """
 
-    fn: Callable[..., Any]
+    fn: Any  # what it must be is said below, as `search` calls it
 
     def __post_init__(self) -> None:
         """Refuse what cannot be called."""

@@ -14,23 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.errors import ExperimentError, unknown
 from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.registry import Validated
 from raysearch.workloads import Report
 
 _DEFAULTS = {"level": 0.0, "spread": 1.0, "bad": 0.0, "diverging": 0.0}
-_FAILURES = ("raise", "kill", "hang")
 _COMMON, _OWN = 0, 1
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Validated):
     """Losses drawn from a known law; the space may set level, spread, bad and diverging (defaults 0, 1, 0, 0).
 
     Args:
@@ -46,24 +47,14 @@ class Synthetic:
     """
 
     skew: float = 0.5
-    tail: float = 0.1
-    pairing: float = 0.5
-    bad_shift: float = 5.0
-    epochs: int = 1
-    seconds: float = 0.0
-    fail: float = 0.0
-    failure: str = "raise"
+    tail: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    pairing: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    bad_shift: Annotated[float, Ge(0)] = 5.0
+    epochs: Annotated[int, Ge(1)] = 1
+    seconds: Annotated[float, Ge(0)] = 0.0
+    fail: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    failure: Literal["raise", "kill", "hang"] = "raise"
     fail_once_in: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse settings out of range."""
-        for name, upper in (("tail", 1.0), ("pairing", 1.0), ("fail", 1.0), ("seconds", np.inf), ("bad_shift", np.inf)):
-            if not 0.0 <= getattr(self, name) <= upper:
-                raise ExperimentError(f"synthetic: {name} = {getattr(self, name)} is outside [0, {upper}]")
-        if self.epochs < 1:
-            raise ExperimentError(f"synthetic: epochs = {self.epochs} must be at least 1")
-        if self.failure not in _FAILURES:
-            raise unknown("failure of synthetic", self.failure, _FAILURES)
 
     def prepare(self) -> None:
         """Share nothing."""

@@ -65,7 +65,7 @@ def test_one_diverged_instance_of_eight_leaves_the_quantiles_below_it_finite():
 )
 def test_a_share_out_of_range_is_refused_with_its_value(name, parameter, values):
     for value in values:
-        with pytest.raises(ValueError, match=rf"{parameter} must lie in .* got {value}"):
+        with pytest.raises(ValueError, match=rf"{parameter} must be .* got {value}"):
             registry.load("criteria", name, **{parameter: value})
 
 

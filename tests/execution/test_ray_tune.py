@@ -267,10 +267,10 @@ def test_views_are_right_while_instances_are_long() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cpus": -1}, "must not be negative"),
-        ({"cpus": 0}, "not both 0"),
+        ({"cpus": -1}, "cpus must be at least 0, got -1"),
+        ({"cpus": 0}, "must not both be 0"),
         ({"gpus": 1.5}, "whole number"),
-        ({"timeout_s": 0}, "timeout_s must be positive"),
+        ({"timeout_s": 0}, "timeout_s must be above 0 or null, got 0"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:

@@ -45,7 +45,7 @@ def test_the_stable_term_rescales_the_gradient_of_the_task_loss(previous, factor
 
 @pytest.mark.parametrize("bad", [{"alpha": 1.0}, {"alpha": -0.1}, {"beta": -1.0}])
 def test_weights_that_cannot_train_are_refused(bad):
-    with pytest.raises(ExperimentError, match=r"alpha = .* must be in"):
+    with pytest.raises(ExperimentError, match=r"must be (at least 0|below 1), got"):
         load("losses", "clf", **bad)
 
 

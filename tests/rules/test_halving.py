@@ -82,5 +82,5 @@ def test_the_warm_up_is_asked_for_step_by_step():
 
 @pytest.mark.parametrize("warmup", [0, -1])
 def test_a_warm_up_without_instances_is_refused(warmup):
-    with pytest.raises(ExperimentError, match=f"warmup must be at least 1 round, got {warmup}"):
+    with pytest.raises(ExperimentError, match=f"warmup must be at least 1, got {warmup}"):
         registry.load("rules", "halving", warmup=warmup)

@@ -79,7 +79,7 @@ def test_another_format_is_a_clear_error(folder, tmp_path):
 def test_bad_input_is_refused(folder):
     with pytest.raises(ExperimentError, match="Did you mean 'width'"):
         make(folder).check(PARAMETERS | {"widht": 4})
-    with pytest.raises(ExperimentError, match="blocks at least 1"):
+    with pytest.raises(ExperimentError, match="blocks must be at least 1, got 0"):
         make(folder).check(PARAMETERS | {"blocks": 0})
     with pytest.raises(WorkloadError, match="more than the 120"):
         make(folder, n_validation=120).prepare()

@@ -77,8 +77,8 @@ def test_the_formula_counts_what_torch_counts(conv, hidden):
     [
         ({"hiden": [3]}, "Did you mean 'hidden'"),
         ({"hidden": "32"}, "hidden = '32' is not a list of whole numbers"),
-        ({"conv": [2, 2, 2, 2]}, "can be halved 3 times"),
-        ({"dropout": 1.0}, "dropout in [0, 1)"),
+        ({"conv": [2, 2, 2, 2]}, "conv must be a list of 3 or fewer"),
+        ({"dropout": 1.0}, "dropout must be below 1"),
         ({"activation": "PReLu"}, "Did you mean 'ReLU'"),
         ({"momentum": 0.9}, "AdamW has none"),
     ],

@@ -1,7 +1,6 @@
 import pytest
 
-from raysearch.errors import UnknownNameError
-from raysearch.workloads._sources import check_vary, sources
+from raysearch.workloads._sources import sources
 
 
 def draw(seed, vary):
@@ -25,8 +24,3 @@ def test_only_what_varies_differs(vary, weights_differ, samples_differ):
 def test_one_source_is_the_same_whether_or_not_the_other_varies():
     assert draw(5, "both")[0] == draw(5, "weights")[0]
     assert draw(5, "both")[1] == draw(5, "sample")[1]
-
-
-def test_an_unknown_source_is_refused():
-    with pytest.raises(UnknownNameError, match="both, sample, weights"):
-        check_vary("weight")

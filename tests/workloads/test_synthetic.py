@@ -109,7 +109,7 @@ def test_bad_input_is_refused():
         make().check({"spread": -1.0})
     with pytest.raises(ExperimentError, match="no number"):
         make().check({"level": "high"})
-    with pytest.raises(ExperimentError, match="pairing = 2"):
+    with pytest.raises(ExperimentError, match="pairing must be at most 1, got 2"):
         make(pairing=2)
     with pytest.raises(UnknownNameError, match="raise"):
         make(failure="rise")

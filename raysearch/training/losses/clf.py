@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge, Interval
+
+from raysearch.registry import Validated
 from raysearch.training.losses._forms import is_classification, state
 
 if TYPE_CHECKING:
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Clf:
+class Clf(Validated):
     """`T + alpha |T - T_previous| + beta V`; T the batch's task loss, T_previous its mean over the epoch before.
 
     V is the mean over the batch's classes of `(1/n_c) sum ||p_i - mean_c p||^2`, p the softmax of `outputs`
@@ -27,13 +30,8 @@ class Clf:
     regression, are this project's.
     """
 
-    alpha: float = 0.1
-    beta: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse weights that cannot train."""
-        if not 0.0 <= self.alpha < 1.0 or not self.beta >= 0.0:
-            raise ValueError(f"alpha = {self.alpha} must be in [0, 1), beta = {self.beta} at least 0")
+    alpha: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    beta: Annotated[float, Ge(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""

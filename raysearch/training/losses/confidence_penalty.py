@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge
+
+from raysearch.registry import Validated
 from raysearch.training.losses._forms import is_classification, state
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ _LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class ConfidencePenalty:
+class ConfidencePenalty(Validated):
     """`T - beta H`, T the task loss, H in nats the mean entropy of the softmax of `outputs` `(n, n_classes)`.
 
     With `outputs` `(n,)`, H is the entropy of a normal distribution with the variance of the batch's residuals: a
@@ -27,12 +30,7 @@ class ConfidencePenalty:
     Source: arXiv 1701.06548, section 3.1; the form for regression is this project's.
     """
 
-    beta: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse a reward for being sure."""
-        if not self.beta >= 0.0:
-            raise ValueError(f"beta = {self.beta} must be at least 0")
+    beta: Annotated[float, Ge(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Interval
+
+from raysearch.registry import Validated
 from raysearch.training.losses._forms import is_classification, smoothed, soft_cross_entropy, state
 
 if TYPE_CHECKING:
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelSmoothing:
+class LabelSmoothing(Validated):
     """Cross entropy with `(1 - epsilon) one-hot + epsilon / n_classes`; `outputs` `(n, n_classes)`, `targets` `(n,)`.
 
     With `outputs` `(n,)` each target moves by `epsilon` towards the batch's mean target, and the task loss judges.
@@ -23,12 +26,7 @@ class LabelSmoothing:
     Source: arXiv 1701.06548, section 3.2; the form for regression is this project's.
     """
 
-    epsilon: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse a share that is none."""
-        if not 0.0 <= self.epsilon < 1.0:
-            raise ValueError(f"epsilon = {self.epsilon} must be in [0, 1)")
+    epsilon: Annotated[float, Interval(ge=0, lt=1)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge, Gt
+
+from raysearch.registry import Validated
 from raysearch.training.losses._forms import is_classification, state
 
 if TYPE_CHECKING:
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Manifold:
+class Manifold(Validated):
     """`T + gamma mean ||f(x + d1) - f(x + d2)||^2`, T the task loss, f `(n, n_classes)` scores.
 
     d1 and d2 point in random directions and are `radius` times as long as the example. Where f is `(n,)`, the
@@ -25,13 +28,8 @@ class Manifold:
     Source: manifold regularisation after arXiv 2003.04286; this form is this project's.
     """
 
-    gamma: float = 0.1
-    radius: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse a negative weight and no displacement."""
-        if not self.gamma >= 0.0 or not self.radius > 0.0:
-            raise ValueError(f"gamma = {self.gamma} must be at least 0, radius = {self.radius} above 0")
+    gamma: Annotated[float, Ge(0)] = 0.1
+    radius: Annotated[float, Gt(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""

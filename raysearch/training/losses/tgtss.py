@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge, Gt
+
+from raysearch.registry import Validated
 from raysearch.training.losses._forms import is_classification, soft_cross_entropy, state
 
 if TYPE_CHECKING:
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tgtss:
+class Tgtss(Validated):
     """Cross entropy of `outputs` `(n, n_classes)` with `q_i = mean_t softmax(z_i^(t) / tau)`, at least 0.
 
     z^(t) are the scores that a teacher, the same network trained on the task loss from other initial weights, gives
@@ -28,16 +31,9 @@ class Tgtss:
     Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
     """
 
-    tau: float = 2.0
-    teacher_epochs: int = 0
-    teacher_seed: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a temperature or a number of epochs that is none."""
-        if not self.tau > 0.0 or self.teacher_epochs < 0:
-            raise ValueError(f"tau = {self.tau} must be above 0, teacher_epochs = {self.teacher_epochs} at least 0")
-        if self.teacher_seed is not None and self.teacher_seed < 0:
-            raise ValueError(f"teacher_seed = {self.teacher_seed} must be at least 0, or null")
+    tau: Annotated[float, Gt(0)] = 2.0
+    teacher_epochs: Annotated[int, Ge(0)] = 0
+    teacher_seed: Annotated[int, Ge(0)] | None = None
 
     def soften(self, outputs: Tensor) -> Tensor:
         """Return what one epoch of the teacher contributes, of the shape of `outputs`."""

@@ -46,13 +46,6 @@ def error(outputs: Tensor, targets: Tensor, task: Loss) -> float:
     return float(task(outputs, targets))
 
 
-def n_used(n_examples: int) -> int:
-    """Return `n_examples`; raises ValueError if it is below 1."""
-    if n_examples < 1:
-        raise ValueError(f"n_examples = {n_examples} must be at least 1")
-    return n_examples
-
-
 def weights(module: nn.Module) -> dict[str, Tensor]:
     """Return the weights by layer, sharing memory with the network.
 

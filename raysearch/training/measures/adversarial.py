@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
+from raysearch.registry import Validated
 from raysearch.training.losses import Loss
 from raysearch.training.measures import Found, Subject
 from raysearch.training.measures._attacks import box, fgsm, pgd
-from raysearch.training.measures._subjects import answers, error, examined, is_classification, n_used
+from raysearch.training.measures._subjects import answers, error, examined, is_classification
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Validated):
     """Numbers `fgsm_error`, `pgd_error`, `clean_error` (share of wrong labels; in a regression the task loss), `eni`.
 
     Of a classifier also `nte`, in [0, 1]: over examples that PGD has fooled, the mean distance between the probability
@@ -33,20 +35,14 @@ class Adversarial:
     their formulas as written here, the box in standard deviations and the regression form are this project's.
     """
 
-    epsilon: float = 0.25
-    n_steps: int = 10
-    n_draws: int = 5
-    n_examples: int = 256
+    epsilon: Annotated[float, Gt(0)] = 0.25
+    n_steps: Annotated[int, Ge(1)] = 10
+    n_draws: Annotated[int, Ge(1)] = 5
+    n_examples: Annotated[int, Ge(1)] = 256
     seed: int = 0
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "fgsm_error"
-
-    def __post_init__(self) -> None:
-        """Refuse an empty box and counts below 1."""
-        n_used(self.n_examples)
-        if not self.epsilon > 0.0 or self.n_steps < 1 or self.n_draws < 1:
-            raise ValueError(f"epsilon = {self.epsilon} must be above 0, n_steps and n_draws at least 1")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the numbers."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
-from raysearch.training.measures._subjects import answers, examined, is_classification, n_used
+from raysearch.training.measures._subjects import answers, examined, is_classification
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Validated):
     """Numbers of a classifier: `miscalibration` (ECE, in [0, 1]), `nll` (nats), `brier` (in [0, 2]), `rejection_loss`.
 
     `rejection_loss` is 1 less the area under accuracy against coverage, examples taken from the surest on. Of a
@@ -27,17 +29,11 @@ class Calibration:
     Source: the numbers reported by Plex, arXiv 2207.07411; ECE by torchmetrics. The regression form is this project's.
     """
 
-    n_bins: int = 15
-    n_examples: int = 10_000
+    n_bins: Annotated[int, Ge(1)] = 15
+    n_examples: Annotated[int, Ge(1)] = 10_000
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "miscalibration"
-
-    def __post_init__(self) -> None:
-        """Refuse counts below 1."""
-        n_used(self.n_examples)
-        if self.n_bins < 1:
-            raise ValueError(f"n_bins = {self.n_bins} must be at least 1")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the numbers."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
-from raysearch.training.measures._subjects import answers, error, examined, n_used
+from raysearch.training.measures._subjects import answers, error, examined
 
 
 @dataclass(frozen=True)
-class Corruption:
+class Corruption(Validated):
     """Numbers `mean_error` over the corruptions, `noise_error`, `blur_error`, `clean_error`.
 
     An error is the share of wrong labels; in a regression the task loss. Inputs without two last dimensions of at least
@@ -30,19 +32,13 @@ class Corruption:
     Source: corruptions as in arXiv 2101.09617; sizes and the regression form are this project's.
     """
 
-    noise: float = 0.25
-    blur: float = 1.0
-    n_examples: int = 2000
+    noise: Annotated[float, Gt(0)] = 0.25
+    blur: Annotated[float, Gt(0)] = 1.0
+    n_examples: Annotated[int, Ge(1)] = 2000
     seed: int = 0
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "mean_error"
-
-    def __post_init__(self) -> None:
-        """Refuse corruptions that are none."""
-        n_used(self.n_examples)
-        if not self.noise > 0.0 or not self.blur > 0.0:
-            raise ValueError(f"noise = {self.noise} and blur = {self.blur} must be above 0")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the numbers."""

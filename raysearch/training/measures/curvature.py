@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
-from raysearch.training.measures._subjects import examined, n_used
+from raysearch.training.measures._subjects import examined
 
 _Apply = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Curvature:
+class Curvature(Validated):
     """Numbers `top_eigenvalue` of the Hessian of the task loss over the weights, and `n_iterations` used.
 
     Args:
@@ -29,19 +31,13 @@ class Curvature:
     loss, not the training loss, is differentiated: this project's choice.
     """
 
-    n_examples: int = 256
-    n_iterations: int = 100
+    n_examples: Annotated[int, Ge(1)] = 256
+    n_iterations: Annotated[int, Ge(1)] = 100
     tolerance: float = 1e-3
     seed: int = 0
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "top_eigenvalue"
-
-    def __post_init__(self) -> None:
-        """Refuse counts below 1."""
-        n_used(self.n_examples)
-        if self.n_iterations < 1:
-            raise ValueError(f"n_iterations = {self.n_iterations} must be at least 1")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the eigenvalue that is greatest, not the one greatest in magnitude."""

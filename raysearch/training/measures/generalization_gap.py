@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import torch
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
 from raysearch.training.measures._subjects import answers, error, examined, is_classification
 
 
 @dataclass(frozen=True)
-class GeneralizationGap:
+class GeneralizationGap(Validated):
     """Numbers `gap` (task loss on unseen less that on taught examples), `loss`, `taught_loss`, `permuted_loss`.
 
     `permuted_loss` is the task loss on unseen examples whose targets were shuffled: what a network scores that knows

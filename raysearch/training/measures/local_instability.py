@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class LocalInstability:
+class LocalInstability(Validated):
     """Disagreement of instances by example; `outputs` probabilities `(n_instances, n_examples, n_classes)`.
 
     Numbers `instability` (label entropy LE_m in nats, mean over examples), `unstable_share` (of examples with LE_m >
@@ -32,15 +34,10 @@ class LocalInstability:
     one instance's outputs after each of its last epochs in the place of instances, `instability` is the paper's LE_s.
     """
 
-    n_worst: int = 10
+    n_worst: Annotated[int, Ge(0)] = 10
 
     over: ClassVar[str] = "instances"
     main: ClassVar[str] = "instability"
-
-    def __post_init__(self) -> None:
-        """Refuse a negative number of rows."""
-        if self.n_worst < 0:
-            raise ValueError(f"n_worst = {self.n_worst} must be at least 0")
 
     def __call__(self, outputs: Array, targets: Array) -> Found:
         """Return what was found; raises ValueError for no instance or outputs of another shape."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
-from raysearch.training.measures._subjects import answers, examined, n_used, replaced
+from raysearch.training.measures._subjects import answers, examined, replaced
 
 
 @dataclass(frozen=True)
-class NoiseResilience:
+class NoiseResilience(Validated):
     """Numbers `rise`: mean of `(L(w (1 + sigma z)) - L(w)) / L(w)` over draws of normal z; `rise_over_draws`, its std
     from draw to draw; `loss` L(w).
 
@@ -26,19 +28,13 @@ class NoiseResilience:
     Source: resilience to weight noise, arXiv 2012.08854; this form is this project's. L is the task loss.
     """
 
-    sigma: float = 0.1
-    n_draws: int = 10
-    n_examples: int = 512
+    sigma: Annotated[float, Gt(0)] = 0.1
+    n_draws: Annotated[int, Ge(1)] = 10
+    n_examples: Annotated[int, Ge(1)] = 512
     seed: int = 0
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "rise"
-
-    def __post_init__(self) -> None:
-        """Refuse no noise and no draws."""
-        n_used(self.n_examples)
-        if not self.sigma > 0.0 or self.n_draws < 1:
-            raise ValueError(f"sigma = {self.sigma} must be above 0, n_draws = {self.n_draws} at least 1")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the rise of the loss."""

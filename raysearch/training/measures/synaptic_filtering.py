@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Gt
 
+from raysearch.registry import Validated
 from raysearch.training.measures import Found, Subject
 from raysearch.training.measures._filters import GLOBAL, KINDS, Bench, Curves, by_layer
-from raysearch.training.measures._subjects import examined, n_used
+from raysearch.training.measures._subjects import examined
 
 SCORES = ("clean", "adversarial", "difference")
 
 
 @dataclass(frozen=True)
-class SynapticFiltering:
+class SynapticFiltering(Validated):
     """Scores of each layer, and of all together (`global`), for three filters of the signed weights.
 
     Filters: high-pass (w -> 0 where w <= a), low-pass (w >= a), pulse wave (a - d <= w < a + d), at thresholds a from
@@ -36,19 +38,13 @@ class SynapticFiltering:
     `fragility`, and that regressions take the unfiltered over the filtered task loss as A and B.
     """
 
-    n_thresholds: int = 21
-    epsilon: float = 0.25
-    n_examples: int = 256
-    tolerance: float | None = None
+    n_thresholds: Annotated[int, Ge(3)] = 21
+    epsilon: Annotated[float, Gt(0)] = 0.25
+    n_examples: Annotated[int, Ge(1)] = 256
+    tolerance: Annotated[float, Ge(0)] | None = None
 
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "fragility"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be integrated."""
-        n_used(self.n_examples)
-        if self.n_thresholds < 3 or not self.epsilon > 0.0 or (self.tolerance is not None and self.tolerance < 0):
-            raise ValueError("n_thresholds must be at least 3, epsilon above 0, tolerance at least 0 or null")
 
     def __call__(self, subject: Subject) -> Found:
         """Return the scores and the curves."""

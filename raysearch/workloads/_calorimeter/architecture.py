@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from raysearch.errors import ExperimentError, unknown
-from raysearch.training.recipe import require_numbers, sizes
+from annotated_types import Ge, Interval, MinLen
+
+from raysearch.errors import ExperimentError
+from raysearch.registry import Validated
+from raysearch.training.recipe import sizes
 from raysearch.workloads._calorimeter.showers import N_CELLS
 
 N_FEATURES = {"energy": 1, "position": 2}
 """Size of the hand-made feature: the sum of all cells, or the barycentre."""
 
-ACTIVATIONS = ("ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh")
 _PER_CHANNEL = "PReLU"
 
 
@@ -23,7 +25,7 @@ LAYER_NAMES = ("n_fc", "fc1", "fc2", "fc3", "fc4")
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Validated):
     """One or two convolutions without bias, each with a pooling, then fully connected layers down to one output.
 
     Args:
@@ -39,15 +41,15 @@ class Architecture:
         dropout: share dropped before the last hidden layer, in [0, 1).
     """
 
-    conv1: int
-    fc: tuple[int, ...]
-    conv2: int = 0
-    kernel: int = 3
-    pool1: tuple[int, int] = (2, 2)
-    pool2: tuple[int, int] = (1, 1)
+    conv1: Annotated[int, Ge(1)]
+    fc: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
+    conv2: Annotated[int, Ge(0)] = 0
+    kernel: Annotated[int, Ge(1)] = 3
+    pool1: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (2, 2)
+    pool2: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (1, 1)
     feature: bool = False
-    activation: str = "ReLU"
-    dropout: float = 0.0
+    activation: Literal["ReLU", "PReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Sigmoid", "Tanh"] = "ReLU"
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Architecture:
@@ -70,18 +72,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuse what no network can be."""
-        if self.activation not in ACTIVATIONS:
-            raise unknown("activation", self.activation, ACTIVATIONS)
-        require_numbers(self, ("dropout",), whole=("conv1", "conv2", "kernel"))
-        if not isinstance(self.feature, bool):
-            raise ExperimentError(f"calorimeter: feature = {self.feature!r} is neither true nor false")
-        if self.conv1 < 1 or self.conv2 < 0 or self.kernel < 1 or not self.fc or min(self.fc) < 1:
-            raise ExperimentError(f"calorimeter: every layer needs a unit, not {self}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ExperimentError(f"calorimeter: dropout = {self.dropout} is outside [0, 1)")
-        for pool in (self.pool1, self.pool2):
-            if len(pool) != 2 or min(pool) < 1:
-                raise ExperimentError(f"calorimeter: a pooling is a side or [side, stride], not {list(pool)}")
+        super().__post_init__()
         if min(self.sides) < 1:
             raise ExperimentError(f"calorimeter: nothing is left of {N_CELLS} cells after {self}: smaller windows")
 

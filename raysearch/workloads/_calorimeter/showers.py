@@ -17,7 +17,6 @@ Array = NDArray[np.float32]
 
 N_CELLS = 15
 CELL_CM = 2.0
-DATASETS = ("A", "B")
 
 _X0_CM = 0.65  # radiation length
 _CRITICAL_GEV = 0.01
