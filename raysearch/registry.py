@@ -2,7 +2,8 @@
 
 A plug-in file `criteria/q3_plus_iqr.py` defines the frozen dataclass of its own name, `Q3PlusIqr`, whose fields are its
 parameters; their annotations say what they may be (`Annotated[int, Ge(1)]`, `Literal["a", "b"]`). Files without such a
-class are no plug-ins. Nothing is imported before it is asked for.
+class are no plug-ins. An installed package brings others by entry points of the groups `raysearch.criteria`,
+`raysearch.rules` ... (`trimmed = "their_package.trimmed:Trimmed"`). Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import dataclasses
 import difflib
 import importlib
 import math
+import sys
 import typing
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +55,15 @@ class Validated:
 
 
 def names(room: str) -> list[str]:
-    """Return the sorted plug-in names of `room`; raises UnknownNameError for an unknown room."""
+    """Return the sorted plug-in names of `room`, those of installed packages included.
+
+    Raises UnknownNameError for an unknown room.
+    """
+    return sorted({*built_in(room), *installed(room)})
+
+
+def built_in(room: str) -> list[str]:
+    """Return the sorted names of the plug-ins of `room` that come with raysearch."""
     if room not in ROOMS:
         raise unknown("room", room, ROOMS)
     folders = [Path(root, *ROOMS[room].split(".")) for root in raysearch.__path__]
@@ -60,14 +71,79 @@ def names(room: str) -> list[str]:
     return sorted(file.stem for file in files if _is_plugin(file))
 
 
+def installed(room: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
+    """Return by name the plug-ins of `room` that installed packages bring: their entry points `raysearch.ROOM`."""
+    return _entry_points(room, tuple(sys.path))
+
+
 def plugin(room: str, name: str) -> type:
-    """Return the plug-in class `name` of `room` without making an instance."""
-    known = names(room)
-    if name not in known:
-        raise unknown(f"name in {room}", name, known)
-    module = importlib.import_module(f"raysearch.{ROOMS[room]}.{name}")
-    cls: type = getattr(module, _class_name(name))
+    """Return the plug-in class `name` of `room` without making an instance.
+
+    Raises ExperimentError where two packages claim the name, or the one that brings it cannot be imported.
+    """
+    own, others = name in built_in(room), installed(room).get(name, ())
+    claims = ["raysearch itself"] * own + [package_of(point) for point in others]
+    if not claims:
+        raise unknown(f"name in {room}", name, names(room))
+    if len(claims) > 1:
+        raise ExperimentError(
+            f"{name!r} in {room} is the name of two plug-ins, of {' and of '.join(claims)}: uninstall a package, or "
+            "rename its entry point"
+        )
+    if others:
+        return _imported(room, others[0])
+    cls: type = getattr(importlib.import_module(f"raysearch.{ROOMS[room]}.{name}"), _class_name(name))
     return cls
+
+
+def usable(room: str) -> dict[str, type]:
+    """Return the plug-in classes of `room` by name, but for those that cannot be imported."""
+    found = {}
+    for name in names(room):
+        with contextlib.suppress(ExperimentError):
+            found[name] = plugin(room, name)
+    return found
+
+
+def home(cls: type) -> tuple[str, str]:
+    """Return the room of a plug-in's class and its name there; two empty texts for any other class."""
+    for room, place in ROOMS.items():
+        name = cls.__module__.removeprefix(f"raysearch.{place}.")
+        if name in built_in(room) and plugin(room, name) is cls:
+            return room, name
+        for name, points in installed(room).items():
+            # what another package brings is not imported for it
+            if points[0].module.partition(".")[0] == cls.__module__.partition(".")[0]:
+                with contextlib.suppress(ExperimentError):
+                    if plugin(room, name) is cls:
+                        return room, name
+    return "", ""
+
+
+def package_of(point: metadata.EntryPoint) -> str:
+    """Return the package that brings a plug-in, and its version."""
+    return f"the package {point.dist.name} {point.dist.version}" if point.dist else f"the module {point.module}"
+
+
+@cache
+def _entry_points(room: str, path: tuple[str, ...]) -> dict[str, tuple[metadata.EntryPoint, ...]]:
+    """`path` is what the answer depends on: sys.path."""
+    found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    for point in metadata.entry_points(group=f"raysearch.{room}"):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _imported(room: str, point: metadata.EntryPoint) -> type:
+    """Return the class that an entry point names."""
+    what = f"{point.name} (in {room}), which {package_of(point)} brings,"
+    try:
+        cls: Any = point.load()
+    except Exception as error:  # whatever a module does while it is imported
+        raise ExperimentError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
+    if not getattr(getattr(cls, "__dataclass_params__", None), "frozen", False):
+        raise ExperimentError(f"{what} is no frozen dataclass, but {cls!r:.80}")
+    return cls  # type: ignore[no-any-return]
 
 
 def _is_plugin(file: Path) -> bool:
@@ -91,9 +167,8 @@ def parameters(room: str, name: str) -> dict[str, Any]:
 def load(room: str, name: str, **arguments: Any) -> Any:
     """Return plug-in `name` of `room` made with `arguments`, e.g. `load("criteria", "quantile", q=0.9)`.
 
-    Raises:
-        UnknownNameError: unknown room, plug-in or parameter; the text names the known ones.
-        ExperimentError: a parameter is missing, or its value is refused by the plug-in.
+    Raises UnknownNameError, with the known ones, for an unknown room, plug-in or parameter; ExperimentError for a
+    parameter that is missing or refused.
     """
     cls, known = plugin(room, name), parameters(room, name)
     for argument in arguments:

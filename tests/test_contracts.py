@@ -14,7 +14,7 @@ from raysearch.records import Configuration, Outcome
 from raysearch.samplers.search_space import parse
 
 CRITERIA, SAMPLERS = registry.names("criteria"), registry.names("samplers")
-EVERY = [(room, name) for room in registry.ROOMS for name in registry.names(room)]
+EVERY = [(room, name) for room in registry.ROOMS for name in registry.built_in(room)]
 # arguments for plug-ins that need some, or whose defaults are too large for the small spaces here
 ARGUMENTS = {
     "function": {"fn": lambda config, seed: 0.0},

@@ -60,9 +60,7 @@ def instrumented(
             if on_workers.setdefault(name, measure) != measure:
                 raise ExperimentError(f"{name} is asked for with different parameters; an instance is measured once")
     if (measures or on_workers) and not hasattr(workload, "instrument"):
-        able = [
-            name for name in registry.names("workloads") if hasattr(registry.plugin("workloads", name), "instrument")
-        ]
+        able = [name for name, cls in registry.usable("workloads").items() if hasattr(cls, "instrument")]
         raise ExperimentError(
             f"{type(workload).__name__} has no `instrument` method and cannot be measured; these can: {', '.join(able)}"
         )

@@ -17,12 +17,19 @@ from raysearch.json_values import as_json
 
 
 def describe_room(room: str) -> list[tuple[str, str, str]]:
-    """Return (name, parameters with defaults, first sentence of the docstring) of every plug-in of a room."""
+    """Return (name, parameters with defaults, first sentence of the docstring) of every plug-in of a room.
+
+    Of one that an installed package brings the sentence names the package; of one that cannot be used, the cause.
+    """
     described = []
     for name in registry.names(room):
-        arguments = ", ".join(_argument(key, value) for key, value in registry.parameters(room, name).items())
-        sentence = (inspect.getdoc(registry.plugin(room, name)) or "").split("\n\n")[0].replace("\n", " ")
-        described.append((name, f"({arguments})", sentence))
+        brought = "".join(f" ({registry.package_of(point)})" for point in registry.installed(room).get(name, ()))
+        try:
+            arguments = ", ".join(_argument(key, value) for key, value in registry.parameters(room, name).items())
+            sentence = (inspect.getdoc(registry.plugin(room, name)) or "").split("\n\n")[0].replace("\n", " ")
+            described.append((name, f"({arguments})", sentence + brought))
+        except ExperimentError as error:
+            described.append((name, "", f"cannot be used: {error}"))
     return described
 
 
@@ -31,7 +38,7 @@ def json_schema() -> dict[str, Any]:
     schema = Experiment.model_json_schema()
     for section, room in ROOM_OF.items():
         field = schema["properties"][section]
-        named = [name for name in registry.names(room) if name != "function"]
+        named = [name for name in registry.usable(room) if name != "function"]
         nameless = default_of(section) if section in NAMELESS else None
         choices: list[dict[str, Any]] = [{"enum": named}, *(_section(room, name, name == nameless) for name in named)]
         if section == "tracking":
@@ -46,7 +53,7 @@ def json_schema() -> dict[str, Any]:
 
 def _describe_measures(properties: dict[str, Any]) -> None:
     """Fill in the section of measures, what a criterion may be `of`, and that criteria are what a sampler weighs."""
-    names = registry.names("measures")
+    names = list(registry.usable("measures"))
     sections = [_section("measures", name) for name in names]
     metric = {
         "type": "object",

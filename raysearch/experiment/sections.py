@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from raysearch import registry
@@ -27,9 +26,9 @@ def section_of(plugin: Any, section: str | None = None) -> dict[str, Any]:
 
     Raises ExperimentError, with what `section` takes, where it is no plug-in, or none of that section.
     """
-    room, name = _home(type(plugin))
+    room, name = registry.home(type(plugin))
     if not name or (section is not None and room != _ROOMS[section]):
-        raise _wrong_kind(plugin, section, room if name else "")
+        raise _wrong_kind(plugin, section, room)
     values = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin) if field.init}
     return {"name": name, **values}
 
@@ -52,18 +51,9 @@ def homes(key: str) -> list[str]:
     return found
 
 
-@cache
 def _parameters(room: str) -> dict[str, Sequence[str]]:
     """Return the names of the parameters of a room's plug-ins that a file can name."""
-    return {name: list(registry.parameters(room, name)) for name in registry.names(room) if name != "function"}
-
-
-def _home(cls: type) -> tuple[str, str]:
-    """Return the room and the name of a plug-in's class; the name is empty for any other."""
-    place, _, name = cls.__module__.partition(".")[2].rpartition(".")
-    room = {where: room for room, where in registry.ROOMS.items()}.get(place, "")
-    known = cls.__module__.startswith("raysearch.") and room and name in registry.names(room)
-    return room, name if known and registry.plugin(room, name) is cls else ""
+    return {name: list(registry.parameters(room, name)) for name in registry.usable(room) if name != "function"}
 
 
 def _wrong_kind(plugin: Any, section: str | None, room: str) -> ExperimentError:
@@ -72,11 +62,12 @@ def _wrong_kind(plugin: Any, section: str | None, room: str) -> ExperimentError:
         return ExperimentError(f"{what} is no plug-in of {', '.join(registry.ROOMS)}")
     wanted = _ROOMS[section]
     known = f"Known in {wanted}: {', '.join(registry.names(wanted))}."
-    if isinstance(plugin, type) and _home(plugin) == (wanted, plugin.__module__.rpartition(".")[2]):
+    if isinstance(plugin, type) and registry.home(plugin)[0] == wanted:
         return ExperimentError(f"{section}: {plugin.__name__} is a class: make an object of it, {plugin.__name__}(...)")
     if room:
         return ExperimentError(f"{section}: {what} is a plug-in of {room}, not of {wanted}. {known}")
     return ExperimentError(
         f"{section}: expected a name, a section {{name: ..., parameters ...}} or a plug-in object, got {what}. {known} "
-        f"One of your own is a file raysearch/{wanted}/NAME.py with a frozen dataclass of its name: see CONTRIBUTING.md"
+        f"One of your own is a frozen dataclass that your package names among its entry points `raysearch.{wanted}`: "
+        "see CONTRIBUTING.md"
     )
