@@ -62,13 +62,14 @@ def names(room: str) -> list[str]:
     return sorted({*built_in(room), *installed(room)})
 
 
-def built_in(room: str) -> list[str]:
+@cache
+def built_in(room: str) -> tuple[str, ...]:
     """Return the sorted names of the plug-ins of `room` that come with raysearch."""
     if room not in ROOMS:
         raise unknown("room", room, ROOMS)
     folders = [Path(root, *ROOMS[room].split(".")) for root in raysearch.__path__]
     files = [file for folder in folders for file in folder.glob("[!_]*.py")]
-    return sorted(file.stem for file in files if _is_plugin(file))
+    return tuple(sorted(file.stem for file in files if _is_plugin(file)))
 
 
 def installed(room: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:

@@ -5,11 +5,14 @@ import itertools
 import jsonschema
 import numpy as np
 import pytest
+from command_line import SEARCH
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, UnknownNameError
+from raysearch.experiment.experiment import from_data
 from raysearch.experiment.schema import json_schema
 from raysearch.experiment.sections import ROOM_OF
+from raysearch.json_values import as_json
 from raysearch.rules.halving import Halving
 from raysearch.rules.significance import Significance
 from raysearch.rules.top_two import TopTwo
@@ -119,6 +122,22 @@ def test_every_number_has_a_bound_that_the_schema_shows_or_may_be_any():
     seeds = {(name, "seed") for name in ("adversarial", "corruption", "curvature", "generalization_gap")}
     any_number = {("synthetic", "skew"), ("curvature", "tolerance"), ("noise_resilience", "seed")}
     assert boundless == seeds | any_number | {("mlflow", "timeout_s")}
+
+
+def test_the_schema_and_the_loader_agree_on_sections_without_a_name():
+    schema, faults, n = json_schema(), [], 0
+    for section, room in ROOM_OF.items():
+        checker = jsonschema.Draft202012Validator(schema["properties"][section])
+        takes = {name: registry.parameters(room, name) for name in registry.names(room) if name != "function"}
+        values = {key: NEEDED.get(name, {}).get(key, value) for name in takes for key, value in takes[name].items()}
+        for keys in itertools.chain.from_iterable(itertools.combinations(values, k) for k in range(3)):
+            given = {key: values[key] for key in keys}
+            told = said(lambda: from_data({**SEARCH, section: given}).load(section))  # noqa: B023
+            n += 1
+            if checker.is_valid(as_json(given)) != (told == ""):
+                faults.append((section, given, told))
+    assert faults == []
+    assert n > 500
 
 
 @pytest.mark.parametrize(

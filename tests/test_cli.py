@@ -140,6 +140,10 @@ def test_the_schema_accepts_every_file_that_comes_along(validator, path):
         {"execution": {"checkpoints": "/shared/folder"}},
         {"tracking": {"weights": "all"}},
         {"rule": {"warmup": 3}},
+        {"execution": {"debug": True}},
+        {"criterion": {"q": 0.5}},
+        {"criterion": {"q": 0.5, "of": "noise_resilience"}},
+        {"measures": [{"n_bins": 5}, {"n_bins": 5, "of": "all"}]},
     ],
     ids=str,
 )
@@ -151,9 +155,12 @@ def test_the_schema_accepts_sections_without_a_name_that_the_parser_accepts(vali
 @pytest.mark.parametrize(
     "change",
     [
-        {"execution": {"debug": True}},
-        {"criterion": {"q": 0.5}},
+        {"execution": {"gpuz": True}},
+        {"criterion": {"p": 0.5}},
+        {"criterion": {"of": "noise_resilience"}},
         {"workload": {"epochs": 3}},
+        {"rule": {"budget": 30}},
+        {"measures": [{"n_examples": 5}]},
         {"rac": {}},
         {"race": {"confrim": 3}},
         {"race": {"confirm": -1}},

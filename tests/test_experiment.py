@@ -63,7 +63,9 @@ def test_only_workload_and_space_are_needed():
         ("workload", {"name": "synthetic", "epoch": 2}, "Did you mean 'epochs'"),
         ("execution", "locl", "execution: unknown name in execution 'locl'. Did you mean 'local'"),
         ("tracking", "mlfow", "tracking: unknown name in tracking 'mlfow'. Did you mean 'mlflow'"),
-        ("criterion", {"q": 0.5}, "criterion: a section of criteria needs a 'name'"),
+        ("criterion", {"p": 0.5}, "criterion: a section of criteria needs a 'name'"),
+        ("criterion", {"of": "noise_resilience"}, "criterion: a section of criteria needs a 'name'"),
+        ("workload", {}, "workload: a section of workloads needs a 'name'"),
         ("constraints", {"n_parameters": 5}, "unknown constraint 'n_parameters'. Known: none"),
         ("space", {"levl": [0.1]}, "unknown parameter of synthetic 'levl'. Did you mean 'level'"),
     ],
@@ -126,7 +128,7 @@ def test_a_value_out_of_range_is_refused_with_the_value(section, value, message)
         ({"rule": {"name": "halving", "confirm": 3}}, r"rule: unknown parameter of halving .*`race: \{confirm: ...\}`"),
         (
             {"sampler": {"n_configurations": 3}},
-            r"unknown parameter of grid .*`sampler: \{name: random, n_conf.*` \(or tpe\)",
+            r"sampler: the section needs a 'name', since random and tpe take n_configurations: write `samp",
         ),
         ({"n_train": 3}, r"`workload: \{name: \w+, n_train: ...\}` \(or .*digits"),
     ],
@@ -216,15 +218,60 @@ def test_aliases_and_merges_are_fine(tmp_path):
         ("execution", {"checkpoints": "/shared/folder"}, {"name": "ray_tune", "checkpoints": "/shared/folder"}),
         ("execution", {}, {"name": "ray_tune"}),
         ("tracking", {"weights": "all"}, {"name": "mlflow", "weights": "all"}),
+        ("tracking", {"uri": "sqlite:///x.db"}, {"name": "mlflow", "uri": "sqlite:///x.db"}),
         ("rule", {"warmup": 7}, {"name": "halving", "warmup": 7}),
         ("sampler", {}, {"name": "grid"}),
     ],
 )
 def test_a_section_without_a_name_is_that_of_the_default(section, value, whole):
+    agrees(section, value, whole)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "whole"),
+    [
+        ("execution", {"debug": True}, {"name": "local", "debug": True}),
+        ("tracking", {"every_s": 2}, {"name": "terminal", "every_s": 2}),
+        ("rule", {"test": "levene"}, {"name": "significance", "test": "levene"}),
+        ("rule", {"warmup": 2, "batch": 4}, {"name": "top_two", "warmup": 2, "batch": 4}),
+        ("sampler", {"wave": 8}, {"name": "tpe", "wave": 8}),
+        ("criterion", {"q": 0.5}, {"name": "quantile", "q": 0.5}),
+        ("workload", {"tail": 0.3}, {"name": "synthetic", "tail": 0.3}),
+    ],
+)
+def test_a_section_without_a_name_is_that_of_the_only_plugin_that_takes_its_keys(section, value, whole):
+    agrees(section, value, whole)
+
+
+def agrees(section, value, whole):
     experiment = from_data(changed(**{section: value}))
     assert getattr(experiment, section) == whole
     assert type(experiment.load(section)).__name__.lower() == whole["name"].replace("_", "")
     assert from_data(experiment.model_dump(mode="json")) == experiment
+
+
+def test_measures_may_do_without_a_name_too():
+    told = [{"n_bins": 5, "of": "survivors"}, "curvature"]
+    assert from_data(changed(measures=told)).measures == [{"name": "calibration", **told[0]}, "curvature"]
+    with pytest.raises(ExperimentError, match=r"measures: the section needs a 'name', since .* take n_examples: write"):
+        from_data(changed(measures=[{"n_examples": 5}]))
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("rule", {"budget": 5}, "rule: the section needs a 'name', since sequential_halving and top_two take budget: "),
+        (
+            "workload",
+            {"epochs": 3},
+            "workload: .* since calorimeter, cifar10, digits and synthetic take epochs: write ",
+        ),
+        ("execution", {"gpuz": 1}, r"execution: unknown parameter of ray_tune .* 'gpuz'. Did you mean 'gpus'\?"),
+    ],
+)
+def test_a_section_whose_keys_do_not_tell_the_plugin_is_told_which_names_there_are(section, value, message):
+    with pytest.raises(ExperimentError, match=message):
+        build(from_data(changed(**{section: value})))
 
 
 def test_a_misspelt_name_is_not_taken_for_a_parameter_of_the_default():
@@ -265,10 +312,26 @@ def test_what_no_journal_could_keep_is_refused(change, message):
         ({"execution": {"gpus": 1}}, ["execution.name=local"], "execution", {"name": "local"}),
         ({"rule": ...}, ["rule.warmup=2"], "rule", {"name": "halving", "warmup": 2}),
         ({"tracking": ...}, ["tracking.weights=all"], "tracking", {"name": "mlflow", "weights": "all"}),
+        ({"criterion": ...}, ["criterion.q=0.5"], "criterion", {"name": "quantile", "q": 0.5}),
+        (
+            {"criterion": ...},
+            ["criterion.q=0.5", "criterion.name=quantile"],
+            "criterion",
+            {"name": "quantile", "q": 0.5},
+        ),
+        ({"rule": ...}, ["rule.budget=9", "rule.name=top_two"], "rule", {"name": "top_two", "budget": 9}),
+        ({"rule": ...}, ["rule.batch=9", "rule.name=halving"], "rule", {"name": "halving"}),
     ],
 )
 def test_settings_of_a_section_that_names_no_plugin(start, settings, section, value, tmp_path):
     assert getattr(from_file(written(tmp_path / "e.yaml", changed(**start)), settings), section) == value
+
+
+def test_a_parameter_of_the_space_may_be_called_name(tmp_path):
+    assert from_file(written(tmp_path / "e.yaml", GOOD), ["space.name=[1, 2]"]).space == {
+        **GOOD["space"],
+        "name": [1, 2],
+    }
 
 
 def test_a_setting_may_begin_what_a_dump_holds_as_null():

@@ -192,6 +192,7 @@ def test_what_cannot_change_is_named(found):
         ({"space": [1, 2]}, r"space must map names to values, or be a function of a trial, got \[1, 2\]"),
         ({"criterion": {"name": "q3", "of": {1}}}, r"criterion: \{1\} \(set\) is no finite number"),
         ({"train": 5}, "train must be a function"),
+        ({"rule": {"warmup": 3}}, "needs a 'name', since halving, significance and top_two take warmup: write `rule: "),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_before_anything_is_made(tmp_path, arguments, message):

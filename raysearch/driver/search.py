@@ -10,7 +10,7 @@ from typing import Any
 from raysearch.driver.run import SearchResult, plan, run
 from raysearch.errors import ExperimentError
 from raysearch.experiment.experiment import DEFINED_BY, from_data
-from raysearch.experiment.sections import given
+from raysearch.experiment.sections import given, named
 
 EACH, CERTIFY, BATCH = 6, 20, 8
 """The default rule's budget, in instances, and how many start at a time: see benchmarks/selection.py."""
@@ -63,8 +63,8 @@ def search(
 
     if isinstance(train, type) and hasattr(train, "prepare"):
         raise ExperimentError(f"train: {train.__name__} is the class of a workload: make an object, {train.__name__}()")
-    named = isinstance(train, str | Mapping)
-    workload = None if named else train if hasattr(train, "prepare") else Function(train)
+    by_name = isinstance(train, str | Mapping)
+    workload = None if by_name else train if hasattr(train, "prepare") else Function(train)
     called = train if isinstance(train, str) else getattr(train, "__name__", "search")
     default_name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
     sections = {
@@ -75,6 +75,8 @@ def search(
         "tracking": tracking,
     }
     data = {key: given(key, value) for key, value in sections.items()}
+    if isinstance(rule, Mapping):  # whose default here is not that of a file
+        data["rule"] = named("rule", rule)
     of_user = {"workload": workload, "space": space if callable(space) else None}
     experiment = from_data(
         {
@@ -82,7 +84,7 @@ def search(
             "measures": [given("measures", one) for one in _listed(measures)],
             "name": name or default_name,
             "seed": seed,
-            "workload": given("workload", train) if named else {"name": "function", "fn": default_name},
+            "workload": given("workload", train) if by_name else {"name": "function", "fn": default_name},
             "space": {DEFINED_BY: getattr(space, "__name__", "space")} if callable(space) else _mapping(space),
             "race": {"confirm": confirm, **race},
         }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from raysearch import registry
 from raysearch.errors import ExperimentError, unknown
 from raysearch.experiment import yaml_text
-from raysearch.experiment.sections import ROOM_OF, homes
+from raysearch.experiment.sections import DEFAULTS, ROOM_OF, homes, named
 from raysearch.experiment.sections import section_of as section_of
 from raysearch.json_values import as_json
 from raysearch.race.screening import Screening
@@ -26,9 +26,6 @@ Section = str | dict[str, Any]
 
 DEFINED_BY = "defined_by"
 """Key of a space that a Python function defines."""
-
-NAMELESS = ("sampler", "rule", "execution", "tracking")
-"""Sections that may give parameters only: they are then those of the plug-in that the section is by default."""
 
 
 class RaceSettings(BaseModel):
@@ -77,18 +74,18 @@ class Experiment(BaseModel):
     workload: Section = Field(description="What one instance is: calorimeter, digits, synthetic ...")
     space: dict[str, Any] = Field(description="Parameters: a list of values, or a range {low, high, log, type, step}.")
     constraints: dict[str, float] = Field(default={}, description="Upper bounds of named functions of the workload.")
-    sampler: Section = Field(default="grid", description="Which configurations race.")
+    sampler: Section = Field(default=DEFAULTS["sampler"], description="Which configurations race.")
     criterion: Section = Field(
         default="q3", description="The statistic of a configuration's losses that steers the race."
     )
-    rule: Section = Field(default="halving", description="How configurations are dropped.")
+    rule: Section = Field(default=DEFAULTS["rule"], description="How configurations are dropped.")
     measures: list[Section] = Field(
         default=[], description="What instances tell beside the loss; `of`: winner, survivors, all."
     )
     race: RaceSettings = RaceSettings()
-    execution: Section = Field(default="ray_tune", description="Who trains the instances.")
+    execution: Section = Field(default=DEFAULTS["execution"], description="Who trains the instances.")
     tracking: Section | None = Field(
-        default="mlflow", description="Who keeps them for browsing; null keeps the journal only."
+        default=DEFAULTS["tracking"], description="Who keeps them for browsing; null keeps the journal only."
     )
 
     @field_validator("name")
@@ -98,13 +95,13 @@ class Experiment(BaseModel):
             raise ValueError("use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 100")
         return name
 
-    @field_validator(*NAMELESS)
+    @field_validator(*ROOM_OF, "measures")
     @classmethod
-    def _named(cls, section: Any, info: ValidationInfo) -> Any:
-        # a misspelt `name` is left to be told
-        if isinstance(section, dict) and not difflib.get_close_matches("name", section, n=1):
-            return {"name": default_of(str(info.field_name)), **section}
-        return section
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
+        section = str(info.field_name)
+        if isinstance(value, list):
+            return [named(section, one) if isinstance(one, dict) else one for one in value]
+        return named(section, value, DEFAULTS.get(section)) if isinstance(value, dict) else value
 
     def with_values(self, values: Mapping[str, Any]) -> Experiment:
         """Return this experiment with dotted keys set, e.g. `{"race.confirm": 200, "workload.epochs": 5}`."""
@@ -180,12 +177,6 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def default_of(section: str) -> str | None:
-    """Return the plug-in that a section names where it is left out; None for one that must be given."""
-    field = Experiment.model_fields.get(section)
-    return field.default if field is not None and isinstance(field.default, str) else None
-
-
 def from_data(data: Any) -> Experiment:
     """Return the experiment that data describes, kept as JSON gives it back (see `raysearch.json_values`).
 
@@ -250,10 +241,16 @@ def _set(data: Any, key: str, value: Any) -> None:
     if not isinstance(data, dict):
         where = ".".join(path)
         raise ExperimentError(f"cannot set {key!r}: {where} is no section but {data!r:.60}: set {where!r} itself first")
-    default = default_of(path[0]) if len(path) == 1 else None
-    if last == "name" and path and data.get("name", default) != value:
+    if last == "name" and len(path) == 1 and path[0] in ROOM_OF and _meant(path[0], data) not in (None, value):
         data.clear()  # the parameters were those of another plug-in
     data[last] = value
+
+
+def _meant(section: str, data: dict[str, Any]) -> Any:
+    """Return the name of the plug-in that a section is of; None where it does not tell."""
+    with contextlib.suppress(ExperimentError):
+        return named(section, data, DEFAULTS.get(section)).get("name")
+    return None
 
 
 def _beside_the_point(item: Any) -> bool:

@@ -11,8 +11,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.experiment import measures
-from raysearch.experiment.experiment import NAMELESS, Experiment, default_of
-from raysearch.experiment.sections import ROOM_OF
+from raysearch.experiment.experiment import Experiment
+from raysearch.experiment.sections import BESIDE, DEFAULTS, ROOM_OF
 from raysearch.json_values import as_json
 
 
@@ -37,15 +37,12 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON schema of experiment files: every plug-in's name and parameters, with types and descriptions."""
     schema = Experiment.model_json_schema()
     for section, room in ROOM_OF.items():
-        field = schema["properties"][section]
-        named = [name for name in registry.usable(room) if name != "function"]
-        nameless = default_of(section) if section in NAMELESS else None
-        choices: list[dict[str, Any]] = [{"enum": named}, *(_section(room, name, name == nameless) for name in named)]
-        if section == "tracking":
-            choices.append({"type": "null"})
-        field.pop("anyOf", None)
-        field["anyOf"] = choices
+        names = [name for name in registry.usable(room) if name != "function"]
+        schema["properties"][section]["anyOf"] = [{"enum": names}, *(_section(room, name) for name in names)]
     _describe_measures(schema["properties"])
+    for section in ROOM_OF:
+        schema["properties"][section] |= _named_or_clear(section, schema["properties"][section]["anyOf"])
+    schema["properties"]["tracking"]["anyOf"].append({"type": "null"})
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "raysearch experiment"
     return schema
@@ -69,14 +66,34 @@ def _describe_measures(properties: dict[str, Any]) -> None:
             sampler["properties"]["objectives"] |= {"items": {"anyOf": properties["criterion"]["anyOf"]}}
     whose = {"of": {"enum": list(measures.OF)}}
     choices = [{**section, "properties": {**section["properties"], **whose}} for section in sections]
-    properties["measures"]["items"] = {"anyOf": [{"enum": names}, *choices]}
+    properties["measures"]["items"] = _named_or_clear("measures", [{"enum": names}, *choices])
+
+
+def _named_or_clear(section: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema of a section of these choices, whose name may be left out where its keys tell it.
+
+    As in `raysearch.experiment.sections.named`: the default where that takes all keys, else the only one that does.
+    """
+    optional = [
+        {**one, "required": [key for key in one["required"] if key != "name"]} for one in choices if "required" in one
+    ]
+    beside = set(BESIDE.get(section, ()))
+    takes = {one["properties"]["name"]["const"]: sorted(one["properties"].keys() - {"name"}) for one in optional}
+    default = DEFAULTS.get(section)
+    first = [one for one in optional if one["properties"]["name"]["const"] == default]
+    only = {
+        "oneOf": [{"propertyNames": {"enum": keys}} for name, keys in takes.items() if name != default],
+        "not": {"propertyNames": {"enum": sorted({*takes.get(default, ()), *beside})}},
+    }
+    without_name = {"type": "object", "not": {"required": ["name"]}}
+    return {"anyOf": [choices[0], *optional], "if": without_name, "then": {"anyOf": [*first, only]}}
 
 
 def _argument(name: str, default: Any) -> str:
     return name if default is dataclasses.MISSING else f"{name}={default!r}"
 
 
-def _section(room: str, name: str, nameless: bool = False) -> dict[str, Any]:
+def _section(room: str, name: str) -> dict[str, Any]:
     cls = registry.plugin(room, name)
     known = registry.parameters(room, name)
     required = [key for key, default in known.items() if default is dataclasses.MISSING]
@@ -84,7 +101,7 @@ def _section(room: str, name: str, nameless: bool = False) -> dict[str, Any]:
         "type": "object",
         "description": (inspect.getdoc(cls) or "").split("\n\n")[0],
         "properties": {"name": {"const": name}, **{key: _parameter(cls, key, value) for key, value in known.items()}},
-        "required": required if nameless else ["name", *required],
+        "required": ["name", *required],
         "additionalProperties": False,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,10 @@ ROOM_OF = {
 }
 """The room that each section names a plug-in of."""
 _ROOMS = {**ROOM_OF, "measures": "measures"}
+BESIDE = {"criterion": ("of",), "measures": ("of",)}
+"""Keys of a section that are no parameters of its plug-in."""
+DEFAULTS = {"sampler": "grid", "rule": "halving", "execution": "ray_tune", "tracking": "mlflow"}
+"""The plug-in of a section that gives parameters only, where that plug-in takes them all."""
 
 
 def section_of(plugin: Any, section: str | None = None) -> dict[str, Any]:
@@ -38,6 +43,30 @@ def given(section: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return value if isinstance(value, str | None) else section_of(value, section)
+
+
+def named(section: str, values: Mapping[str, Any], default: str | None = None) -> dict[str, Any]:
+    """Return a section with the name of the plug-in it means: the default, or the only one that takes all its keys.
+
+    Raises ExperimentError where several do. What no plug-in takes is left to the default, or without a name, to be
+    refused with what is known.
+    """
+    parameters = {} if "name" in values else {key: values[key] for key in values if key not in BESIDE.get(section, ())}
+    if not parameters and ("name" in values or default is None):
+        return dict(values)
+    room = _ROOMS[section]
+    if default is not None and parameters.keys() <= registry.parameters(room, default).keys():
+        return {"name": default, **values}
+    takers = [name for name, known in _parameters(room).items() if parameters.keys() <= set(known)]
+    if len(takers) > 1:
+        raise ExperimentError(
+            f"the section needs a 'name', since {', '.join(takers[:-1])} and {takers[-1]} take "
+            f"{', '.join(parameters)}: write `{section}: {{name: {takers[0]}, {next(iter(parameters))}: ...}}`"
+        )
+    if takers:
+        return {"name": takers[0], **values}
+    misspelt = difflib.get_close_matches("name", parameters, n=1)
+    return dict(values) if default is None or misspelt else {"name": default, **values}
 
 
 def homes(key: str) -> list[str]:
