@@ -6,7 +6,6 @@ import base64
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from raysearch.analysis import figures_race, figures_space, plots, verdict
 from raysearch.analysis.results import FARTHEST, Results, text_of
 from raysearch.analysis.savings import Savings, duration, sentence
 from raysearch.records import Status
+from raysearch.storage.whole_file import whole
 
 Content = plots.Figure | pd.DataFrame | str
 """What a section of a measure may hold: a figure, a table or a paragraph."""
@@ -119,12 +119,8 @@ def write_report(
         page = render(results, experiment_text, environment, measures, pareto)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as aside:
         aside.write_text(page, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

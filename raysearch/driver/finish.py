@@ -87,21 +87,25 @@ def verdict_of(race: Race, experiment: Experiment) -> Verdict:
 def score(race: Race, tracker: Tracker) -> None:
     """Tell the statistics of all that are left, over all their race instances: a rule may end without a cut.
 
-    Their round is the one after the last cut that ever was, so that they are the latest also where an earlier rule had
-    cut more often. What was cut is told anew where an earlier rule may have had the last word on it.
+    What was cut is told anew where an earlier rule may have had the last word on it.
     """
-    state, deepest = race.state, dict[int, int]()
-    for wave, round_ in state.cuts:
-        deepest[wave] = max(round_, deepest.get(wave, 0))
-    n_seen: dict[int, int] = {}
+    state, round_ = race.state, _round_after_all(race.state)
+    n_judged: dict[int, int] = {}
     if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
-        n_seen = {state.pool.rows[id_]: cut.n_instances for cut in state.eliminations for id_ in cut.configurations}
-    n_seen |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
-    for row, n_instances in n_seen.items():
+        n_judged = {state.pool.rows[id_]: cut.n_instances for cut in state.eliminations for id_ in cut.configurations}
+    n_judged |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
+    for row, n_instances in n_judged.items():
         losses = state.pool.losses[row, :n_instances]
         if not np.isnan(losses).all():
-            summary = summarize(losses, race.criterion)
-            tracker.scored(state.pool.configurations[row], 1 + sum(deepest.values()), summary)
+            tracker.scored(state.pool.configurations[row], round_, summarize(losses, race.criterion))
+
+
+def _round_after_all(state: State) -> int:
+    """Return the round after the last that ever was, also where an earlier rule had cut more often."""
+    deepest: dict[int, int] = {}
+    for wave, round_ in state.cuts:
+        deepest[wave] = max(round_, deepest.get(wave, 0))
+    return 1 + sum(deepest.values())
 
 
 def objectives_of(experiment: Experiment) -> tuple[Objective, ...]:

@@ -16,6 +16,7 @@ from raysearch.race.state import State
 from raysearch.records import Configuration, InstanceKey, Phase
 from raysearch.storage.events import Measured
 from raysearch.storage.measurements import array_path
+from raysearch.storage.whole_file import whole
 from raysearch.tracking import _keeper
 
 N_INSTANCES = 20
@@ -90,18 +91,14 @@ class _Bench:
             raise ValueError("no weights of its instances were kept")
         subjects = {seed: self._subject(configuration, seed, path) for seed, path in kept.items()}
         if one.measure.over == "instances":
-            from raysearch.training.measures._subjects import told
-
-            found = one.measure(np.stack([told(s) for s in subjects.values()]), _targets(subjects))
+            together = _together(one.measure, subjects)
         else:
-            founds = []
-            for seed, subject in subjects.items():
-                founds.append(one.measure(subject))
-                yield Measured(one.name, configuration.id, seed, founds[-1].numbers)
-            summarize = getattr(one.measure, "summarize", _means)
-            found = summarize(founds)
-        self._keep(one.name, configuration.id, found.arrays)
-        yield Measured(one.name, configuration.id, None, found.numbers, found.tables, len(kept))
+            each = {seed: one.measure(subject) for seed, subject in subjects.items()}
+            for seed, found in each.items():
+                yield Measured(one.name, configuration.id, seed, found.numbers)
+            together = getattr(one.measure, "summarize", _means)(list(each.values()))
+        self._keep(one.name, configuration.id, together.arrays)
+        yield Measured(one.name, configuration.id, None, together.numbers, together.tables, len(kept))
 
     def _chosen(self, configuration: Configuration) -> dict[int, Path]:
         """Return kept weights by seed: of fresh-seed instances where there are several, else of the race's."""
@@ -121,10 +118,8 @@ class _Bench:
         if arrays:
             path = array_path(self.run_dir, measure, configuration_id)
             path.parent.mkdir(exist_ok=True)
-            aside = path.with_name(f".{path.name}")
-            with open(aside, "wb") as file:
+            with whole(path) as aside, open(aside, "wb") as file:
                 np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-            aside.replace(path)
 
 
 def _group(of: str, state: State) -> list[Configuration]:
@@ -140,9 +135,12 @@ def _group(of: str, state: State) -> list[Configuration]:
     return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]
 
 
-def _targets(subjects: Mapping[int, Any]) -> NDArray[Any]:
+def _together(measure: Any, subjects: Mapping[int, Any]) -> Any:
+    """Return what a measure finds over the predictions of all instances together."""
+    from raysearch.training.measures._subjects import told
+
     first = next(iter(subjects.values()))
-    return np.asarray(first.targets)
+    return measure(np.stack([told(subject) for subject in subjects.values()]), np.asarray(first.targets))
 
 
 def _means(founds: Sequence[Any]) -> Any:

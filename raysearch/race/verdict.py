@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective
 from raysearch.criteria.summary import summarize
 from raysearch.race.race import Race
 from raysearch.race.state import State
-from raysearch.records import ParetoPoint, Phase, Progress, Status, Verdict
+from raysearch.records import Outcome, ParetoPoint, Phase, Progress, Status, Verdict
 from raysearch.rules import Rule
 
 
@@ -97,21 +98,22 @@ def pareto(state: State, objectives: Sequence[Objective]) -> tuple[ParetoPoint, 
     Each is judged over its race instances that count. Those of few instances look better than they are, above all in
     spread: only configurations with five are compared, or with four, three or two where less than two have as many.
     """
-    outcomes = state.outcomes() if objectives else []
-    for n_least in (5, 4, 3, 2):
-        known = [outcome for outcome in outcomes if len(outcome.losses) >= n_least]
-        if len(known) > 1:
-            break
-    if not outcomes or not known:
-        return ()
+    known = _comparable(state.outcomes()) if objectives else []
     values = np.array([[objective.value(outcome) for objective in objectives] for outcome in known])
-    front = [
-        i
-        for i, own in enumerate(values)
-        if np.isfinite(own).all() and not ((values <= own).all(axis=1) & (values < own).any(axis=1)).any()
-    ]
+    front = [i for i, own in enumerate(values) if np.isfinite(own).all() and not _beaten(own, values)]
     front.sort(key=lambda i: tuple(values[i]))
     return tuple(ParetoPoint(known[i].configuration.id, tuple(values[i].tolist()), len(known[i].losses)) for i in front)
+
+
+def _comparable(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes of five instances, or of four, three or two where less than two have as many."""
+    by_least = [[one for one in outcomes if len(one.losses) >= n_least] for n_least in (5, 4, 3, 2)]
+    return next((known for known in by_least if len(known) > 1), by_least[-1])
+
+
+def _beaten(own: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    """Return whether a row of `values` is nowhere above `own`, and somewhere below it."""
+    return bool(((values <= own).all(axis=1) & (values < own).any(axis=1)).any())
 
 
 def verdict(

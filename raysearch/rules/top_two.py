@@ -146,10 +146,12 @@ class TopTwo(Validated):
         beliefs = Contenders.of(losses, criterion, self.cap, self.prior_dof) if n.any() else None
         if beliefs is None:
             return self._without_scale(rows, losses, pending, criterion) if complete else Decision()
+        return self._among(rows, beliefs, n, pending, complete)
+
+    def _among(self, rows: Rows, beliefs: Contenders, n: Rows, pending: Rows, complete: bool) -> Decision:
+        """Decide among contenders of `n` finished instances; `complete`: all have their first ones."""
         verdict = self._verdict(rows, beliefs)
-        if (
-            verdict is not None
-        ):  # it stands once everyone's first instances have finished; nothing else is worth training
+        if verdict is not None:  # it stands once the first instances of all have finished; nothing else is worth it
             return Decision(verdict=verdict) if complete else Decision()
         n_wanted = self.batch or 1 + int(pending.sum()) // 8
         train = self._next(beliefs, n + pending, n_wanted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
 from raysearch.storage.encoding import encode_number
 from raysearch.storage.events import Event
+from raysearch.storage.whole_file import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,10 +94,9 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     for name in plain.columns:
         if str(name).startswith("p.") and not _holds(plain[name]):
             plain[name] = [None if _is_missing(value) else str(value) for value in plain[name]]
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        plain.to_parquet(aside, engine="pyarrow", index=False)
-        aside.replace(path)
+        with whole(path) as aside:
+            plain.to_parquet(aside, engine="pyarrow", index=False)
     except OSError as error:
         raise RunDirectoryError(f"cannot write {path}: {error}") from error
 

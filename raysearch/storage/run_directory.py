@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
 from raysearch.errors import RunDirectoryError
+from raysearch.storage.whole_file import whole
 
 JOURNAL, EXPERIMENT, INSTANCES, REPORT = "journal.jsonl", "experiment.yaml", "instances.parquet", "report.html"
 
@@ -50,10 +50,9 @@ class RunDirectory:
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a file aside and rename it, so that it is never seen half written."""
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
+            with whole(path) as aside:
+                aside.write_text(text, encoding="utf-8")
         except OSError as error:
             raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from error
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from raysearch.records import InstanceKey
+from raysearch.storage.whole_file import whole
 
 
 class Shelf:
@@ -21,9 +22,8 @@ class Shelf:
             return None
         path = self.folder / key.configuration_id / f"{key.seed}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part")
-        aside.write_bytes(weights)
-        aside.replace(path)
+        with whole(path) as aside:
+            aside.write_bytes(weights)
         return path
 
     def drop(self, configuration_id: str) -> None:

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from raysearch.errors import TrackingError
+from raysearch.storage.whole_file import whole
 from raysearch.tracking import _mlflow_views as views
 from raysearch.tracking._writer import in_short
 
@@ -50,9 +51,8 @@ class Place:
 
     def write(self, run_dir: Path) -> None:
         """Leave the place, without credentials, in the run directory: what finds it there goes on in it."""
-        aside = run_dir / (PLACE_FILE + ".part")
-        aside.write_text(json.dumps({**asdict(self), "uri": without_credentials(self.uri)}, indent=2) + "\n")
-        aside.replace(run_dir / PLACE_FILE)
+        with whole(run_dir / PLACE_FILE) as aside:
+            aside.write_text(json.dumps({**asdict(self), "uri": without_credentials(self.uri)}, indent=2) + "\n")
 
 
 def without_credentials(uri: str) -> str:

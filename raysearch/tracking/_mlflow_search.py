@@ -58,31 +58,24 @@ class Search:
         if self.runs.is_ended(key, RUN_STATUS[result.status]) and not self._failed_otherwise(key, result):
             return
         started_ms = ended_ms - round(1000 * result.seconds)
-        tags = {
-            "mlflow.parentRunId": self.configuration(configuration, started_ms),
-            "kind": "instance",
-            "status": str(result.status),
-            "configuration": configuration.id,
-            "raysearch.phase": str(phase),
-        }
+        parent = self.configuration(configuration, started_ms)
         numbers, names = _instance_values(result)
-        tags |= names | text.parameter_tags(configuration.parameters)
-        if result.node:
-            tags["raysearch.node"] = result.node
-        if result.error.strip():
-            tags["error"] = _last_line(result.error)
+        tags = _instance_tags(configuration, result, phase) | names | {"mlflow.parentRunId": parent}
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
         if self.runs.is_ended(key):  # had failed for good, and was retried
             self._retried.add(key)
             self.runs.begin_again(key)
-        values = [
-            *(point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)),
-            *metrics(numbers, ended_ms),
-        ]
+        curve = [point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)]
+        values = [*curve, *metrics(numbers, ended_ms)]
         if key in self._retried:  # its parameters stand, and MLflow lets none change
             self.runs.log_once(key, values, tags={"error": "", **tags})
         else:
             self.runs.log_once(key, values, _instance_params(configuration, result, phase))
+        self._instance_files(key, result, phase, weights)
+        self.runs.end(key, RUN_STATUS[result.status], ended_ms)
+
+    def _instance_files(self, key: Key, result: InstanceResult, phase: Phase, weights: Path | None) -> None:
+        """Upload what is no number of an instance."""
         if self._curves and result.curve:
             self.runs.write(key, "loss_curve.csv", text.curve_csv(result.curve))
         if result.error.strip():
@@ -91,7 +84,6 @@ class Search:
             self.runs.attach(key, weights, "weights.safetensors")
             if phase is Phase.RACE:  # the model is made of a confirmation instance
                 weights.unlink()
-        self.runs.end(key, RUN_STATUS[result.status], ended_ms)
 
     def _failed_otherwise(self, key: Key, result: InstanceResult) -> bool:
         """Return whether the run shows another error: it was retried, and failed again."""
@@ -190,6 +182,21 @@ def _instance_params(configuration: Configuration, result: InstanceResult, phase
         own["node"] = result.node
     # a parameter of the user may have one of these names: tags say the same
     return {**own, **text.flat(configuration.parameters)}
+
+
+def _instance_tags(configuration: Configuration, result: InstanceResult, phase: Phase) -> dict[str, str]:
+    tags = {
+        "kind": "instance",
+        "status": str(result.status),
+        "configuration": configuration.id,
+        "raysearch.phase": str(phase),
+        **text.parameter_tags(configuration.parameters),
+    }
+    if result.node:
+        tags["raysearch.node"] = result.node
+    if result.error.strip():
+        tags["error"] = _last_line(result.error)
+    return tags
 
 
 def _instance_values(result: InstanceResult) -> tuple[dict[str, float], dict[str, str]]:
