@@ -39,7 +39,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         name, arguments = self.race["rule"]
-        asynchronous = name == "top_two" and arguments.get("batch") is None
+        windowed = arguments.get("window") is not None and not self.race["ahead"]
+        asynchronous = name == "top_two" and arguments.get("batch") is None and not windowed
         self.promised = not asynchronous and not self.screen
 
     def fails(self, key: Any, attempt: int) -> bool:
@@ -76,6 +77,8 @@ def draw(seed: int) -> Setting:
         "sequential_halving": {"budget": int(n + g.integers(0, 60))},
         "top_two": {"certify": 3, "cap": 10, "batch": batch, "budget": budget, "keep": int(g.choice([2, 4, 256]))},
     }
+    window = np.random.default_rng(seed + 2**43).choice([0, 1, 3, 8, 20])
+    rules["top_two"]["window"] = int(window) or None
     name = str(g.choice(list(rules), p=[0.2, 0.1, 0.15, 0.15, 0.4]))
     return Setting(
         losses=losses,
@@ -108,7 +111,8 @@ class Driven:
         settings = {**self.setting.race, **self.changed}
         if self.setting.screen:
             settings["screening"] = Screening(n_startup=2)
-        return make_race(self.setting.losses, journal=self.journal, propose=self.setting.propose, **settings)
+        race = make_race(self.setting.losses, journal=self.journal, propose=self.setting.propose, **settings)
+        return race
 
     def take_over(self) -> None:
         """Let a new driver go on where the last one died."""
@@ -126,6 +130,7 @@ class Driven:
             if kill and g is not None and g.random() < kill:
                 self.take_over()
                 running = []
+            self.race.begin(n_workers)
             free = n_workers - len(running)
             answer = self.race.ask(free) if free > 0 else []
             trials = [event for event in answer if isinstance(event, Train)]
@@ -160,7 +165,7 @@ def decisions(race: Any) -> dict[str, Any]:
     return {
         "eliminations": state.eliminations,
         "verdict": state.verdict,
-        "outcomes": [(o.configuration.id, o.losses, o.eliminated) for o in state.outcomes()],
+        "outcomes": [(o.configuration.id, o.losses, o.eliminated) for o in state.pool.outcomes()],
         "counted": [
             row[: len(row) - next((i for i, x in enumerate(reversed(row)) if x != -1.0), len(row))] for row in counted
         ],

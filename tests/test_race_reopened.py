@@ -84,7 +84,7 @@ def test_who_was_screened_out_stays_out_when_the_race_is_opened_again():
     assert [cut.configurations for cut in more.state.eliminations if cut.n_instances == 0] == [
         (block.configuration.id,)
     ]
-    assert more.state.outcomes()[0].eliminated
+    assert more.state.pool.outcomes()[0].eliminated
     assert image(rebuild(journal, losses, rule=("exhaustive", {"n_instances": 4}))) == image(more)
 
 

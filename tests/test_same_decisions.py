@@ -40,7 +40,7 @@ def outcome(conductor: Conductor) -> tuple[object, ...]:
     """Everything that must not depend on the executor: cuts, verdict, and every loss the race counted."""
     state = conductor.race.state
     cut = list(state.eliminations)
-    losses = {o.configuration.id: o.losses for o in state.outcomes()}
+    losses = {o.configuration.id: o.losses for o in state.pool.outcomes()}
     return cut, state.verdict, losses, {index: result.loss for index, result in state.confirmation.items()}
 
 

@@ -123,6 +123,6 @@ def _reopen(race: Race, parts: Parts, *, rule_changed: bool) -> None:
     known = race.state.pool.rows
     if not known:  # broken off before the sampler spoke: nothing to decide anew
         return
-    more = [c for c in parts.propose(race.state.outcomes()) if c.id not in known] if race.state.final else []
+    more = [c for c in parts.propose(race.state.pool.outcomes()) if c.id not in known] if race.state.final else []
     if rule_changed or more:
         race.reopen(whole_pool=rule_changed)

@@ -53,6 +53,11 @@ class Conductor:
         self._told_before = race.state.counts["told"]
         race.listener = self._hear
 
+    def begin(self, n_slots: int) -> None:
+        """Note how many instances can run at once; called by executors before they ask."""
+        self.n_slots = n_slots
+        self.race.begin(n_slots)
+
     def ask(self, n: int = 1) -> list[Train] | Signal:
         """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
         trials = [event for event in self.race.ask(n) if isinstance(event, Train)]

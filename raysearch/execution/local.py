@@ -31,7 +31,7 @@ class Local(Validated):
     def run(self, conductor: Conductor, workload: Workload) -> None:
         """Train what the race asks for until it is done."""
         data = workload.prepare()
-        conductor.n_slots = 1
+        conductor.begin(1)
         while (answer := conductor.ask(1)) is not DONE:
             if isinstance(answer, Signal):  # the race itself tells where its rule is stuck; this would loop for ever
                 raise StuckError("the race waits for instances that this executor does not train")

@@ -93,7 +93,7 @@ class RayTune(Validated):
         from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
-        conductor.n_slots = self._n_slots(ray.cluster_resources())
+        conductor.begin(self._n_slots(ray.cluster_resources()))
         searcher = RaceSearcher(conductor)
         conductor.on_given_up = self._drop_checkpoint
         shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}

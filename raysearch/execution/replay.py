@@ -115,7 +115,7 @@ def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation
 
     A block occupies one worker for the sum of its instances' seconds; obsolete blocks end at once.
     """
-    conductor.n_slots = n_workers
+    conductor.begin(n_workers)
     state = conductor.race.state
     running: list[tuple[float, int, Train, float]] = []
     now, busy, n_started = 0.0, 0.0, 0

@@ -38,6 +38,10 @@ class Pool:
         """The loss matrix `(n_configurations, n_instances)`: NaN = not finished, +inf = diverged or failed."""
         return self._losses[:, : int(self.asked.max(initial=0))]
 
+    def id(self, row: int) -> str:
+        """Return the id of the configuration in a row."""
+        return self.configurations[row].id
+
     def add(self, configurations: Sequence[Configuration]) -> None:
         """Append rows; raises ValueError for a configuration the pool has already."""
         for configuration in configurations:

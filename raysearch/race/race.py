@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from raysearch.criteria import Criterion
-from raysearch.errors import StuckError
 from raysearch.race.ports import Listener, Propose, Writer
 from raysearch.race.screening import Screening
 from raysearch.race.state import State
+from raysearch.race.stuck import stuck
 from raysearch.race.turns import Turns
+from raysearch.race.window import Sight
 from raysearch.records import InstanceKey, InstanceResult, Phase, Status, Train, checked
 from raysearch.rules import Decision, Rule
+from raysearch.rules._abilities import Windowed
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Event
@@ -63,7 +65,7 @@ class Race:
         self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
         self.screening, self.n_configurations, self.state = screening, n_configurations, State(seed)
         self.listener: Listener | None = None
-        self._clock, self._turns = clock, Turns()
+        self._clock, self._turns, self._sight = clock, Turns(), Sight(self.state)
         self._committed: list[Event] = []
         self._unseen = True
         """Whether anything happened since the rule looked last."""
@@ -74,6 +76,14 @@ class Race:
         return self.state.final and len(self.state.confirmation) >= self.confirm
 
     # ---- what drives the race: every call returns the events that it committed
+
+    def begin(self, n_slots: int) -> list[Event]:
+        """Note how many instances can run at once: a rule with a window of its own choice takes it from that, once."""
+        wanted = self.rule.wanted_window if isinstance(self.rule, Windowed) and not self.ahead else None
+        width = (self.state.window or 2 * n_slots) if wanted == "auto" else wanted or 0
+        if width != self.state.window:
+            self._commit(e.Window(width))
+        return self._events()
 
     def ask(self, n: int = 1) -> list[Event]:
         """Ask for up to `n` trials: the Train among the events are to be trained now.
@@ -86,7 +96,7 @@ class Race:
             self._commit(train)
             n_asked += 1
         if n > 0 and not n_asked and not self.done and not self.state.running:
-            raise self._stuck()
+            raise stuck(self.rule, self.state)
         return self._events()
 
     def tell(self, *results: InstanceResult) -> list[Event]:
@@ -153,12 +163,13 @@ class Race:
         for key in failed:
             self._commit(e.Retry(key))
         if any(self.state.phase(key) is Phase.RACE for key in failed):
-            self._commit(e.Reopen(whole_pool=True))
+            return self.reopen(whole_pool=True)
         return self._events()
 
     def reopen(self, *, whole_pool: bool) -> list[Event]:
         """Let a finished race go on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
         self._commit(e.Reopen(whole_pool))
+        self._sight = Sight(self.state)
         return self._events()
 
     def note(self, *measured: e.Measured) -> list[Event]:
@@ -171,6 +182,7 @@ class Race:
         """Bring a new race to where a journal's events led; raises JournalError for one that does not fit."""
         self.state.replay(entries)
         self._turns = Turns(self.state.batch)  # what the driver before this one had not asked for
+        self._sight = Sight(self.state)
 
     # ---- what is next
 
@@ -208,17 +220,6 @@ class Race:
         row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
         return None if row is None else self._train(row, Phase.RACE, self.state.pool.next_columns(row, 1))
 
-    def _stuck(self) -> StuckError:
-        state = self.state
-        members, losses = state.members, state.pool.losses[state.members]
-        finished = [int(n) for n in (losses == losses).sum(axis=1)]
-        return StuckError(
-            f"the rule {self.rule} asks for nothing and has no verdict, although nothing runs: round {state.round}, "
-            f"{len(state.survivors)} of {len(members)} configurations left, finished instances {finished[:8]} ... "
-            "The journal is good and nothing is lost: `raysearch resume RUN_DIR --set rule=halving` goes on with "
-            "another rule. This is a defect of the rule, please report it"
-        )
-
     def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> Train:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
         first = phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
@@ -235,27 +236,31 @@ class Race:
     def _decide(self) -> None:
         """Let the rule look again, if all turns are taken and what it awaited has come, or will not come."""
         looked = False
-        while (
-            self._unseen
-            and not self.state.final
-            and (self._turns.n_awaited <= 0 or not self.state.running)
-            and not self._turns.any_left(self.state.pool.alive)
-        ):
+        while not self.state.final and not self._turns.any_left(self.state.pool.alive) and self._has_news():
             looked = True
             if self.state.wave == 0 or self.state.verdict is not None:
                 self._next_wave()
-                continue
-            members, pool = self.state.members, self.state.pool
-            decision = self.rule.decide(pool.losses[members], pool.pending[members], self.criterion)
-            self._unseen = False
-            self._take(decision)
+            else:
+                self._take(self._look())
         if looked:
             for key in [key for key in (*self.state.running, *self.state.retry_queue) if self.state.obsolete(key)]:
                 self._commit(e.Stop(key))
 
+    def _has_news(self) -> bool:
+        if self.state.window and self.state.wave and self.state.verdict is None:
+            return self._sight.has_news()
+        return self._unseen and (self._turns.n_awaited <= 0 or not self.state.running)
+
+    def _look(self) -> Decision:
+        losses, pending = self._sight.matrix(self.state.members)
+        decision = self.rule.decide(losses, pending, self.criterion)
+        self._sight.looked(n_awaited=decision.n_awaited, asked=bool(decision.train))
+        self._unseen = False
+        return decision
+
     def _next_wave(self) -> None:
         known = self.state.pool.rows
-        wave = self.propose(self.state.outcomes() if self.state.wave else [])
+        wave = self.propose(self.state.pool.outcomes() if self.state.wave else [])
         new = {c.id: c for c in wave if c.id not in known}
         self._commit(e.Wave(tuple(new.values())) if new else e.Final())
 
@@ -263,20 +268,20 @@ class Race:
         state, members = self.state, self.state.members
         for cut in decision.eliminated:
             if (state.wave, cut.round) not in state.cuts:
-                self._commit(e.Eliminate(state.wave, cut.by(lambda row: self._id(members[row]))))
+                self._commit(e.Eliminate(state.wave, cut.by(lambda row: state.pool.id(members[row]))))
         if decision.verdict is not None:
-            self._commit(e.Conclude(state.wave, decision.verdict.by(lambda row: self._id(members[row]))))
+            verdict = decision.verdict.by(lambda row: state.pool.id(members[row]))
+            self._commit(e.Conclude(state.wave, verdict, self._sight.n_seen if state.window else None))
         train = members[list(decision.train)].tolist()
         round_ = max(state.n_rounds_before + decision.round, state.round)
-        batch = tuple(map(self._id, train)) if decision.together else ()
+        # what was decided from less than there is now, no other driver could find out
+        together = decision.together or (state.window and len(train) > 1)
+        batch = tuple(map(state.pool.id, train)) if together else ()
         if decision.verdict is None and (batch or round_ > state.round):
             self._commit(e.Decide(round_, batch))
             self._unseen = False
         likely = members[list(decision.ahead)].tolist()
         self._turns = Turns(train, likely, n_awaited=0 if self.ahead else decision.n_awaited)
-
-    def _id(self, row: int) -> str:
-        return self.state.pool.configurations[row].id
 
     def _commit(self, event: Event) -> None:
         now = round(self._clock(), 3)

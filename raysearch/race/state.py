@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.race.loss_matrix import ALL, Pool
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome, Phase, Status, Train
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, Train
 from raysearch.rules import Elimination, RuleVerdict
 from raysearch.seeds import Seeds
 from raysearch.storage import events as e
@@ -46,15 +46,19 @@ class State:
         """How many of them came with this wave; the others won an earlier one."""
         self.round = 1
         self.batch: list[int] = []
-        """Rows of a batch that must be asked for whole, as often as they are still to be asked, in their order."""
+        """Rows of a batch, as often as they are still to be asked, in their order."""
+        self.window = 0
+        """Of asks, for a rule that sees results in the order in which instances were asked for; 0: there is none."""
+        self.asked: list[tuple[int, int]] = []
+        """(row, column) of the race instances, in the order in which they were asked for."""
         self.cuts: list[tuple[int, int]] = []
-        """(wave, round) of the cuts so far."""
+        """(wave, round)."""
         self.eliminations: list[Elimination[str]] = []
         """The cuts of all waves; of who was screened out, one of round 0 over 0 instances."""
         self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
-        """(round, instances each, rows that were in it) of the cuts so far; rounds count on from wave to wave."""
+        """(round, instances each, rows in it) of the cuts so far; rounds count on from wave to wave."""
         self.screening_curves: list[tuple[float, ...]] = []
-        """Validation losses by epoch of the configurations' first instances, whole or screened out."""
+        """Validation losses by epoch of first instances, whole or screened out."""
         self.n_rounds_before = 0
         """Number of the last round of the earlier waves."""
         self.verdict: RuleVerdict[int] | None = None
@@ -62,7 +66,6 @@ class State:
         self.final = False
         """Whether the sampler has no more configurations: the verdict is the race's."""
         self._screened: set[int] = set()
-        """Rows that were screened out."""
         self._stopped: set[InstanceKey] = set()
 
     # ---- questions
@@ -70,8 +73,7 @@ class State:
     @property
     def survivors(self) -> NDArray[np.intp]:
         """The rows that race in this wave and that nothing eliminated: those of earlier waves race no more."""
-        found: NDArray[np.intp] = self.members[self.pool.alive[self.members]]
-        return found
+        return self.members[self.pool.alive[self.members]]
 
     @property
     def confirmation(self) -> dict[int, InstanceResult]:
@@ -92,9 +94,9 @@ class State:
     def _asked_of_winner(self) -> set[int]:
         return self._confirmation_asked.setdefault(self.verdict.leader, set()) if self.verdict is not None else set()
 
-    def configuration(self, configuration_id: str) -> Configuration:
+    def configuration(self, id_: str) -> Configuration:
         """Return the configuration with this id; raises KeyError where there is none."""
-        return self.pool.configurations[self.pool.rows[configuration_id]]
+        return self.pool.configurations[self.pool.rows[id_]]
 
     def phase(self, key: InstanceKey) -> Phase:
         """Return the phase that an instance belongs to."""
@@ -107,13 +109,13 @@ class State:
             return self.verdict is None or self.verdict.leader != row
         return self.verdict is not None or not self.pool.alive[row]
 
+    def race_key(self, row: int, column: int) -> InstanceKey:
+        """Return the race instance in a cell of the loss matrix."""
+        return InstanceKey(self.pool.id(row), self.seeds.seed(Phase.RACE, column))
+
     def awaited(self, key: InstanceKey) -> bool:
         """Return whether an instance was asked for and has neither ended nor been given up."""
         return key in self.running or key in self.retry_queue
-
-    def outcomes(self) -> list[Outcome]:
-        """Return what came of each configuration so far, in the order of the pool."""
-        return self.pool.outcomes()
 
     def metrics(self, row: int) -> dict[int, Mapping[str, float]]:
         """Return what the instances of a row told beside the loss, by seed, those of the race first."""
@@ -135,6 +137,9 @@ class State:
             self.configuration(event.configuration_id)
         elif not isinstance(event, e.REMARKS):
             getattr(self, f"_on_{type(event).__name__.lower()}")(event)
+
+    def _on_window(self, event: e.Window) -> None:
+        self.window = event.width
 
     def _on_wave(self, event: e.Wave) -> None:
         first = len(self.pool.configurations)
@@ -172,6 +177,7 @@ class State:
             self.counts["asked"] += 1
         if phase is Phase.RACE:
             self.pool.hand_out(row, index)
+            self.asked.append((row, index))
             if row in self.batch:
                 self.batch.remove(row)
             return
@@ -260,6 +266,10 @@ class State:
         self.verdict = event.verdict.by(self.pool.rows.__getitem__)
         if self.verdict.n_instances is not None:
             self.pool.judged[self.survivors] = self.verdict.n_instances
+        elif event.n_seen is not None:
+            rows = [row for row, _ in self.asked[: event.n_seen]]
+            n_seen = np.bincount(rows, minlength=len(self.pool.configurations))
+            self.pool.judged[self.survivors] = n_seen[self.survivors]
 
     def _on_final(self, event: e.Final) -> None:
         self.final = True
@@ -275,7 +285,7 @@ class State:
         self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
         self.members = np.flatnonzero(self.pool.alive)
         self.pool.judged[:], self.n_new = ALL, len(self.members)
-        out = {self.pool.configurations[row].id for row in self._screened}
+        out = {self.pool.id(row) for row in self._screened}
         self.eliminations = [cut for cut in self.eliminations if not cut.round and out.issuperset(cut.configurations)]
         self.rounds.clear()
         self.n_rounds_before = 0

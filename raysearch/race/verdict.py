@@ -98,7 +98,7 @@ def pareto(state: State, objectives: Sequence[Objective]) -> tuple[ParetoPoint, 
     Each is judged over its race instances that count. Those of few instances look better than they are, above all in
     spread: only configurations with five are compared, or with four, three or two where less than two have as many.
     """
-    known = _comparable(state.outcomes()) if objectives else []
+    known = _comparable(state.pool.outcomes()) if objectives else []
     values = np.array([[objective.value(outcome) for objective in objectives] for outcome in known])
     front = [i for i, own in enumerate(values) if np.isfinite(own).all() and not _beaten(own, values)]
     front.sort(key=lambda i: tuple(values[i]))

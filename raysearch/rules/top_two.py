@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Interval
@@ -41,9 +41,10 @@ class TopTwo(Validated):
        (Student-t) of being more than delta |theta_b| better, by finished and running instances. Train b if its error
        is the greater, if all others are separated and it has fewer than `certify` instances, or if its own bad mode is
        the greater doubt; else j.
-       `batch` = None looks again after every result and keeps any number of workers busy; what is trained then depends
-       on which result comes first. A number starts so many instances at a time and waits for all of them: the same
-       decisions whatever the number of workers.
+       With a `window` of W, what is asked for k-th is decided from the first k - W instances that were asked for, from
+       all of them and no others: the same decisions whatever the number of workers, who do not wait; "auto" is twice
+       the slots at the start of the search. None looks after every result, and depends on which comes first. `batch`,
+       if given, starts so many instances at a time and waits for all of them instead.
     4. P = product over rivals of 1 - P(more than delta better) x P(the leader's bad mode is rarer than what the
        criterion can bear). Certified when P >= confidence and n_b >= certify. Not certified when `budget` (all
        instances of a wave's configurations, each its first ones at least; None = no limit) is spent, or when
@@ -69,6 +70,7 @@ class TopTwo(Validated):
     prior_dof: Annotated[float, Gt(0)] = 6.0
     budget: Annotated[int, Ge(1)] | None = None
     batch: Annotated[int, Ge(1)] | None = None
+    window: Annotated[int, Ge(1)] | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,6 +78,11 @@ class TopTwo(Validated):
             raise ValueError(
                 f"cap must be at least certify ({self.certify}) and warmup ({self.warmup}), got {self.cap}"
             )
+
+    @property
+    def wanted_window(self) -> int | Literal["auto"] | None:
+        """The window, unless there are batches."""
+        return None if self.batch else self.window
 
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
@@ -153,7 +160,7 @@ class TopTwo(Validated):
         verdict = self._verdict(rows, beliefs)
         if verdict is not None:  # it stands once the first instances of all have finished; nothing else is worth it
             return Decision(verdict=verdict) if complete else Decision()
-        n_wanted = self.batch or 1 + int(pending.sum()) // 8
+        n_wanted = self.batch or (1 if self.wanted_window else 1 + int(pending.sum()) // 8)
         train = self._next(beliefs, n + pending, n_wanted)
         if complete and not train and not pending.any():
             return Decision(verdict=self._report(rows, beliefs, certified=False, note="every contender is at the cap"))

@@ -158,7 +158,7 @@ def _to_conclude(line: Mapping[str, Any], known: Known) -> e.Conclude:
         note=str(line["note"]),
         n_instances=None if line.get("n_instances") is None else _whole(line["n_instances"]),
     )
-    return e.Conclude(int(line["wave"]), verdict)
+    return e.Conclude(int(line["wave"]), verdict, None if line.get("n_seen") is None else _whole(line["n_seen"]))
 
 
 def _to_measured(line: Mapping[str, Any], known: Known) -> e.Measured:
@@ -207,6 +207,7 @@ def _to_start(line: Mapping[str, Any], known: Known) -> e.Start:
 _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "start": _to_start,
     "resume": lambda line, known: e.Resume(line.get("experiment", {})),
+    "window": lambda line, known: e.Window(_whole(line["width"])),
     "pool": _to_pool,
     "decide": lambda line, known: e.Decide(int(line["round"]), tuple(line["batch"])),
     "ask": _to_train,

@@ -71,7 +71,8 @@ def _eliminate(event: e.Eliminate) -> Line:
 def _conclude(event: e.Conclude) -> Line:
     own = dataclasses.asdict(event.verdict)
     leader, same = own.pop("leader"), own.pop("indistinguishable")
-    return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own}
+    seen = {} if event.n_seen is None else {"n_seen": event.n_seen}
+    return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own, **seen}
 
 
 def _measured(event: e.Measured) -> Line:
@@ -105,6 +106,7 @@ def _start(event: e.Start) -> Line:
 _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Start: ("start", _start),
     e.Resume: ("resume", lambda event: {"experiment": event.experiment}),
+    e.Window: ("window", lambda event: {"width": event.width}),
     e.Wave: ("pool", lambda event: {"configurations": [[c.id, dict(c.parameters)] for c in event.configurations]}),
     e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch)}),
     Train: ("ask", _train),

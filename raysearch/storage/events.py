@@ -109,10 +109,21 @@ class Eliminate:
 
 @dataclass(frozen=True)
 class Conclude:
-    """A wave has its verdict, on ids."""
+    """A wave has its verdict, on ids.
+
+    Where there is a window, it rests on the first `n_seen` instances that were asked for.
+    """
 
     wave: int
     verdict: RuleVerdict[str]
+    n_seen: int | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """From now on the rule sees the results of the instances that were asked for `width` asks ago, and before."""
+
+    width: int
 
 
 @dataclass(frozen=True)
@@ -144,8 +155,8 @@ class Measured:
 
 
 Event = (
-    Start | Resume | Wave | Decide | Train | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate | Conclude
-    | Final | Reopen | Measured
+    Start | Resume | Window | Wave | Decide | Train | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
+    | Conclude | Final | Reopen | Measured
 )  # fmt: skip
 REMARKS = (Start, Resume, Measured)
 """Events that change nothing in a race."""

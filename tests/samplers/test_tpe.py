@@ -71,7 +71,7 @@ def test_every_wave_races_with_the_leader_so_far() -> None:
 
 def test_proposals_are_a_pure_function_of_the_outcomes() -> None:
     whole = race_of(Tpe(n_configurations=24, wave=8))
-    outcomes = whole.state.outcomes()
+    outcomes = whole.state.pool.outcomes()
     ids = [c.id for c in whole.state.pool.configurations]
     again = Tpe(n_configurations=24, wave=8).bind(SPACE, 0, Q3())
     assert [c.id for c in again([])] == ids[:8]
