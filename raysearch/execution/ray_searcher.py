@@ -32,11 +32,11 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
-        return {"metric": self.metric}
+        return {"pickled": True}  # an empty state would be set without a word
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become what `restore` refuses to go on with."""
-        self._follow(state["metric"])
+        """Refuse: see `restore`."""
+        self.restore("")
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Accept Tune's metric; the space is the race's own."""
