@@ -10,8 +10,11 @@ import pytest
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, RaysearchError, UnknownNameError
+from raysearch.execution import HasGauges
 from raysearch.records import Configuration, Outcome
+from raysearch.rules import Budgeted
 from raysearch.samplers.search_space import parse
+from raysearch.workloads import HasEpochs, Measurable, Predicts, Workload
 
 CRITERIA, SAMPLERS = registry.names("criteria"), registry.names("samplers")
 EVERY = [(room, name) for room in registry.ROOMS for name in registry.built_in(room)]
@@ -37,6 +40,21 @@ def test_every_plugin_is_a_frozen_dataclass_made_by_name(room, name):
     assert type(made).__dataclass_params__.frozen
     assert type(made).__module__ == f"raysearch.{registry.ROOMS[room]}.{name}"
     assert len(inspect.getdoc(type(made)).splitlines()[0]) > 10
+
+
+@pytest.mark.parametrize(
+    ("room", "ability", "able"),
+    [
+        ("workloads", Workload, set(registry.names("workloads"))),
+        ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "synthetic"}),
+        ("workloads", Predicts, {"calorimeter", "cifar10", "digits"}),
+        ("workloads", Measurable, {"calorimeter", "cifar10", "digits"}),
+        ("rules", Budgeted, {"sequential_halving", "top_two"}),
+        ("execution", HasGauges, {"ray_tune"}),
+    ],
+)
+def test_what_a_plugin_can_do_beside_its_contract_is_seen(room, ability, able):
+    assert {name for name in registry.names(room) if isinstance(make(room, name), ability)} == able
 
 
 @pytest.mark.parametrize(("room", "name"), EVERY)

@@ -45,7 +45,7 @@ BESIDE = {
     "storage/measurements": {"pandas"},
     "samplers/tpe": {"optuna"},
 }
-LONGER_CONTRACTS = {"workloads": 60, "tracking": 60}
+LONGER_CONTRACTS = {"workloads": 75, "tracking": 60, "rules": 45}
 
 
 def unit_of(path: Path) -> str:

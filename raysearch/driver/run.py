@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import raysearch
+from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import parse
 from raysearch.driver import finish, measure
 from raysearch.errors import ExperimentError, RaysearchError
+from raysearch.execution import Executor, HasGauges
 from raysearch.execution.conductor import Conductor
 from raysearch.experiment import measures as asked_for
 from raysearch.experiment.experiment import Experiment
-from raysearch.race import Propose
 from raysearch.race.race import Race
 from raysearch.records import Plan, Verdict
+from raysearch.rules import Budgeted, Rule
+from raysearch.samplers import Propose
 from raysearch.storage.decoding import entries
 from raysearch.storage.events import Start
 from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
@@ -29,6 +32,7 @@ from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Browsable, Timed
 from raysearch.tracking.several import Trackers
+from raysearch.workloads import HasEpochs, Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,16 +60,16 @@ class Parts:
     """The plug-ins of one experiment, all checked."""
 
     experiment: Experiment
-    workload: Any
+    workload: Workload
     propose: Propose
-    criterion: Any
-    rule: Any
-    executor: Any
-    tracker: Any
+    criterion: Criterion
+    rule: Rule
+    executor: Executor
+    tracker: Tracker
     measures: Sequence[asked_for.Asked] = ()
 
     @property
-    def instrumented(self) -> Any:
+    def instrumented(self) -> Workload:
         """The workload, measuring what criterion, objectives and measures need of every instance."""
         criterion, objectives = parse(self.experiment.criterion), finish.objectives_of(self.experiment)
         return asked_for.instrumented(self.workload, self.measures, criterion, objectives)
@@ -106,7 +110,7 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
 def _rule_plan(parts: Parts, n_configurations: int) -> tuple[int, int]:
     """Return the rule's plan; raises ExperimentError where its budget cannot train the configurations once."""
     try:
-        return parts.rule.plan(n_configurations)  # type: ignore[no-any-return]
+        return parts.rule.plan(n_configurations)
     except ValueError as error:
         raise ExperimentError(f"rule: {error}") from error
 
@@ -122,10 +126,10 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     n = max(experiment.n_configurations or wave, wave)
     first, later = _rule_plan(parts, wave), [min(wave, n - start) for start in range(wave, n, wave)]
     # later waves race with the leader so far, whose instances are there already: they may use up a budget
-    limited = getattr(parts.rule, "budget", None) is not None
+    limited = isinstance(parts.rule, Budgeted) and parts.rule.budget is not None
     least = first[0] + sum(size if limited else _rule_plan(parts, size)[0] for size in later)
     most = first[1] + sum(_rule_plan(parts, size if limited else size + 1)[1] for size in later)
-    epochs = getattr(parts.workload, "epochs", None)
+    epochs = parts.workload.epochs if isinstance(parts.workload, HasEpochs) else None
     return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
 
 
@@ -155,9 +159,8 @@ def run(
 
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
     """Return the experiment's tracker, those who watch, and what the executor exports to its own monitoring."""
-    gauges = getattr(parts.executor, "gauges", None)
-    also = [*watchers, *measure.keepers(parts.measures)]
-    return Trackers([parts.tracker, *also, *([] if gauges is None else [gauges(parts.tracker)])])
+    gauges = [parts.executor.gauges(parts.tracker)] if isinstance(parts.executor, HasGauges) else []
+    return Trackers([parts.tracker, *watchers, *measure.keepers(parts.measures), *gauges])
 
 
 def make_race(parts: Parts, journal: Journal | None) -> Race:

@@ -9,6 +9,7 @@ from typing import Any
 from raysearch import registry
 from raysearch.criteria.objectives import Objective
 from raysearch.errors import ExperimentError, unknown
+from raysearch.workloads import Measurable, Workload
 from raysearch.workloads._measured import Measured
 
 Section = str | dict[str, Any]
@@ -48,8 +49,8 @@ def asked(sections: Sequence[Section]) -> list[Asked]:
 
 
 def instrumented(
-    workload: Any, measures: Sequence[Asked], criterion: Objective, objectives: Sequence[Objective] = ()
-) -> Any:
+    workload: Workload, measures: Sequence[Asked], criterion: Objective, objectives: Sequence[Objective] = ()
+) -> Workload:
     """Return the workload, wrapped where its instances are to be measured on the workers.
 
     Raises ExperimentError where measures are asked of a workload that cannot be measured, or one with two settings.
@@ -59,8 +60,8 @@ def instrumented(
         for name, measure in objective.measures.items():
             if on_workers.setdefault(name, measure) != measure:
                 raise ExperimentError(f"{name} is asked for with different parameters; an instance is measured once")
-    if (measures or on_workers) and not hasattr(workload, "instrument"):
-        able = [name for name, cls in registry.usable("workloads").items() if hasattr(cls, "instrument")]
+    if (measures or on_workers) and not isinstance(workload, Measurable):
+        able = [name for name, cls in registry.usable("workloads").items() if issubclass(cls, Measurable)]
         raise ExperimentError(
             f"{type(workload).__name__} has no `instrument` method and cannot be measured; these can: {', '.join(able)}"
         )

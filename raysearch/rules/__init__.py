@@ -1,12 +1,13 @@
 """Rules: which instances to train next, which configurations are out, and when it is over.
 
 Contract: a frozen dataclass with `decide` and `plan`. `decide` is a pure function of the loss matrix: same matrix, same
-decision, whatever order results came in. An eliminated configuration stays eliminated when the matrix grows.
+decision, whatever order results came in. An eliminated configuration stays eliminated when the matrix grows. A rule
+that may be given a number of instances to spend is `Budgeted`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.rules._decision import Decision, Elimination, RuleVerdict
 
-__all__ = ["Decision", "Elimination", "Rule", "RuleVerdict"]
+__all__ = ["Budgeted", "Decision", "Elimination", "Rule", "RuleVerdict"]
 
 
 class Rule(Protocol):
@@ -30,4 +31,14 @@ class Rule(Protocol):
 
     def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the least and the greatest number of instances it can ask for; ValueError: its budget is too small."""
+        ...
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A rule that asks for no more than a number of instances in all."""
+
+    @property
+    def budget(self) -> int | None:
+        """That number; None sets no limit."""
         ...
