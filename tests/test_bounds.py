@@ -120,7 +120,7 @@ def test_every_number_has_a_bound_that_the_schema_shows_or_may_be_any():
             if any(part.get("type") in ("integer", "number") for part in parts) and "minimum" not in str(shown).lower():
                 boundless.add((name, parameter))
     seeds = {(name, "seed") for name in ("adversarial", "corruption", "curvature", "generalization_gap")}
-    any_number = {("synthetic", "skew"), ("curvature", "tolerance"), ("noise_resilience", "seed")}
+    any_number = {("synthetic", "skew"), ("noise_resilience", "seed")}
     assert boundless == seeds | any_number | {("mlflow", "timeout_s")}
 
 
