@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from raysearch.analysis import plots, verdict
 from raysearch.analysis.results import FARTHEST, Results, text_of
@@ -93,7 +94,7 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     axes.legend(loc="upper left")
     note = plots.beyond(int((~good).sum()), "configuration", "▶")
     both_vary = np.ptp(spread[good]) > 0 and np.ptp(level[good]) > 0
-    rho = float(np.corrcoef(_ranks(level[good]), _ranks(spread[good]))[0, 1]) if both_vary else 0.0
+    rho = float(stats.spearmanr(level[good], spread[good]).statistic) if both_vary else 0.0
     grows = "grows with" if rho > 0.3 else "falls with" if rho < -0.3 else "hardly depends on"
     each = f"({results.n_common} instances each)"
     finding = (
@@ -101,10 +102,6 @@ def spread_against_level(results: Results, n: int = 8) -> plots.Figure | None:
     )
     plots.title(axes, finding, 60, note)
     return figure
-
-
-def _ranks(values: Array) -> Array:
-    return np.asarray(pd.Series(values).rank(), dtype=np.float64)
 
 
 def effects(results: Results) -> dict[str, tuple[float, list[tuple[str, Array]]]]:
@@ -115,7 +112,7 @@ def effects(results: Results) -> dict[str, tuple[float, list[tuple[str, Array]]]
     that is no full grid they are confounded. Strongest first. Source: Kelley 1935; Tomczak & Tomczak 2014.
     """
     values = np.array([float(results.criterion(row)) for row in _common(results)])
-    ranks = _ranks(values)
+    ranks = stats.rankdata(values, nan_policy="omit")
     found = {}
     for name in results.varied:
         groups = _groups(pd.Series([results.parameters[i].get(name) for i in results.ids], dtype=object))

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from raysearch.errors import WorkloadError
 from raysearch.registry import Validated
 from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
 from raysearch.workloads._images import Images
-from raysearch.workloads._probabilities import softmax
 from raysearch.workloads._sources import Vary
 
 _TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -121,7 +121,8 @@ class Cifar10(Images, Validated):
         """Return the probabilities `(n, 10)` of the classes of images `(n, 3, 32, 32)`, values 0-255."""
         from raysearch.training import loop
 
-        return softmax(loop.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8)))
+        scores = loop.answer(_network(parameters), weights, np.asarray(inputs, dtype=np.uint8))
+        return np.asarray(softmax(scores, axis=-1))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from raysearch.errors import ExperimentError
 from raysearch.registry import Validated
@@ -16,7 +17,6 @@ from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
 from raysearch.workloads._digits import Classifier
 from raysearch.workloads._images import Images
-from raysearch.workloads._probabilities import softmax
 from raysearch.workloads._sources import Vary
 
 _N_IMAGES = 1797
@@ -107,4 +107,5 @@ class Digits(Images, Validated):
         """Return the probabilities `(n, 10)` of the digits in images `(n, 8, 8)` with values in [0, 1]."""
         from raysearch.training import loop
 
-        return softmax(loop.answer(self.network(parameters), weights, np.asarray(inputs, dtype=np.float32)))
+        scores = loop.answer(self.network(parameters), weights, np.asarray(inputs, dtype=np.float32))
+        return np.asarray(softmax(scores, axis=-1))

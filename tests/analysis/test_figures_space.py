@@ -3,6 +3,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from raysearch.analysis import figures_space, plots
@@ -24,8 +25,12 @@ def test_criteria_curves_are_distribution_functions_of_six_criteria(race):
 
 def test_spread_needs_three_instances_each(race):
     assert figures_space.spread_against_level(race(72, 2, 0)) is None
-    (axes,) = figures_space.spread_against_level(race(72, 4, 0)).axes
-    assert "rank correlation" in axes.get_title(loc="left").replace("\n", " ")
+    results = race(72, 4, 0)
+    (axes,) = figures_space.spread_against_level(results).axes
+    common = pd.DataFrame(results.matrix[:, :4][np.isfinite(results.matrix[:, :4]).all(axis=1)])
+    level, spread = common.median(axis=1), common.quantile(0.75, axis=1) - common.quantile(0.25, axis=1)
+    rho = np.corrcoef(level.rank(), spread.rank())[0, 1]
+    assert f"rank correlation {rho:.2f} " in axes.get_title(loc="left").replace("\n", " ")
 
 
 def test_effects_find_the_parameter_that_decides(race):

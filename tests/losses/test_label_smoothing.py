@@ -15,11 +15,14 @@ def test_it_is_cross_entropy_with_the_smoothed_label():
     assert float(LabelSmoothing(0.2)(p.log(), torch.tensor([0]))) == pytest.approx(expected)
 
 
-def test_it_agrees_with_torch_and_with_cross_entropy():
-    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+def test_it_agrees_with_its_formula_and_with_cross_entropy():
+    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
-    wanted = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.3)
-    torch.testing.assert_close(LabelSmoothing(0.3)(logits, labels), wanted)
+    wanted = 0.7 * torch.nn.functional.one_hot(labels, 4) + 0.3 / 4
+    formula = -(wanted * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    loss = LabelSmoothing(0.3)(logits, labels)
+    torch.testing.assert_close(loss, formula)
+    torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(formula, logits))
     torch.testing.assert_close(LabelSmoothing(0.0)(logits, labels), CrossEntropy()(logits, labels))
 
 

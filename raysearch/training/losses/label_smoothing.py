@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Interval
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, smoothed, soft_cross_entropy, state
+from raysearch.training.losses._forms import is_classification, state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,9 @@ class LabelSmoothing(Validated):
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
+        from torch.nn import functional
+
         if is_classification(outputs):
-            return soft_cross_entropy(outputs, smoothed(targets, outputs.shape[1], self.epsilon))
+            return functional.cross_entropy(outputs, targets, label_smoothing=self.epsilon)
         moved = targets + self.epsilon * (targets.mean() - targets)
         return state(step, "label_smoothing").task(outputs, moved)

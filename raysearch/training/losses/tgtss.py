@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, soft_cross_entropy, state
+from raysearch.training.losses._forms import is_classification, state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +41,10 @@ class Tgtss(Validated):
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
+        from torch.nn import functional
+
         now = state(step, "tgtss")
         if now.soft is None:
             raise ValueError("tgtss needs a teacher's word in step.soft: train with raysearch.training.loop.instance")
         wanted = now.soft[now.index]
-        return soft_cross_entropy(outputs, wanted) if is_classification(outputs) else now.task(outputs, wanted)
+        return functional.cross_entropy(outputs, wanted) if is_classification(outputs) else now.task(outputs, wanted)
