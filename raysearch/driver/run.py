@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 import raysearch
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import parse
@@ -19,6 +17,7 @@ from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution import Executor, HasGauges
 from raysearch.execution.conductor import Conductor
 from raysearch.experiment import measures as asked_for
+from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.records import Plan, Verdict
@@ -150,7 +149,7 @@ def run(
     directory = RunDirectory.create(run_dir, experiment.name)
     with Journal(directory.journal) as journal:
         data = _plain(experiment)
-        directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+        directory.write_text(directory.experiment, yaml_text.dump(data))
         began = time.time()
         with opened(trackers(parts, watchers), data, directory, began) as tracker:
             journal.append(Start(data, VERSION, raysearch.__version__), began)

@@ -30,8 +30,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes round a text that would be read as a number."""
+
+
 # YAML 1.1 reads 1e-4 as text, YAML 1.2 and every user as a number
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def parse(text: str, where: str) -> Any:
@@ -53,6 +58,11 @@ def parse(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ExperimentError(f"{where}: no valid YAML: {reason}") from error
+
+
+def dump(data: Any) -> str:
+    """Return plain data as text, its mappings in their order, that `parse` and every other reader give back."""
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False))
 
 
 def _refuse_bomb(root: yaml.Node) -> None:
