@@ -13,12 +13,12 @@ RULES = registry.names("rules")
 ARGUMENTS = {"sequential_halving": {"budget": 100}}
 
 
-# decides on whatever has finished: with other orders of results it meets other matrices on its way
-ASYNCHRONOUS = {"top_two"}
+# these decide on whatever has finished, and meet other matrices where other instances end first, but for batches
+IN_BATCHES = {"top_two": {"batch": 4}}
 
 
-def make(room, name):
-    return registry.load(room, name, **ARGUMENTS.get(name, {}))
+def make(room, name, **arguments):
+    return registry.load(room, name, **{**ARGUMENTS.get(name, {}), **arguments})
 
 
 def play(rule, criterion, losses, choose):
@@ -43,6 +43,18 @@ def play(rule, criterion, losses, choose):
         pending[row] -= 1
 
 
+class Remembering:
+    """A rule that keeps what it was asked and what it answered."""
+
+    def __init__(self, rule):
+        self.rule, self.decisions = rule, []
+
+    def decide(self, losses, pending, criterion):
+        decision = self.rule.decide(losses.copy(), pending.copy(), criterion)
+        self.decisions.append((losses, pending, decision))
+        return decision
+
+
 def tables():
     generator = np.random.default_rng(4)
     levels = generator.normal(size=(7, 1))
@@ -54,49 +66,74 @@ def tables():
 TABLES = tables()
 
 
-@pytest.mark.parametrize("table", TABLES)
+def orders():
+    """Return ways to choose which running instance ends next: the first, the last, any."""
+    generator = np.random.default_rng(5)
+    return (lambda running: 0, lambda running: -1, lambda running: int(generator.integers(len(running))))
+
+
 @pytest.mark.parametrize("name", RULES)
 class TestRule:
-    def test_the_order_of_results_changes_no_decision(self, name, table):
-        rule, criterion = make("rules", name), make("criteria", "mean")
-        generator = np.random.default_rng(5)
-        orders = (lambda running: 0, lambda running: -1, lambda running: int(generator.integers(len(running))))
-        ends = [play(rule, criterion, TABLES[table], choose) for choose in orders]
-        if name in ASYNCHRONOUS:
-            return  # that the same matrix gives the same decision, `play` has checked at every step
-        assert len({n for _, n in ends}) == 1
-        assert len({decisions[-1].verdict for decisions, _ in ends}) == 1
-        assert len({decisions[-1].eliminated for decisions, _ in ends}) == 1
+    def test_the_order_of_results_changes_no_decision(self, name):
+        rule, criterion = make("rules", name, **IN_BATCHES.get(name, {})), make("criteria", "mean")
+        for table, losses in TABLES.items():
+            ends = [play(rule, criterion, losses, choose) for choose in orders()]
+            assert len({n for _, n in ends}) == 1, table
+            assert len({decisions[-1].verdict for decisions, _ in ends}) == 1, table
+            assert len({decisions[-1].eliminated for decisions, _ in ends}) == 1, table
 
-    def test_the_eliminated_stay_out_and_survivors_never_grow(self, name, table):
-        decisions, _ = play(make("rules", name), make("criteria", "mean"), TABLES[table], lambda running: 0)
-        cuts = ()
-        for decision in decisions:
-            assert decision.eliminated[: len(cuts)] == cuts, "a cut was taken back"
-            cuts = decision.eliminated
-            out = [row for cut in cuts for row in cut.configurations]
-            assert len(out) == len(set(out))
-            assert not set(out) & set(decision.train)
-            assert not set(out) & set(decision.ahead)
-        verdict = decisions[-1].verdict
-        assert verdict.leader not in out
-        assert not set(verdict.indistinguishable) & set(out) or verdict.leader in verdict.indistinguishable
+    def test_a_decision_depends_on_its_matrix_alone_whatever_was_decided_before(self, name):
+        criterion, generator = make("criteria", "mean"), np.random.default_rng(8)
+        seen = []
+        for losses in TABLES.values():
+            rule = Remembering(make("rules", name))
+            play(rule, criterion, losses, orders()[2])
+            seen += rule.decisions
+        other = make("rules", name)
+        for position in generator.permutation(len(seen)):
+            matrix, pending, decision = seen[position]
+            assert other.decide(matrix, pending, criterion) == decision
 
-    def test_the_plan_bounds_what_is_asked_for(self, name, table):
-        rule, losses = make("rules", name), TABLES[table]
-        least, most = rule.plan(len(losses))
-        _, n = play(rule, make("criteria", "mean"), losses, lambda running: 0)
-        assert least <= n <= most
+    def test_the_eliminated_stay_out_and_survivors_never_grow(self, name):
+        for table, losses in TABLES.items():
+            decisions, _ = play(make("rules", name), make("criteria", "mean"), losses, lambda running: 0)
+            cuts = ()
+            for decision in decisions:
+                assert decision.eliminated[: len(cuts)] == cuts, f"{table}: a cut was taken back"
+                cuts = decision.eliminated
+                out = [row for cut in cuts for row in cut.configurations]
+                assert len(out) == len(set(out)), table
+                assert not set(out) & {*decision.train, *decision.ahead}, table
+            verdict = decisions[-1].verdict
+            assert verdict.leader not in out, table
+            assert not set(verdict.indistinguishable) & set(out) or verdict.leader in verdict.indistinguishable, table
 
-    def test_each_cut_tells_who_why_and_when(self, name, table):
-        decisions, _ = play(make("rules", name), make("criteria", "mean"), TABLES[table], lambda running: 0)
-        cuts = decisions[-1].eliminated
-        assert [cut.round for cut in cuts] == sorted({cut.round for cut in cuts})
-        for cut in cuts:
-            assert cut.configurations
-            assert len(cut.values) == len(cut.configurations)
-            assert cut.n_instances >= 1
-            assert all(isinstance(row, int) for row in cut.configurations)
+    def test_the_plan_bounds_what_is_asked_for(self, name):
+        rule = make("rules", name)
+        for table, losses in TABLES.items():
+            least, most = rule.plan(len(losses))
+            _, n = play(rule, make("criteria", "mean"), losses, lambda running: 0)
+            assert least <= n <= most, table
+
+    def test_each_cut_tells_who_why_and_when(self, name):
+        for table, losses in TABLES.items():
+            decisions, _ = play(make("rules", name), make("criteria", "mean"), losses, lambda running: 0)
+            cuts = decisions[-1].eliminated
+            assert [cut.round for cut in cuts] == sorted({cut.round for cut in cuts}), table
+            for cut in cuts:
+                assert cut.configurations, table
+                assert len(cut.values) == len(cut.configurations), table
+                assert cut.n_instances >= 1, table
+                assert all(isinstance(row, int) for row in cut.configurations), table
+
+
+@pytest.mark.parametrize("name", IN_BATCHES)
+def test_without_batches_the_order_of_results_changes_the_way_and_not_the_end(name):
+    """What is trained depends on what ends first; who is declared the best, and that it may be, does not."""
+    rule, criterion = make("rules", name), make("criteria", "mean")
+    for table, losses in TABLES.items():
+        verdicts = [play(rule, criterion, losses, choose)[0][-1].verdict for choose in orders()]
+        assert len({(v.leader, v.certified, v.indistinguishable) for v in verdicts}) == 1, table
 
 
 @pytest.mark.parametrize("name", RULES)
