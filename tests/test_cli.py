@@ -127,9 +127,10 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_schema_accepts_every_file_that_comes_along(validator, path):
-    validator.validate(yaml.safe_load(path.read_text()))
+def test_the_schema_accepts_every_file_that_comes_along(validator):
+    files = {path.name: yaml.safe_load(path.read_text()) for path in SPACES.glob("*.yaml")}
+    assert len(files) > 5
+    assert {name: errors for name, data in files.items() if (errors := list(validator.iter_errors(data)))} == {}
 
 
 @pytest.mark.parametrize(

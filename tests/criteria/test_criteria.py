@@ -23,9 +23,10 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 7])
-def test_numpy_and_scipy_say_the_same(name, n):
-    assert registry.load("criteria", name)(LOSSES[:n]) == pytest.approx(REFERENCES[name](LOSSES[:n]), rel=1e-12)
+def test_numpy_and_scipy_say_the_same(name):
+    for n in (2, 3, 4, 5, 7):
+        expected = pytest.approx(REFERENCES[name](LOSSES[:n]), rel=1e-12)
+        assert registry.load("criteria", name)(LOSSES[:n]) == expected, n
 
 
 def test_every_criterion_has_a_known_answer_here():
@@ -75,7 +76,7 @@ def test_the_quantile_generalises_median_q3_min_and_max():
 
 
 @pytest.mark.parametrize("name", registry.names("criteria"))
-@pytest.mark.parametrize("losses", [[1e300, 3e300, 2e300], [1.7e308] * 4, [-8e307, 8e307, 8e307]])
-def test_losses_at_the_ends_of_floating_point_warn_of_nothing(name, losses):
-    value = float(registry.load("criteria", name)(np.array(losses)))
-    assert value == math.inf or math.isfinite(value)
+def test_losses_at_the_ends_of_floating_point_warn_of_nothing(name):
+    for losses in ([1e300, 3e300, 2e300], [1.7e308] * 4, [-8e307, 8e307, 8e307]):
+        value = float(registry.load("criteria", name)(np.array(losses)))
+        assert value == math.inf or math.isfinite(value), losses

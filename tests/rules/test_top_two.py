@@ -231,9 +231,9 @@ def test_a_decision_takes_a_millisecond_or_two():
     decide(losses, pending, Q3)
     spans = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         decide(losses, pending, Q3)
-        spans.append(time.perf_counter() - start)
+        spans.append(time.process_time() - start)
     assert min(spans) < 0.004
 
 

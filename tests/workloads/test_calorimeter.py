@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import subprocess
 import sys
 import time
@@ -56,20 +57,19 @@ def test_the_papers_networks_have_their_exact_number_of_parameters(name):
 
 
 @pytest.mark.parametrize("target", ["energy", "position"])
-@pytest.mark.parametrize("activation", ["PReLU", "Tanh", "GELU"])
-@pytest.mark.parametrize("feature", [False, True])
-def test_the_formula_counts_what_torch_counts(target, activation, feature):
+def test_the_formula_counts_what_torch_counts(target):
     import torch
 
     from raysearch.workloads._calorimeter.networks import Network
 
-    for architecture in (
-        Architecture(conv1=3, fc=(5,), feature=feature, activation=activation),
-        Architecture(conv1=2, conv2=3, kernel=5, pool1=(1, 1), fc=(7, 4), feature=feature, activation=activation),
-    ):
-        network = Network(architecture, target)
-        assert sum(p.numel() for p in network.parameters()) == architecture.n_parameters(target)
-        assert network(torch.rand(6, 15, 15)).shape == (6,)
+    for activation, feature in itertools.product(["PReLU", "Tanh", "GELU"], [False, True]):
+        for architecture in (
+            Architecture(conv1=3, fc=(5,), feature=feature, activation=activation),
+            Architecture(conv1=2, conv2=3, kernel=5, pool1=(1, 1), fc=(7, 4), feature=feature, activation=activation),
+        ):
+            network = Network(architecture, target)
+            assert sum(p.numel() for p in network.parameters()) == architecture.n_parameters(target), architecture
+            assert network(torch.rand(6, 15, 15)).shape == (6,), architecture
 
 
 @pytest.mark.process

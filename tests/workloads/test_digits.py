@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -66,13 +68,12 @@ def test_predict_gives_probabilities_that_agree_with_the_accuracy(data):
     assert workload.example(data).shape == (5, 8, 8)
 
 
-@pytest.mark.parametrize("conv", [[], [4], [4, 6], [4, 6, 8]])
-@pytest.mark.parametrize("hidden", [[], [5], [7, 3]])
-def test_the_formula_counts_what_torch_counts(conv, hidden):
-    classifier = Classifier.of({"conv": conv, "hidden": hidden})
-    n = sum(parameter.numel() for parameter in classifier.network().parameters())
-    assert classifier.n_parameters == n
-    assert make().n_parameters({"conv": conv, "hidden": hidden}) == n
+def test_the_formula_counts_what_torch_counts():
+    for conv, hidden in itertools.product([[], [4], [4, 6], [4, 6, 8]], [[], [5], [7, 3]]):
+        classifier = Classifier.of({"conv": conv, "hidden": hidden})
+        n = sum(parameter.numel() for parameter in classifier.network().parameters())
+        assert classifier.n_parameters == n, (conv, hidden)
+        assert make().n_parameters({"conv": conv, "hidden": hidden}) == n, (conv, hidden)
 
 
 @pytest.mark.parametrize(
