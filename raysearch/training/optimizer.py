@@ -35,5 +35,6 @@ def batches(
     """Yield rows, inputs and targets of the batches of one epoch, in an order drawn from `order`; each example once."""
     for stretch in torch.split(torch.randperm(len(inputs), generator=order), batch_size * _BATCHES):
         rows = stretch.to(inputs.device)
-        parts = (torch.split(values, batch_size) for values in (rows, inputs[rows], targets[rows]))
+        taken = rows, inputs.index_select(0, rows), targets.index_select(0, rows)
+        parts = (torch.split(values, batch_size) for values in taken)
         yield from zip(*parts, strict=True)
