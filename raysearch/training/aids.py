@@ -13,8 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from raysearch.training.losses import Loss
 from raysearch.training.recipe import Recipe
-
-_SCORING_BATCH = 2048
+from raysearch.training.score import SCORING_BATCH
 
 
 class Averaging:
@@ -94,6 +93,16 @@ def freeze_fragile(module: nn.Module, inputs: Tensor, targets: Tensor, task: Los
     return names
 
 
+def teachers_recipe(recipe: Recipe) -> Recipe:
+    """Return how a teacher is trained: as its student, but on the task loss."""
+    return dataclasses.replace(recipe, loss=None, loss_parameters={}, freeze_from=0)
+
+
+def teacher_seed(loss: Any, seed: int) -> int:
+    """Return the seed of an instance's teacher, which is never the instance's own unless the loss says so."""
+    return seed + 1 if loss.teacher_seed is None else int(loss.teacher_seed)
+
+
 def teach(
     build: Callable[[], nn.Module],
     train: Callable[[nn.Module, Recipe, int, Callable[[nn.Module], None]], None],
@@ -114,10 +123,10 @@ def teach(
     def listen(module: nn.Module) -> None:
         nonlocal total, n_epochs
         module.eval()
-        total = total + soften(torch.cat([module(part) for part in torch.split(inputs, _SCORING_BATCH)]))
+        total = total + soften(torch.cat([module(part) for part in torch.split(inputs, SCORING_BATCH)]))
         n_epochs += 1
 
-    plain = dataclasses.replace(recipe, loss=None, loss_parameters={}, freeze_from=0)
+    plain = teachers_recipe(recipe)
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         train(build().to(inputs.device), plain, seed, listen)

@@ -66,9 +66,14 @@ class Checkpoint:
         whole = fingerprint(*shaped_by)
         return cls(Path(folder, key.configuration_id, f"{key.seed}.{whole[:16]}.safetensors"), every_s, whole)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last state was written long enough ago."""
+        return time.monotonic() - self._saved >= self._every_s
+
     def save(self, loop: Loop) -> None:
         """Write the state after an epoch, unless the last one was written a moment ago; a warning if it cannot be."""
-        if time.monotonic() - self._saved < self._every_s:
+        if not self.is_due:
             return
         tensors, plain = _state(loop)
         header = {"fingerprint": self._fingerprint, "plain": json.dumps(plain)}

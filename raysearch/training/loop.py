@@ -24,11 +24,10 @@ from raysearch.training.device import choose_device, seeded
 from raysearch.training.losses import Loss, Step
 from raysearch.training.measures.local_instability import epoch_instability
 from raysearch.training.recipe import Device, Recipe
-from raysearch.training.score import BEST, Trained, check_score, n_scored
+from raysearch.training.score import BEST, SCORING_BATCH, Trained, check_score, n_scored
 
 Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
-_SCORING_BATCH = 2048
 EPOCH_INSTABILITY = "epoch_instability"
 """The metric that holds it: mean label entropy in nats, or std in the target's unit."""
 
@@ -115,13 +114,13 @@ def fit(
         if epoch == recipe.freeze_from:
             aids.freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        trained.train_curve.append(_epoch(step, loss, sets.train, order, optimizer, averaging, recipe))
+        trained.train_curve.append(_epoch(module, step, loss, sets.train, order, optimizer, averaging, recipe))
         scheduler.step()
         scored = averaging.after_epoch(epoch)
         told = outputs(scored, sets.validation[0])
         trained.judge(float((score or task)(told, sets.validation[1])), scored, told)
         report(epoch, trained.curve[-1])
-        if not math.isfinite(trained.curve[-1] + trained.train_curve[-1]) or _is_over(trained.curve, settings.patience):
+        if is_over(trained, settings):
             break
         if kept:
             kept.save(loop)
@@ -136,6 +135,7 @@ def training_loss(recipe: Recipe) -> Loss | None:
 
 
 def _epoch(
+    module: nn.Module,
     step: Step,
     loss: Loss,
     train: Pair,
@@ -145,10 +145,10 @@ def _epoch(
     recipe: Recipe,
 ) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
-    step.module.train()
-    parameters, losses, sizes = list(step.module.parameters()), [], []
+    module.train()
+    parameters, losses, sizes = list(module.parameters()), [], []
     for step.index, step.inputs, wanted in training_optimizer.batches(*train, order, recipe.batch_size):
-        predicted = step.module(step.inputs)
+        predicted = module(step.inputs)
         found = loss(predicted, wanted, step)
         for parameter in parameters:
             parameter.grad = None
@@ -159,19 +159,28 @@ def _epoch(
         averaging.after_step()
         losses.append(found.detach() if loss is step.task else step.task(predicted.detach(), wanted))
         sizes.append(len(wanted))
-    weights = torch.tensor(sizes, dtype=torch.float64, device=losses[0].device) / sum(sizes)
-    return float(torch.stack(losses).double() @ weights)
+    return mean_loss(torch.stack(losses), sizes)
 
 
-def _is_over(curve: list[float], patience: int | None) -> bool:
-    return patience is not None and len(curve) - 1 - int(np.argmin(curve)) >= patience
+def mean_loss(losses: Tensor, sizes: list[int]) -> float:
+    """Return the mean of the losses of batches `(n_batches,)` of these sizes."""
+    weights = torch.tensor(sizes, dtype=torch.float64, device=losses.device) / sum(sizes)
+    return float(losses.double() @ weights)
+
+
+def is_over(trained: Trained, settings: Settings) -> bool:
+    """Return whether a training ends after its last epoch so far: a loss is not finite, or patience is used up."""
+    curve = trained.curve
+    if not math.isfinite(curve[-1] + trained.train_curve[-1]):
+        return True
+    return settings.patience is not None and len(curve) - 1 - int(np.argmin(curve)) >= settings.patience
 
 
 @torch.no_grad()
 def outputs(module: nn.Module, inputs: Tensor) -> Tensor:
     """Return what the network answers to `inputs`, in evaluation mode."""
     module.eval()
-    return torch.cat([module(part) for part in torch.split(inputs, _SCORING_BATCH)])
+    return torch.cat([module(part) for part in torch.split(inputs, SCORING_BATCH)])
 
 
 def instance(
@@ -202,22 +211,35 @@ def instance(
         soft = _taught(build, placed, task, recipe, settings, seed)
         kept = Checkpoint.of(report, key, shaped_by, str(module), sets, task, score, recipe, settings, seed)
         trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
-        test_loss = None
-        if placed.test is not None and math.isfinite(trained.loss):
-            test_loss = float((score or task)(outputs(trained.module, placed.test[0]), placed.test[1]))
-        metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
-        metrics |= {"best_epoch": float(trained.epoch)} if settings.n_scored == BEST else {}
-        metrics |= measure(trained, placed) if measure else {}
+        found = result(key, trained, placed, settings, score or task, measure, start)
         if kept:
             kept.drop()
-    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    return found
+
+
+def result(
+    key: InstanceKey,
+    trained: Trained,
+    sets: Sets,
+    settings: Settings,
+    score: Loss,
+    measure: Callable[[Trained, Sets], Mapping[str, float]] | None,
+    since: float,
+) -> InstanceResult:
+    """Return what came of a training that began at `since`, a time.perf_counter, with its test loss and metrics."""
+    test_loss = None
+    if sets.test is not None and math.isfinite(trained.loss):
+        test_loss = float(score(outputs(trained.module, sets.test[0]), sets.test[1]))
+    metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
+    metrics |= {"best_epoch": float(trained.epoch)} if settings.n_scored == BEST else {}
+    metrics |= measure(trained, sets) if measure else {}
     return InstanceResult.of(
         key,
         trained.loss,
         curve=tuple(trained.curve),
         test_loss=test_loss,
-        seconds=time.perf_counter() - start,
-        metrics=finite,
+        seconds=time.perf_counter() - since,
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         weights=to_bytes(trained.module),
     )
 
@@ -229,18 +251,22 @@ def _taught(
     loss: Any = training_loss(recipe)
     if not hasattr(loss, "soften"):
         return None
-    own = replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None, score="last")
+    own = teacher_settings(loss, settings)
 
-    def train(module: nn.Module, plain: Recipe, teacher_seed: int, listen: Callable[[nn.Module], None]) -> None:
-        fit(module, sets, task, plain, own, teacher_seed, lambda epoch, loss: listen(module))
+    def train(module: nn.Module, plain: Recipe, of_teacher: int, listen: Callable[[nn.Module], None]) -> None:
+        fit(module, sets, task, plain, own, of_teacher, lambda epoch, loss: listen(module))
 
-    teacher_seed = seed + 1 if loss.teacher_seed is None else loss.teacher_seed  # never the student's own weights
-    return aids.teach(build, train, recipe, sets.train[0], teacher_seed, loss.soften)
+    return aids.teach(build, train, recipe, sets.train[0], aids.teacher_seed(loss, seed), loss.soften)
+
+
+def teacher_settings(loss: Any, settings: Settings) -> Settings:
+    """Return the settings of the teacher that a loss asks for."""
+    return replace(settings, epochs=loss.teacher_epochs or settings.epochs, patience=None, score="last")
 
 
 def error(outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
-    """Return the share of examples whose most likely class is wrong: a score, not something to minimise."""
-    return (outputs.argmax(dim=1) != targets).float().mean()
+    """Return the share of examples whose most likely class is wrong, for each member of a pack: no loss to minimise."""
+    return (outputs.argmax(dim=-1) != targets).float().mean(-1)
 
 
 def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:

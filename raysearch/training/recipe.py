@@ -82,6 +82,20 @@ class Recipe(registry.Validated):
         elif self.loss_parameters:
             raise ExperimentError(f"{', '.join(_PREFIX + name for name in self.loss_parameters)} without a 'loss'")
 
+    @property
+    def pack_key(self) -> tuple[Any, ...] | None:
+        """What recipes have in common whose instances can train in one pack, None for one that trains alone.
+
+        Alone train those that freeze layers, which differ from instance to instance, and those whose loss cannot take
+        the batches of several instances. The learning rate, its schedule and warm-up, weight decay, momentum, clipping
+        and the loss's weights may differ within a pack.
+        """
+        loss = registry.plugin("losses", self.loss) if self.loss else None
+        if self.freeze_from or not getattr(loss, "packs", loss is None):
+            return None
+        average = (self.average, self.average_start, self.average_decay) if self.average != "none" else ()
+        return self.optimizer, self.batch_size, self.loss, self.loss_parameters.get("teacher_epochs", 0), average
+
 
 NAMES = tuple(item.name for item in fields(Recipe) if item.name != "loss_parameters")
 """Parameters of a space that a recipe reads, beside those with the prefix `loss_`."""

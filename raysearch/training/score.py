@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings are checked wit
 
 N_RECENT = 5
 """Last epochs over which an instance's local instability is measured."""
+SCORING_BATCH = 2048
+"""Examples that a network is asked about at once when it is scored."""
 BEST = 0
 _MEAN = re.compile(r"mean_last_([1-9][0-9]*)")
 

@@ -1,9 +1,9 @@
 """Losses: what a training minimises (torch). Robustness is always scored on the workload's task loss, never on these.
 
 Contract: a frozen dataclass with `__call__(outputs, targets, step=None) -> scalar tensor`, lower is better. A task loss
-(relative_rmse, rmse, cross_entropy) needs no `step` and scores validation examples too. `step` is the explicit state of
-one training: whatever a loss must know of the past or of the network stands there, never in the loss itself.
-A loss with `teacher_epochs`, `teacher_seed` and `soften(outputs) -> outputs` has a teacher: training_aids.teach.
+needs no `step` and scores validation examples too; `step` is what a training loss may know of the past and the network.
+A loss with `teacher_epochs`, `teacher_seed` and `soften(outputs) -> outputs` has a teacher: aids.teach. One whose class
+variable `packs` is True also takes what all members of a pack say, `(n_members, n, ...)`, and returns `(n_members,)`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Loss(Protocol):
 class Step:
     """State: `index` `(n,)` rows of the batch, `previous` the last epoch's mean task loss, `soft` a teacher's word."""
 
-    module: nn.Module
+    module: nn.Module | Any
     inputs: Tensor
     index: Tensor
     task: Loss
-    generator: Generator
-    previous: float | None = None
+    generator: Generator | list[Generator]
+    previous: float | Tensor | None = None
     soft: Tensor | None = None

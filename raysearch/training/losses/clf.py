@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, Interval
 
@@ -30,6 +30,8 @@ class Clf(Validated):
     regression, are this project's.
     """
 
+    packs: ClassVar[bool] = True
+
     alpha: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     beta: Annotated[float, Ge(0)] = 0.1
 
@@ -46,11 +48,15 @@ class Clf(Validated):
 def _variance(outputs: Tensor, targets: Tensor) -> Tensor:
     import torch
 
-    if not is_classification(outputs):
-        return (outputs - targets).var(correction=0)
-    p = outputs.softmax(dim=1)
-    labels, of = torch.unique(targets, return_inverse=True)
+    if not is_classification(outputs, targets):
+        return (outputs - targets).var(-1, correction=0)
+    p = outputs.softmax(dim=-1).flatten(0, -2)
+    n_classes = outputs.shape[-1]
+    # a label of its own for each class of each member of a pack
+    first = n_classes * torch.arange(targets.numel() // targets.shape[-1], device=targets.device)
+    labels, of = torch.unique((targets.view(len(first), -1) + first[:, None]).flatten(), return_inverse=True)
     counts = torch.bincount(of, minlength=len(labels)).to(p.dtype)
-    means = p.new_zeros(len(labels), p.shape[1]).index_add(0, of, p) / counts[:, None]
+    means = p.new_zeros(len(labels), n_classes).index_add(0, of, p) / counts[:, None]
     squares = (p - means[of]).square().sum(dim=1)
-    return (squares / counts[of]).sum() / len(labels)
+    n_labels = torch.bincount(labels // n_classes, minlength=len(first)).view(targets.shape[:-1])
+    return (squares / counts[of]).view(targets.shape).sum(-1) / n_labels

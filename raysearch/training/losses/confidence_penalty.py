@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
@@ -30,6 +30,8 @@ class ConfidencePenalty(Validated):
     Source: arXiv 1701.06548, section 3.1; the form for regression is this project's.
     """
 
+    packs: ClassVar[bool] = True
+
     beta: Annotated[float, Ge(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
@@ -39,8 +41,8 @@ class ConfidencePenalty(Validated):
 
 
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    if is_classification(outputs):
-        log_p = outputs.log_softmax(dim=1)
-        return -(log_p.exp() * log_p).sum(dim=1).mean()
-    variance = (outputs - targets).var(correction=0).clamp_min(_LEAST_VARIANCE)
+    if is_classification(outputs, targets):
+        log_p = outputs.log_softmax(dim=-1)
+        return -(log_p.exp() * log_p).sum(dim=-1).mean(-1)
+    variance = (outputs - targets).var(-1, correction=0).clamp_min(_LEAST_VARIANCE)
     return 0.5 * (variance * (2.0 * math.pi * math.e)).log()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Interval
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, state
+from raysearch.training.losses._forms import is_classification, smoothed, soft_cross_entropy, state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,13 +26,13 @@ class LabelSmoothing(Validated):
     Source: arXiv 1701.06548, section 3.2; the form for regression is this project's.
     """
 
+    packs: ClassVar[bool] = True
+
     epsilon: Annotated[float, Interval(ge=0, lt=1)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
-        from torch.nn import functional
-
-        if is_classification(outputs):
-            return functional.cross_entropy(outputs, targets, label_smoothing=self.epsilon)
-        moved = targets + self.epsilon * (targets.mean() - targets)
+        if is_classification(outputs, targets):
+            return soft_cross_entropy(outputs, smoothed(targets, outputs.shape[-1], self.epsilon))
+        moved = targets + self.epsilon * (targets.mean(-1, keepdim=True) - targets)
         return state(step, "label_smoothing").task(outputs, moved)

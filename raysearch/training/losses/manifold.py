@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
@@ -28,28 +28,39 @@ class Manifold(Validated):
     Source: manifold regularisation after arXiv 2003.04286; this form is this project's.
     """
 
+    packs: ClassVar[bool] = True
+
     gamma: Annotated[float, Ge(0)] = 0.1
     radius: Annotated[float, Gt(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
         now = state(step, "manifold")
-        one, other = (now.module(_neighbours(now.inputs, self.radius, now.generator)) for _ in range(2))
-        if is_classification(outputs):
-            distance = (one - other).square().sum(dim=1).mean()
+        moved = (_neighbours(now.inputs, self.radius, now.generator) for _ in range(2))
+        one, other = (now.module(inputs).view(outputs.shape) for inputs in moved)
+        if is_classification(outputs, targets):
+            distance = (one - other).square().sum(dim=-1).mean(-1)
         else:
             distance = now.task(targets + one - other, targets).square()
         loss: Tensor = now.task(outputs, targets) + self.gamma * distance
         return loss
 
 
-def _neighbours(inputs: Tensor, radius: float, generator: Generator) -> Tensor:
-    import torch
-
+def _neighbours(inputs: Tensor, radius: float, generator: Generator | list[Generator]) -> Tensor:
     inputs = inputs if inputs.is_floating_point() else inputs.float()
     # drawn where the generator lives: the same displacements on a CPU and on a GPU
-    directions = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device).flatten(1)
+    directions = _normal(inputs, generator).to(inputs.device).flatten(1)
     lengths = inputs.flatten(1).norm(dim=1, keepdim=True)
     steps = radius * lengths * directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
     moved: Tensor = inputs + steps.view_as(inputs)
     return moved
+
+
+def _normal(like: Tensor, generator: Generator | list[Generator]) -> Tensor:
+    """Return normal numbers, for each member of a pack from its own generator."""
+    import torch
+
+    if isinstance(generator, torch.Generator):
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype)
+    shape = (len(like) // len(generator), *like.shape[1:])
+    return torch.cat([torch.randn(shape, generator=own, dtype=like.dtype) for own in generator])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, state
+from raysearch.training.losses._forms import is_classification, soft_cross_entropy, state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,20 +31,28 @@ class Tgtss(Validated):
     Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
     """
 
+    packs: ClassVar[bool] = True
+
     tau: Annotated[float, Gt(0)] = 2.0
     teacher_epochs: Annotated[int, Ge(0)] = 0
     teacher_seed: Annotated[int, Ge(0)] | None = None
 
     def soften(self, outputs: Tensor) -> Tensor:
         """Return what one epoch of the teacher contributes, of the shape of `outputs`."""
-        return (outputs / self.tau).softmax(dim=1) if is_classification(outputs) else outputs
+        return (outputs / self.tau).softmax(dim=1) if outputs.ndim == 2 else outputs
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
-        from torch.nn import functional
-
         now = state(step, "tgtss")
         if now.soft is None:
             raise ValueError("tgtss needs a teacher's word in step.soft: train with raysearch.training.loop.instance")
-        wanted = now.soft[now.index]
-        return functional.cross_entropy(outputs, wanted) if is_classification(outputs) else now.task(outputs, wanted)
+        wanted = now.soft[now.index] if now.index.ndim == 1 else _by_member(now.soft, now.index)
+        if is_classification(outputs, targets):
+            return soft_cross_entropy(outputs, wanted)
+        return now.task(outputs, wanted)
+
+
+def _by_member(soft: Tensor, index: Tensor) -> Tensor:
+    """Return what each member's teacher said of each member's rows."""
+    members = index.new_tensor(range(len(index)))
+    return soft[members[:, None], index]
