@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from raysearch.training.packs.network import Draws
+
 MEAN, SPREAD = 0.473, 0.251  # of all pixels and colours of the CIFAR-10 training set, in [0, 1]
 
 
@@ -17,7 +19,7 @@ class ResNet(nn.Module):
 
     def __init__(self, width: int, blocks: int, dropout: float, flip: bool) -> None:
         super().__init__()
-        self.flip = flip
+        self.mirror = _Mirror() if flip else nn.Identity()
         layers: list[nn.Module] = [*_convolution(3, width, stride=1), nn.ReLU()]
         before = width
         for stage in range(4):
@@ -35,11 +37,19 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits `(n, 10)`."""
         values = (images.float() / 255.0 - MEAN) / SPREAD
-        if self.flip and self.training:
-            mirrored = torch.rand(len(values), device=values.device) < 0.5
-            values = torch.where(mirrored[:, None, None, None], values.flip(3), values)
+        values = self.mirror(values)
         logits: Tensor = self.head(self.body(values.contiguous(memory_format=torch.channels_last)))
         return logits
+
+
+class _Mirror(Draws):
+    """Turns half of the images round, in training."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return values
+        mirrored = torch.rand(len(values), device=values.device) < 0.5
+        return torch.where(mirrored[:, None, None, None], values.flip(3), values)
 
 
 class _Block(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from raysearch import registry
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.training.measures import Subject
 from raysearch.training.recipe import Recipe
-from raysearch.workloads import Report
+from raysearch.workloads import Report, _packs
 from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import sources
 
@@ -34,6 +35,10 @@ class Images:
         """Return a new network."""
         raise NotImplementedError
 
+    def architecture(self, parameters: Mapping[str, Any]) -> object:
+        """Return what tells a configuration's network from another one, dropout aside."""
+        raise NotImplementedError
+
     def n_sample(self, n_pool: int) -> int:
         """Return the size of an instance's training sample, drawn from a pool of `n_pool` examples."""
         raise NotImplementedError
@@ -43,6 +48,25 @@ class Images:
     ) -> list[InstanceResult]:
         """Train one network per seed and return their results."""
         return [self._instance(configuration, seed, report, data) for seed in seeds]
+
+    def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
+        """Return what configurations have in common whose instances can train together; None where each is alone."""
+        return _packs.key(self, self.architecture(parameters), Recipe.of(parameters))
+
+    def train_pack(
+        self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Data
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """Train instances of one key together and yield each one's number and result when it has ended."""
+        from raysearch.training import loop
+        from raysearch.training.packs.instances import instances
+
+        score = loop.error if self.loss == "error" else None
+        common = _packs.common(self, data, "images", "labels", "cross_entropy", score=score, measure=loop.accuracies)
+        jobs = []
+        for configuration, seed in members:
+            build = functools.partial(self.network, configuration.parameters)
+            jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
+        return instances(jobs, common, report)
 
     def instrument(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str

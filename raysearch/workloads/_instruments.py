@@ -14,7 +14,7 @@ from raysearch.training import loop
 from raysearch.training.measures import Subject
 
 
-def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any]) -> loop.Sets:
+def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any] | slice) -> loop.Sets:
     """Return the sets that `data` holds as `{pool,validation,test}_{inputs,targets}`; `rows` of the pool are taught."""
 
     def pair(name: str, chosen: Any = slice(None)) -> loop.Pair:

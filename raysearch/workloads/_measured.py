@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from raysearch.criteria.objectives import TASK_LOSS
 from raysearch.errors import WorkloadError
 from raysearch.records import Configuration, InstanceResult, Status
 from raysearch.workloads import Report
+from raysearch.workloads._packs import PackReport
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,18 @@ class Measured:
         """Train and measure; raises WorkloadError where the results lack the metric that steers the race."""
         results = self.workload.train(configuration, seeds, report, data)
         return [self._measured(configuration, result, data) for result in results]
+
+    def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
+        """Return the workload's key, None where it trains no packs."""
+        key: Hashable | None = self.workload.pack_key(parameters) if hasattr(self.workload, "pack_key") else None
+        return key
+
+    def train_pack(
+        self, members: Sequence[tuple[Configuration, int]], report: PackReport, data: Any
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """Train instances together and measure each one that has ended, as `train` does."""
+        for number, result in self.workload.train_pack(members, report, data):
+            yield number, self._measured(members[number][0], result, data)
 
     def _measured(self, configuration: Configuration, result: InstanceResult, data: Any) -> InstanceResult:
         if result.status is not Status.COMPLETE:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from raysearch.registry import Validated
 from raysearch.training.measures import Subject
 from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
-from raysearch.workloads import Report
+from raysearch.workloads import Report, _packs
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import simulate
 from raysearch.workloads._settings import training_settings
@@ -127,6 +128,23 @@ class Calorimeter(Validated):
             report,
             shaped_by=(self, configuration.parameters),
         )
+
+    def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
+        """Return what configurations have in common whose instances can train together; None where each is alone."""
+        return _packs.key(self, replace(Architecture.of(parameters), dropout=0.0), Recipe.of(parameters))
+
+    def train_pack(
+        self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Mapping[str, NDArray[Any]]
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """Train instances of one key together and yield each one's number and result when it has ended."""
+        from raysearch.training.packs.instances import instances
+        from raysearch.workloads._calorimeter.networks import Network
+
+        jobs = []
+        for configuration, seed in members:
+            build = partial(Network, Architecture.of(configuration.parameters), self.target)
+            jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
+        return instances(jobs, _packs.common(self, data, "cells", "targets", _TASKS[self.target]), report)
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
         """Return the torch seed and the rows of the pool that an instance is taught."""

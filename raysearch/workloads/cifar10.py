@@ -113,6 +113,10 @@ class Cifar10(Images, Validated):
         """Return a new network."""
         return _network(parameters)
 
+    def architecture(self, parameters: Mapping[str, Any]) -> object:
+        """Return what tells a configuration's network from another one, dropout aside."""
+        return {**_own(parameters), "dropout": None}
+
     def n_sample(self, n_pool: int) -> int:
         """Return the size of an instance's training sample: nine tenths of the pool unless `n_train` says."""
         return self.n_train or max(1, n_pool * 9 // 10)

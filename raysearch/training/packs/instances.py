@@ -1,0 +1,163 @@
+"""Trains several instances in one process: together where their networks allow it, else one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from raysearch.records import InstanceResult
+from raysearch.training import aids
+from raysearch.training import loop as alone
+from raysearch.training.checkpoints import Checkpoint
+from raysearch.training.device import choose_device, seeded
+from raysearch.training.packs.loop import Pack
+from raysearch.training.packs.members import Common, Job, Member, sorted_for_packs
+from raysearch.training.packs.network import drawing_from
+from raysearch.training.packs.rehearsal import rehearse
+from raysearch.training.packs.stack import CannotPack
+
+_log = logging.getLogger(__name__)
+
+
+class PackReport(Protocol):
+    """What a pack tells of its members; may have the attribute `checkpoints`, as the report of a lone instance may."""
+
+    def __call__(self, member: int, epoch: int, loss: float) -> bool | None:
+        """Take in a member's loss after an epoch (from 1) and return False to end it; raises to end all of them."""
+
+
+class _Ended(BaseException):
+    """Ends a lone training that stands for a member."""
+
+
+def instances(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterator[tuple[int, InstanceResult]]:
+    """Train the jobs and yield each one's number and result as soon as it has ended; those ended by `report` have none.
+
+    The results are those of loop.instance, weights and losses bit by bit on a CPU, but for `seconds`, a member's share
+    of the pack's time, and the last digits of `train_loss`. Members that go on from checkpoints of different epochs
+    train in packs of the same epoch.
+    """
+    placed = dataclasses.replace(common, sets=common.sets.to(choose_device(common.settings.device)))
+    try:
+        members = _members(jobs, placed)
+        with _at_work(placed):
+            rehearse(members, placed)
+        _hear_teachers(members, placed)
+    except CannotPack as reason:
+        _log.info("%d instances train one by one: %s", len(jobs), reason)
+        yield from _one_by_one(jobs, common, report)
+        return
+    heard = [member for member in members if _restored(member, common, report)]
+    for epoch in sorted({member.epoch for member in heard}):
+        pack = Pack(sorted_for_packs([member for member in heard if member.epoch == epoch]), placed)
+        for member in pack.run(lambda one: report(one.number, one.epoch, one.trained.curve[-1]) is not False):
+            yield member.number, _result(member, placed)
+
+
+def _members(jobs: Sequence[Job], common: Common) -> list[Member]:
+    device, n_scored = common.sets.train[0].device, common.settings.n_scored
+    return [Member.of(number, job, job.seed, n_scored, device) for number, job in enumerate(jobs)]
+
+
+def _hear_teachers(members: Sequence[Member], common: Common) -> None:
+    """Give each member what its teacher says, where its training loss asks for one; the teachers are a pack too."""
+    losses: list[Any] = [alone.training_loss(member.job.recipe) for member in members]
+    if not hasattr(losses[0], "soften"):
+        return
+    own = dataclasses.replace(common, settings=alone.teacher_settings(losses[0], common.settings), score=None)
+    teachers = []
+    for member, loss in zip(members, losses, strict=True):
+        job = dataclasses.replace(member.job, recipe=aids.teachers_recipe(member.job.recipe))
+        seed = aids.teacher_seed(loss, member.job.seed)
+        teachers.append(Member.of(member.number, job, seed, own.settings.n_scored, common.sets.train[0].device))
+    heard: list[Tensor] = [torch.zeros((), device=common.sets.train[0].device) for _ in members]
+
+    def listen(teacher: Member) -> bool:
+        with _at_work(common):
+            said = losses[teacher.number].soften(alone.outputs(teacher.module, common.taught(teacher.job)[0]))
+        heard[teacher.number] = heard[teacher.number] + said
+        return True
+
+    for teacher in Pack(sorted_for_packs(teachers), own).run(listen):
+        members[teacher.number].soft = heard[teacher.number] / teacher.epoch
+        members[teacher.number].seconds += teacher.seconds
+
+
+def _restored(member: Member, common: Common, report: PackReport) -> bool:
+    """Bring a member to the state of its checkpoint, if it has one, and return whether it goes on."""
+    job, goes_on = member.job, True
+    if getattr(report, "checkpoints", None) is None:
+        return True
+    content = (job.shaped_by, str(member.module), common.own(job), common.task, common.score, job.recipe)
+    member.kept = Checkpoint.of(report, job.key, *content, common.settings, job.seed)  # type: ignore[arg-type]
+    if member.kept is None:
+        return True
+
+    def replay(epoch: int, loss: float) -> None:
+        nonlocal goes_on
+        goes_on = goes_on and report(member.number, epoch, loss) is not False
+
+    loop = member.alone(common.settings.epochs)
+    with drawing_from(member.drawn):
+        n_epochs = member.kept.restore(loop, replay)
+    if n_epochs:
+        member.started = {"optimizer": loop.optimizer, "average": loop.averaging.state()}
+    return goes_on
+
+
+def _result(member: Member, common: Common) -> InstanceResult:
+    since = time.perf_counter() - member.seconds
+    sets, score = common.own(member.job), common.score or common.task
+    with _at_work(common):
+        found = alone.result(member.job.key, member.trained, sets, common.settings, score, common.measure, since)
+    if member.kept:
+        member.kept.drop()
+    return found
+
+
+def _at_work(common: Common) -> AbstractContextManager[None]:
+    """Return the context of all that is computed: torch's threads and kernels as in a lone training."""
+    return seeded(0, common.settings.n_threads, common.sets.train[0].device)
+
+
+def _one_by_one(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterator[tuple[int, InstanceResult]]:
+    for number, job in enumerate(jobs):
+        told = _Alone(number, report)
+        try:
+            yield (
+                number,
+                alone.instance(
+                    job.key,
+                    job.build,
+                    common.own(job),
+                    common.task,
+                    job.recipe,
+                    common.settings,
+                    job.seed,
+                    told,
+                    shaped_by=job.shaped_by,
+                    score=common.score,
+                    measure=common.measure,
+                ),
+            )
+        except _Ended:
+            continue
+
+
+class _Alone:
+    """The report of a lone instance that stands for a member."""
+
+    def __init__(self, number: int, report: PackReport) -> None:
+        self._number, self._report = number, report
+        self.checkpoints = getattr(report, "checkpoints", None)
+
+    def __call__(self, epoch: int, loss: float) -> None:
+        if self._report(self._number, epoch, loss) is False:
+            raise _Ended

@@ -1,0 +1,70 @@
+"""An ability that a workload may have: instances of one architecture train together in one process, as a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from raysearch.records import Configuration, InstanceResult
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from raysearch.training.packs.members import Common, Job
+    from raysearch.training.recipe import Recipe
+
+
+class PackReport(Protocol):
+    """What `train_pack` tells: `report(member, epoch, loss)`, epoch from 1; False ends that member, raising ends all.
+
+    It may have the attribute `checkpoints`, as the report of a lone instance may.
+    """
+
+    def __call__(self, member: int, epoch: int, loss: float) -> bool | None:
+        """Take in a member's loss after an epoch, and return False to end it there."""
+
+
+class TrainsPacks(Protocol):
+    """A workload that trains several instances at once, to the same results as one by one."""
+
+    def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
+        """Return a key: configurations of equal keys can train together, None means that each instance trains alone."""
+
+    def train_pack(
+        self, members: Sequence[tuple[Configuration, int]], report: PackReport, data: Any
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """Train instances (configuration, seed) of one key; yield each one's number and result when it has ended.
+
+        A member that `report` has ended leaves at the next epoch, without a result.
+        """
+        ...
+
+
+def key(workload: Any, network: object, recipe: Recipe) -> Hashable | None:
+    """Return the pack key of a torch workload's configuration; `network` is what its architecture is, dropout aside.
+
+    None with more than one thread of torch: kernels that share their work out sum in another order.
+    """
+    own = recipe.pack_key
+    return None if own is None or workload.n_threads > 1 else (repr(network), own)
+
+
+def common(workload: Any, data: Mapping[str, Any], inputs: str, targets: str, task: str, **more: Any) -> Common:
+    """Return what instances share: the sets `{pool,validation,test}_{inputs,targets}` of `data`, and the settings."""
+    from raysearch import registry
+    from raysearch.training.packs.members import Common
+    from raysearch.workloads._instruments import sets
+    from raysearch.workloads._settings import training_settings
+
+    whole = sets(data, inputs, targets, slice(None))
+    return Common(whole, registry.load("losses", task), training_settings(workload), **more)
+
+
+def job(workload: Any, configuration: Configuration, seed: int, build: Any, weights_seed: int, rows: Any) -> Job:
+    """Return one instance of a pack: `rows` of the pool are taught, `build()` makes its network."""
+    import torch
+
+    from raysearch.records import InstanceKey
+    from raysearch.training.packs.members import Job
+    from raysearch.training.recipe import Recipe
+
+    recipe, shaped_by = Recipe.of(configuration.parameters), (workload, configuration.parameters)
+    return Job(InstanceKey(configuration.id, seed), build, torch.as_tensor(rows), recipe, weights_seed, shaped_by)
