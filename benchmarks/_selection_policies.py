@@ -145,11 +145,11 @@ def top_two(table: Table, family: Family) -> Iterator[Outcome]:
 
 def default(n_configurations: int) -> dict[str, Any]:
     """Return the parameters of `top_two` in `raysearch.search` where no rule is named."""
-    return {"batch": in_python.BATCH, "budget": in_python.EACH * n_configurations + in_python.CERTIFY}
+    return {"budget": in_python.EACH * n_configurations + in_python.CERTIFY}
 
 
 def top_two_default(table: Table, family: Family) -> Iterator[Outcome]:
-    """The default of `raysearch.search`: certified, by the eight, ended at about the cost of Algorithm 1."""
+    """The default of `raysearch.search`: certified, ended at about the cost of Algorithm 1."""
     rule = registry.load("rules", "top_two", delta=family.delta, **default(family.n_configurations))
     verdict, n = drive(rule, table, family.measure())
     yield Outcome(

@@ -12,8 +12,8 @@ from raysearch.errors import ExperimentError
 from raysearch.experiment.experiment import DEFINED_BY, from_data
 from raysearch.experiment.sections import given, named
 
-EACH, CERTIFY, BATCH = 6, 20, 8
-"""The default rule's budget, in instances, and how many start at a time: see benchmarks/selection.py."""
+EACH, CERTIFY = 6, 20
+"""The default rule's budget, in instances: see benchmarks/selection.py."""
 
 
 def search(
@@ -42,7 +42,7 @@ def search(
             that `train` gets are what JSON gives back, in a resumed search too: a tuple is a list there, a number of
             NumPy one of Python.
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
-        rule: None is `top_two`, eight instances at a time whatever the number of workers, which certifies its winner or
+        rule: None is `top_two`, through a window of twice the slots at the start, which certifies its winner or
             ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
             sampler that proposes in waves it gives no configuration more than twenty. On a cluster, `rule="top_two"`
             keeps every slot busy; what is trained then depends on which instance ends first.
@@ -93,7 +93,7 @@ def search(
         planned = plan(experiment, **of_user)
         in_waves = planned.wave < planned.n_configurations
         limit = {"cap": CERTIFY} if in_waves else {"budget": EACH * planned.n_configurations + CERTIFY}
-        experiment = experiment.with_values({"rule": {"name": "top_two", "batch": BATCH, **limit}})
+        experiment = experiment.with_values({"rule": {"name": "top_two", **limit}})
     watchers = [Terminal()] if progress else []
     return run(
         experiment,
