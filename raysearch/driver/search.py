@@ -44,8 +44,7 @@ def search(
         criterion: name, section or plug-in object; likewise `rule`, `sampler`, `execution` and `tracking`.
         rule: None is `top_two`, through a window of twice the slots at the start, which certifies its winner or
             ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
-            sampler that proposes in waves it gives no configuration more than twenty. On a cluster, `rule="top_two"`
-            keeps every slot busy; what is trained then depends on which instance ends first.
+            sampler that proposes in waves it gives no configuration more than twenty.
         measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
             workloads that can be measured.
         confirm: fresh-seed instances of the winner.
