@@ -78,6 +78,38 @@ def test_a_workload_may_be_named(tmp_path):
     assert set(found.instances.epochs) == {3}
 
 
+@pytest.mark.parametrize("rule", [None, Halving(2)])
+def test_configurations_are_proposed_once(rule, tmp_path):
+    called = []
+
+    def space(trial):
+        called.append(trial.suggest_float("shift", 0.0, 1.0))
+        trial.suggest_categorical("width", [0.01])
+
+    found = raysearch.search(
+        noisy,
+        space=space,
+        sampler={"name": "tpe", "n_configurations": 4, "wave": 4},
+        rule=rule,
+        run_dir=tmp_path / "run",
+        **HERE,
+    )
+    assert len(called) == 4
+    assert sorted(set(found.instances["p.shift"])) == sorted(called)
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    def prepare(self): ...
+
+    def train(self, configuration, seeds, report, data): ...
+
+
+def test_an_object_that_is_a_workload_only_in_part_is_refused(tmp_path):
+    with pytest.raises(ExperimentError, match=r"Unchecked has a `prepare`, as workloads have, but no `check`$"):
+        raysearch.search(Unchecked(), space=SPACE, run_dir=tmp_path / "run", **HERE)
+
+
 def test_losses_that_diverge_stay_visible_and_lose(tmp_path):
     def fit(config, seed):
         return math.nan if config["a"] == 1 else 0.5

@@ -1,11 +1,11 @@
-"""Plan, run and load searches: the only file that knows every part."""
+"""Plan, run and load searches."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from raysearch.driver import finish, measure
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution import Executor, HasGauges
 from raysearch.execution.conductor import Conductor
-from raysearch.experiment import measures as asked_for
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
+from raysearch.experiment.measures import Asked, asked, instrumented
 from raysearch.race.race import Race
-from raysearch.records import Plan, Verdict
+from raysearch.records import Configuration, Outcome, Plan, Verdict
 from raysearch.rules import Budgeted, Rule
 from raysearch.samplers import Propose
 from raysearch.storage.decoding import entries
@@ -56,22 +56,35 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Parts:
-    """The plug-ins of one experiment, all checked."""
+    """The plug-ins of one experiment, each made once, and all checked."""
 
     experiment: Experiment
     workload: Workload
-    propose: Propose
+    instrumented: Workload
+    """The workload, measuring what criterion, objectives and measures need of every instance."""
     criterion: Criterion
     rule: Rule
     executor: Executor
     tracker: Tracker
-    measures: Sequence[asked_for.Asked] = ()
+    measures: Sequence[Asked]
+    first_wave: Sequence[Configuration]
+    later_waves: Propose
+
+    def propose(self, outcomes: Sequence[Outcome]) -> Sequence[Configuration]:
+        """Return the next wave of configurations."""
+        return self.later_waves(outcomes) if outcomes else self.first_wave
 
     @property
-    def instrumented(self) -> Workload:
-        """The workload, measuring what criterion, objectives and measures need of every instance."""
-        criterion, objectives = parse(self.experiment.criterion), finish.objectives_of(self.experiment)
-        return asked_for.instrumented(self.workload, self.measures, criterion, objectives)
+    def n_configurations(self) -> int:
+        """Number of configurations in all waves."""
+        return max(self.experiment.n_configurations or 0, len(self.first_wave))
+
+    def with_rule(self, section: dict[str, Any]) -> Parts:
+        """Return the same parts with another rule; raises ExperimentError where it cannot decide on them."""
+        experiment = self.experiment.with_values({"rule": section})
+        rule = experiment.load("rule")
+        _rule_plan(rule, len(self.first_wave))
+        return replace(self, experiment=experiment, rule=rule)
 
 
 def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Parts:
@@ -80,36 +93,27 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     `workload` and `space` (a function) stand in for sections that no file can name.
     """
     workload = experiment.load("workload") if workload is None else workload
-    criterion = experiment.load("criterion")
+    criterion, rule = experiment.load("criterion"), experiment.load("rule")
+    executor, tracker, measures = experiment.load("execution"), experiment.load("tracking"), asked(experiment.measures)
+    of, objectives = parse(experiment.criterion), finish.objectives_of(experiment)
+    trained = instrumented(workload, measures, of, objectives)
     propose = experiment.load("sampler").bind(experiment.build_space(workload, space), experiment.seed, criterion)
-    first = propose([])
+    first = tuple(propose([]))
     if not first:
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())
         raise ExperimentError(
             f"the space has no valid configuration{f' with {bounds}' if bounds else ''}: widen it or relax the bounds"
         )
-    measures = asked_for.asked(experiment.measures)
-    parts = Parts(
-        experiment,
-        workload,
-        propose,
-        criterion,
-        experiment.load("rule"),
-        experiment.load("execution"),
-        experiment.load("tracking"),
-        measures,
-    )
-    _ = parts.instrumented  # refuses what cannot be measured
     for configuration in first:
         workload.check(configuration.parameters)
-    _rule_plan(parts, len(first))
-    return parts
+    _rule_plan(rule, len(first))
+    return Parts(experiment, workload, trained, criterion, rule, executor, tracker, measures, first, propose)
 
 
-def _rule_plan(parts: Parts, n_configurations: int) -> tuple[int, int]:
+def _rule_plan(rule: Rule, n_configurations: int) -> tuple[int, int]:
     """Return the rule's plan; raises ExperimentError where its budget cannot train the configurations once."""
     try:
-        return parts.rule.plan(n_configurations)
+        return rule.plan(n_configurations)
     except ValueError as error:
         raise ExperimentError(f"rule: {error}") from error
 
@@ -120,14 +124,13 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     `workload` and `space` (a function) stand in for sections that no file can name.
     """
     parts = build(experiment, workload, space)
-    race = experiment.race
-    wave = len(parts.propose([]))
-    n = max(experiment.n_configurations or wave, wave)
-    first, later = _rule_plan(parts, wave), [min(wave, n - start) for start in range(wave, n, wave)]
+    race, rule = experiment.race, parts.rule
+    n, wave = parts.n_configurations, len(parts.first_wave)
+    first, later = _rule_plan(rule, wave), [min(wave, n - start) for start in range(wave, n, wave)]
     # later waves race with the leader so far, whose instances are there already: they may use up a budget
-    limited = isinstance(parts.rule, Budgeted) and parts.rule.budget is not None
-    least = first[0] + sum(size if limited else _rule_plan(parts, size)[0] for size in later)
-    most = first[1] + sum(_rule_plan(parts, size if limited else size + 1)[1] for size in later)
+    limited = isinstance(rule, Budgeted) and rule.budget is not None
+    least = first[0] + sum(size if limited else _rule_plan(rule, size)[0] for size in later)
+    most = first[1] + sum(_rule_plan(rule, size if limited else size + 1)[1] for size in later)
     epochs = parts.workload.epochs if isinstance(parts.workload, HasEpochs) else None
     return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
 
@@ -144,7 +147,12 @@ def run(
 
     `watchers` are trackers beside the experiment's own, such as the live view.
     """
-    parts = build(experiment, workload, space)
+    return start(build(experiment, workload, space), run_dir, watchers)
+
+
+def start(parts: Parts, run_dir: Path | None = None, watchers: Sequence[Tracker] = ()) -> SearchResult:
+    """Carry out a search of these parts, from its beginning, and return its result."""
+    experiment = parts.experiment
     parts.executor.check(parts.instrumented)
     directory = RunDirectory.create(run_dir, experiment.name)
     with Journal(directory.journal) as journal:

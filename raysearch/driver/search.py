@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.driver.run import SearchResult, plan, run
+from raysearch.driver.run import Parts, SearchResult, build, start
 from raysearch.errors import ExperimentError
 from raysearch.experiment.experiment import DEFINED_BY, from_data
-from raysearch.experiment.sections import given, named
+from raysearch.experiment.sections import given
+from raysearch.workloads import Workload
 
 EACH, CERTIFY = 6, 20
 """The default rule's budget, in instances: see benchmarks/selection.py."""
@@ -58,48 +59,54 @@ def search(
         ExperimentError: something asked for is unknown or out of range; nothing was trained.
     """
     from raysearch.tracking.terminal import Terminal
-    from raysearch.workloads.function import Function
 
-    if isinstance(train, type) and hasattr(train, "prepare"):
-        raise ExperimentError(f"train: {train.__name__} is the class of a workload: make an object, {train.__name__}()")
-    by_name = isinstance(train, str | Mapping)
-    workload = None if by_name else train if hasattr(train, "prepare") else Function(train)
-    called = train if isinstance(train, str) else getattr(train, "__name__", "search")
-    default_name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
-    sections = {
-        "criterion": criterion,
-        "rule": rule or "halving",
-        "sampler": sampler,
-        "execution": execution,
-        "tracking": tracking,
-    }
-    data = {key: given(key, value) for key, value in sections.items()}
-    if isinstance(rule, Mapping):  # whose default here is not that of a file
-        data["rule"] = named("rule", rule)
-    of_user = {"workload": workload, "space": space if callable(space) else None}
+    workload, section, its_name = _trained(train)
+    plugins = {"criterion": criterion, "sampler": sampler, "execution": execution, "tracking": tracking}
     experiment = from_data(
         {
-            **data,
+            **{key: given(key, value) for key, value in plugins.items()},
+            # a section without a name has another default here than in a file
+            "rule": named("rule", rule) if isinstance(rule, Mapping) else given("rule", rule or "halving"),
             "measures": [given("measures", one) for one in _listed(measures)],
-            "name": name or default_name,
+            "name": name or its_name,
             "seed": seed,
-            "workload": given("workload", train) if by_name else {"name": "function", "fn": default_name},
+            "workload": section,
             "space": {DEFINED_BY: getattr(space, "__name__", "space")} if callable(space) else _mapping(space),
             "race": {"confirm": confirm, **race},
         }
     )
+    parts = build(experiment, workload, space if callable(space) else None)
     if rule is None:
-        planned = plan(experiment, **of_user)
-        in_waves = planned.wave < planned.n_configurations
-        limit = {"cap": CERTIFY} if in_waves else {"budget": EACH * planned.n_configurations + CERTIFY}
-        experiment = experiment.with_values({"rule": {"name": "top_two", **limit}})
-    watchers = [Terminal()] if progress else []
-    return run(
-        experiment,
-        None if run_dir is None else Path(run_dir),
-        watchers=watchers,
-        **of_user,
-    )
+        parts = parts.with_rule(_default_rule(parts))
+    return start(parts, None if run_dir is None else Path(run_dir), [Terminal()] if progress else [])
+
+
+def _trained(train: Any) -> tuple[Workload | None, Any, str]:
+    """Return the workload, None where its section makes it; that section; and how the search is called without a name.
+
+    Raises ExperimentError for the class of a workload, or an object that is only in part one.
+    """
+    from raysearch.workloads.function import Function
+
+    called = train if isinstance(train, str) else getattr(train, "__name__", "search")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
+    if isinstance(train, str | Mapping):
+        return None, given("workload", train), name
+    if isinstance(train, type) and hasattr(train, "prepare"):
+        raise ExperimentError(f"train: {train.__name__} is the class of a workload: make an object, {train.__name__}()")
+    if hasattr(train, "prepare") and not isinstance(train, Workload):
+        missing = " and no ".join(f"`{method}`" for method in ("train", "check") if not hasattr(train, method))
+        raise ExperimentError(f"train: {type(train).__name__} has a `prepare`, as workloads have, but no {missing}")
+    workload = train if isinstance(train, Workload) else Function(train)
+    return workload, {"name": "function", "fn": name}, name
+
+
+def _default_rule(parts: Parts) -> dict[str, Any]:
+    """Return the section of the rule that `search` takes where none is named."""
+    n = parts.n_configurations
+    in_waves = len(parts.first_wave) < n
+    limit = {"cap": CERTIFY} if in_waves else {"budget": EACH * n + CERTIFY}
+    return {"name": "top_two", **limit}
 
 
 def _listed(measures: Any) -> list[Any]:
