@@ -17,6 +17,8 @@ from raysearch.experiment.experiment import from_data, from_file
 from raysearch.experiment.schema import describe_room, json_schema
 from raysearch.experiment.sections import section_of
 
+pytestmark = pytest.mark.process
+
 PROJECT = """
 [build-system]
 requires = ["setuptools>=77"]

@@ -10,7 +10,7 @@ from typing import Any
 from raysearch.driver.run import Parts, SearchResult, build, start
 from raysearch.errors import ExperimentError
 from raysearch.experiment.experiment import DEFINED_BY, from_data
-from raysearch.experiment.sections import given
+from raysearch.experiment.sections import given, named
 from raysearch.workloads import Workload
 
 EACH, CERTIFY = 6, 20
@@ -66,7 +66,9 @@ def search(
         {
             **{key: given(key, value) for key, value in plugins.items()},
             # a section without a name has another default here than in a file
-            "rule": named("rule", rule) if isinstance(rule, Mapping) else given("rule", rule or "halving"),
+            "rule": named("rule", rule)
+            if isinstance(rule, Mapping)
+            else given("rule", "halving" if rule is None else rule),
             "measures": [given("measures", one) for one in _listed(measures)],
             "name": name or its_name,
             "seed": seed,
