@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class RaysearchError(Exception):
@@ -52,3 +53,34 @@ def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[s
     hint = f" It belongs to {homes}." if homes else f" Did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(choices) if choices else "none"
     return UnknownNameError(f"unknown {kind} {str(name)!r}.{hint} Known: {listed}.")
+
+
+_IN_WORDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+    "missing": "there",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+}
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """Return what a value that pydantic refuses must be, e.g. `at least 1`, from one of its `errors()`."""
+    bounds = {
+        key: int(bound) if bound == int(bound) else bound
+        for key, bound in error.get("ctx", {}).items()
+        if isinstance(bound, int | float)
+    }
+    said = _IN_WORDS.get(error["type"])
+    return said.format(**bounds) if said else str(error["msg"]).removeprefix("Input should be ")

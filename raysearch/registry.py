@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import raysearch
-from raysearch.errors import ExperimentError, unknown
+from raysearch.errors import ExperimentError, in_words, unknown
 from raysearch.json_values import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pydantic import TypeAdapter
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 ROOMS = {
     "criteria": "criteria",
@@ -50,8 +48,7 @@ class Validated:
 
     def __post_init__(self) -> None:
         """Raise ExperimentError where a field's value is none that its annotation allows."""
-        cls: Any = type(self)
-        check(cls, {field.name: getattr(self, field.name) for field in dataclasses.fields(cls) if field.init})
+        check(type(self), vars(self))
 
 
 def names(room: str) -> list[str]:
@@ -203,75 +200,51 @@ def load_section(room: str, section: str | dict[str, Any]) -> Any:
 
 def check(cls: type, values: Mapping[str, Any]) -> None:
     """Raise ExperimentError with every one of the `values` that its field in the dataclass `cls` cannot have."""
-    mistakes = [
-        _refused(name, hint, errors)
-        for name, (hint, adapter) in described(cls).items()
-        if name in values and (errors := _errors(hint, adapter, values[name]))
-    ]
-    if len(mistakes) == 1:
-        raise mistakes[0]
+    hints, errors_of = described(cls)
+    if not errors_of(values):
+        return
+    found: dict[str, list[Any]] = {}
+    for error in errors_of({name: _as_python(value, hints.get(name)) for name, value in values.items()}):
+        found.setdefault(error["loc"][0], []).append(error)
+    mistakes = [_refused(name, hints[name], errors) for name, errors in found.items()]
     if mistakes:
-        raise ExperimentError("; ".join(str(mistake) for mistake in mistakes))
+        raise mistakes[0] if len(mistakes) == 1 else ExperimentError("; ".join(str(mistake) for mistake in mistakes))
 
 
 @cache
-def described(cls: Any) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
-    """Return, by name of the fields that the dataclass `cls` is made with, the annotation and what checks it.
+def described(cls: Any) -> tuple[dict[str, Any], Callable[[Mapping[str, Any]], list[Any]]]:
+    """Return the annotations of the fields that the dataclass `cls` is made with, and what finds values they exclude.
 
     Raises ExperimentError where an annotation cannot be read.
     """
-    from pydantic import ConfigDict, PydanticUserError, TypeAdapter  # here: `import raysearch` loads nothing heavy
+    # not at the top: `import raysearch` loads nothing heavy
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+    from typing_extensions import TypedDict
 
-    config = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    make: Any = TypedDict
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
         hints = {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
-        return {name: (hint, TypeAdapter(hint, config=config)) for name, hint in hints.items()}
+        fields = make(cls.__name__, hints, total=False)
+        fields.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+        adapter = TypeAdapter(fields)
     except (NameError, TypeError, PydanticUserError) as error:
         raise ExperimentError(f"{cls.__qualname__}: its annotations cannot be read: {error}") from error
 
+    def errors_of(values: Mapping[str, Any]) -> list[Any]:
+        try:
+            adapter.validate_python(values)
+        except ValidationError as error:
+            return list(error.errors())
+        return []
 
-def _errors(hint: Any, adapter: TypeAdapter[Any], value: Any) -> list[Any]:
-    from pydantic import ValidationError
+    return hints, errors_of
 
+
+def _as_python(value: Any, hint: Any) -> Any:
+    """Return a number of a library as Python's, and the list that a file gives for a tuple as a tuple."""
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
-    listed = isinstance(value, list) and typing.get_origin(bare) is tuple  # files have no tuples
-    try:
-        adapter.validate_python(tuple(value) if listed else scalar(value))
-    except ValidationError as error:
-        return list(error.errors())
-    return []
-
-
-_IN_WORDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "too_short": "a list of {min_length} or more",
-    "too_long": "a list of {max_length} or fewer",
-    "missing": "there",
-    "greater_than_equal": "at least {ge}",
-    "greater_than": "above {gt}",
-    "less_than_equal": "at most {le}",
-    "less_than": "below {lt}",
-}
-
-
-def in_words(error: Mapping[str, Any]) -> str:
-    """Return what a value that pydantic refuses must be, e.g. `at least 1`, from one of its `errors()`."""
-    bounds = {
-        key: int(bound) if bound == int(bound) else bound
-        for key, bound in error.get("ctx", {}).items()
-        if isinstance(bound, int | float)
-    }
-    said = _IN_WORDS.get(error["type"])
-    return said.format(**bounds) if said else str(error["msg"]).removeprefix("Input should be ")
+    return tuple(value) if isinstance(value, list) and typing.get_origin(bare) is tuple else scalar(value)
 
 
 def _refused(name: str, hint: Any, errors: Sequence[Mapping[str, Any]]) -> ExperimentError:
@@ -282,7 +255,7 @@ def _refused(name: str, hint: Any, errors: Sequence[Mapping[str, Any]]) -> Exper
     wanted = dict.fromkeys(in_words(error) for error in errors)
     if type(None) in typing.get_args(hint):
         wanted["null"] = None
-    where = name + "".join(f"[{part}]" for part in errors[0]["loc"] if isinstance(part, int))
+    where = name + "".join(f"[{part}]" for part in errors[0]["loc"][1:] if isinstance(part, int))
     return ExperimentError(f"{where} must be {' or '.join(wanted)}, got {value!r:.80}{_unquoted(value, wanted)}")
 
 

@@ -40,7 +40,7 @@ WALLS = {
 # what must run anywhere, fast: numpy, scipy and words for bounds beside the standard library, nothing else
 PURE = {"errors", "records", "registry", "seeds", "criteria", "rules", "storage", "race", "samplers"}
 BESIDE = {
-    "registry": {"pydantic"},
+    "registry": {"pydantic", "typing_extensions"},
     "storage/instances": {"pandas", "pyarrow"},
     "storage/measurements": {"pandas"},
     "samplers/tpe": {"optuna"},

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from raysearch import registry
-from raysearch.errors import ExperimentError, unknown
+from raysearch.errors import ExperimentError, in_words, unknown
 from raysearch.experiment import yaml_text
 from raysearch.experiment.sections import DEFAULTS, ROOM_OF, homes, named
 from raysearch.experiment.sections import section_of as section_of
@@ -271,7 +271,7 @@ def _explain(item: Any) -> str:
         return f"the section {where!r} is missing"
     if item["type"] == "value_error":
         return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r:.80}"
-    return f"{where} must be {registry.in_words(item)}, got {item['input']!r:.80}"
+    return f"{where} must be {in_words(item)}, got {item['input']!r:.80}"
 
 
 def _known_keys(model: type[BaseModel], where: str) -> list[str]:

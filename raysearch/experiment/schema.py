@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 from typing import Any
 
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from raysearch import registry
 from raysearch.errors import ExperimentError
@@ -109,7 +110,8 @@ def _section(room: str, name: str) -> dict[str, Any]:
 def _parameter(cls: type, name: str, default: Any) -> dict[str, Any]:
     """Return what a parameter may be, and what it is where it is left out."""
     try:
-        schema = registry.described(cls)[name][1].json_schema()
+        hint = registry.described(cls)[0][name]
+        schema = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).json_schema()
         return schema if default is dataclasses.MISSING else {**schema, "default": as_json(default)}
-    except (PydanticInvalidForJsonSchema, ExperimentError):  # of a type that JSON cannot hold
+    except (PydanticInvalidForJsonSchema, PydanticUserError, ExperimentError):  # of a type that JSON cannot hold
         return {}
