@@ -29,8 +29,6 @@ CHECKED_BY_HAND = {
     ("ray_tune", "cpus"),
     ("ray_tune", "gpus"),
     ("tpe", "algorithm"),
-    ("mlflow", "weights"),
-    ("mlflow", "timeout_s"),
     *itertools.product(("calorimeter", "digits", "cifar10"), ("score",)),
     ("digits", "n_train"),
     ("calorimeter", "n_pool"),
@@ -109,7 +107,7 @@ def test_every_plugin_with_parameters_checks_them_wherever_it_is_made():
         for name in registry.names(room)
         if registry.parameters(room, name) and not issubclass(registry.plugin(room, name), registry.Validated)
     }
-    assert unchecked == {"function", "mlflow"}
+    assert unchecked == {"function"}
 
 
 def test_every_number_has_a_bound_that_the_schema_shows_or_may_be_any():
@@ -121,7 +119,7 @@ def test_every_number_has_a_bound_that_the_schema_shows_or_may_be_any():
                 boundless.add((name, parameter))
     seeds = {(name, "seed") for name in ("adversarial", "corruption", "curvature", "generalization_gap")}
     any_number = {("synthetic", "skew"), ("noise_resilience", "seed")}
-    assert boundless == seeds | any_number | {("mlflow", "timeout_s")}
+    assert boundless == seeds | any_number
 
 
 def test_the_schema_and_the_loader_agree_on_sections_without_a_name():
@@ -160,6 +158,14 @@ def test_the_schema_and_the_loader_agree_on_sections_without_a_name():
 def test_the_schema_shows_bounds_choices_and_defaults(room, name, parameter, shown):
     (schema,) = [schema for where, called, schema in described() if (where, called) == (room, name)]
     assert schema["properties"][parameter] == shown
+
+
+def test_the_schema_shows_the_bounds_of_screening():
+    shown = json_schema()["$defs"]["Screening"]["properties"]
+    assert shown["rule"]["enum"] == ["median", "halving"]
+    assert [shown[name]["minimum"] for name in ("first_epoch", "factor", "n_startup")] == [1, 2, 2]
+    with pytest.raises(ExperimentError, match="race.screen: factor must be at least 2, got 1"):
+        from_data({**SEARCH, "race": {"screen": {"factor": 1}}})
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
-from raysearch.errors import unknown
-
-RULES = ("median", "halving")
+from raysearch.registry import Validated
 
 
 @dataclass(frozen=True)
-class Screening:
+class Screening(Validated):
     """When a first instance is pointless, judged by the curves of those before it.
 
     Args:
@@ -29,21 +29,10 @@ class Screening:
         n_startup: curves that must have reached a rung before it stops anything, at least 2.
     """
 
-    rule: str = "median"
-    first_epoch: int = 1
-    factor: int = 3
-    n_startup: int = 8
-
-    def __post_init__(self) -> None:
-        """Refuse settings out of range."""
-        if self.rule not in RULES:
-            raise unknown("screening rule", self.rule, RULES)
-        for name, least in (("first_epoch", 1), ("factor", 2), ("n_startup", 2)):
-            value = getattr(self, name)
-            if type(value) is not int:  # from a file it may be anything, and True is no number of epochs
-                raise ValueError(f"{name} must be a whole number, got {value!r:.60}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+    rule: Literal["median", "halving"] = "median"
+    first_epoch: Annotated[int, Ge(1)] = 1
+    factor: Annotated[int, Ge(2)] = 3
+    n_startup: Annotated[int, Ge(2)] = 8
 
     def cutoffs(self, curves: Sequence[Sequence[float]]) -> dict[int, float]:
         """Return, by epoch, the loss above which a first instance ends, by the `curves` of earlier first instances."""

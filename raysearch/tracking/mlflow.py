@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from raysearch.errors import ExperimentError, TrackingError, unknown
+from annotated_types import Ge
+
+from raysearch.errors import ExperimentError, TrackingError
 from raysearch.records import (
     Configuration,
     InstanceResult,
@@ -22,6 +24,7 @@ from raysearch.records import (
     Train,
     Verdict,
 )
+from raysearch.registry import Validated
 from raysearch.rules import Elimination
 from raysearch.storage.weights import Shelf
 from raysearch.tracking._writer import Writer, log
@@ -29,8 +32,6 @@ from raysearch.tracking._writer import Writer, log
 if TYPE_CHECKING:
     from raysearch.tracking._mlflow_place import Environment
     from raysearch.tracking._mlflow_search import Search
-
-WEIGHTS = ("all", "winner", "none")
 
 
 class _Session:
@@ -43,7 +44,7 @@ class _Session:
 
 
 @dataclass(frozen=True)
-class Mlflow:
+class Mlflow(Validated):
     """Keeps every instance in MLflow; one background thread writes, the race never waits.
 
     Args:
@@ -60,18 +61,15 @@ class Mlflow:
 
     uri: str | None = None
     experiment: str | None = None
-    weights: str = "winner"
+    weights: Literal["all", "winner", "none"] = "winner"
     curves: bool = True
     register: str | None = None
-    timeout_s: float = 15.0
+    timeout_s: Annotated[float, Ge(1)] = 15.0
     _open: list[_Session] = field(default_factory=list, init=False, repr=False, compare=False)
     _now: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.weights not in WEIGHTS:
-            raise unknown("setting of `weights`", self.weights, WEIGHTS)
-        if not self.timeout_s >= 1:
-            raise ExperimentError(f"timeout_s = {self.timeout_s} must be at least 1 second")
+        super().__post_init__()
         if self.uri and urlsplit(self.uri).password is not None:
             raise ExperimentError(
                 "`uri` carries a password, which the journal would keep. Put it into MLFLOW_TRACKING_USERNAME and"

@@ -52,7 +52,7 @@ def test_an_experiment_that_was_deleted_or_described_is_taken_as_it_is(make_stor
     ("settings", "text"),
     [
         ({"weights": "best"}, "Known: all, none, winner"),
-        ({"timeout_s": 0}, "timeout_s = 0 must be at least 1"),
+        ({"timeout_s": 0}, "timeout_s must be at least 1, got 0"),
         ({"uri": "http://me:secret@host"}, "carries a password"),
     ],
 )
