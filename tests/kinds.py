@@ -59,7 +59,8 @@ class Kinds:
             self.of[item.nodeid] = kind = kind_of(item)
             if item.get_closest_marker(kind) is None:
                 item.add_marker(kind)
-        items.sort(key=lambda item: RANK.index(self.of[item.nodeid]))
+        # who starts a cluster of its own goes first: the shared one would have to be started anew after it
+        items.sort(key=lambda i: (RANK.index(self.of[i.nodeid]), "ray_cluster" in getattr(i, "fixturenames", ())))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:

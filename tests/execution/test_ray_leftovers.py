@@ -92,7 +92,7 @@ def test_an_interrupted_search_leaves_neither_workers_nor_folders(
         exhaustive(trains_on, marks, 4)
     assert list(temporary.iterdir()) == []
     assert artifacts() == before
-    end = time.monotonic() + 20
+    end = time.monotonic() + 100
     for process in [int(mark.name) for mark in marks.iterdir()]:
         with suppress(ProcessLookupError):
             while True:
@@ -103,15 +103,27 @@ def test_an_interrupted_search_leaves_neither_workers_nor_folders(
 
 
 class _Views(Silent):
-    def __init__(self) -> None:
+    """Keeps what it was shown, and leaves a mark once that is two running instances or more."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
         self.shown: list[Progress] = []
 
     def progress(self, progress: Progress) -> None:
         self.shown.append(progress)
+        if progress.n_running >= 2:
+            self.mark.touch()
+
+
+def waits_to_be_shown(config: dict[str, Any], seed: int) -> float:
+    end = time.monotonic() + 60
+    while not Path(config["folder"], "mark").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return 1.0
 
 
 def test_what_waits_in_the_queue_is_not_shown_as_running(tmp_path: Path) -> None:
-    views = _Views()
-    exhaustive(lambda config, seed: time.sleep(1.5) or 1.0, tmp_path, 5, views)
+    views = _Views(tmp_path / "mark")
+    exhaustive(waits_to_be_shown, tmp_path, 5, views)
     assert max(progress.n_running for progress in views.shown) == 2, "two slots"
     assert views.shown[-1].n_running == 0
