@@ -65,10 +65,10 @@ class Daemons:
         self.started.append(process)
         return process
 
-    def run(self, command: Sequence[Any], timeout_s: float = 120.0, **options: Any) -> str:
+    def run(self, command: Sequence[Any], **options: Any) -> str:
         """Run a command to its end and return what it printed; fail the test if it fails."""
         options = {"env": self.environment, "capture_output": True, "text": True, **options}
-        result = subprocess.run([str(word) for word in command], timeout=timeout_s, check=False, **options)
+        result = subprocess.run([str(word) for word in command], check=False, **options)
         assert result.returncode == 0, f"{command} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
         return str(result.stdout)
 

@@ -257,7 +257,7 @@ print(result.verdict.winner.parameters, len(result.instances))
 """
     (tmp_path / "script.py").write_text(script)
     command = [sys.executable, "-W", "error", "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{{'x': 0}} {5 * 2 + 2 + 5}" in done.stdout
     assert len(list((tmp_path / "runs").iterdir())) == 1

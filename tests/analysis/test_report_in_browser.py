@@ -40,9 +40,7 @@ def laid_out(page: str, tmp_path, width: int):
         f"--user-data-dir={tmp_path / 'profile'}",
         f"--window-size={width},900",
     ]
-    done = subprocess.run(
-        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, check=True)
     return json.loads(html.unescape(re.search(r"<output>(.*?)</output>", done.stdout)[1]))
 
 

@@ -30,12 +30,12 @@ def head_with_jobs(daemons: Daemons, n_cpus: int) -> str:
     head = ["--head", "--port", dashboard + 1, "--num-cpus", n_cpus, "--min-worker-port", 0, "--max-worker-port", 0]
     daemons.start_ray("head", *head, "--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard)
     address = f"http://127.0.0.1:{dashboard}"
-    wait_for("the job server", lambda: daemons.run(["ray", "job", "list", "--address", address]), 90, 1.0)
+    wait_for("the job server", lambda: daemons.run(["ray", "job", "list", "--address", address]), pause_s=1.0)
     return address
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_submitted_search_can_be_watched_and_ends(daemons: Daemons) -> None:
     address = head_with_jobs(daemons, 2)
     run_dir = daemons.directory / "run"
@@ -50,16 +50,16 @@ def test_a_submitted_search_can_be_watched_and_ends(daemons: Daemons) -> None:
     def progress() -> bool:
         return bool(re.search(r"round \d+ \| \d+/\d+ instances", daemons.run(["ray", "job", "logs", *job])))
 
-    wait_for("live lines in the job's log", progress, 90, 1.0)
+    wait_for("live lines in the job's log", progress, pause_s=1.0)
     assert "RUNNING" in daemons.run(["ray", "job", "status", *job])
-    status = wait_for("the job's end", lambda: _ended(daemons.run(["ray", "job", "status", *job])), 150, 2.0)
+    status = wait_for("the job's end", lambda: _ended(daemons.run(["ray", "job", "status", *job])), pause_s=2.0)
     assert status == "succeeded", daemons.run(["ray", "job", "logs", *job])
     assert set(raysearch.load(run_dir)["status"]) <= {"COMPLETE", "DIVERGED", "STOPPED"}
     assert daemons.environment["RAY_AUTH_TOKEN"] not in daemons.run(["ray", "job", "logs", *job])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_command_itself_as_a_job_trains_on_the_cluster_not_on_a_ray_of_its_own(daemons: Daemons) -> None:
     n_cpus = (os.cpu_count() or 1) + 1  # more than this machine has: a private Ray would refuse
     address = head_with_jobs(daemons, n_cpus)
@@ -71,7 +71,7 @@ def test_the_command_itself_as_a_job_trains_on_the_cluster_not_on_a_ray_of_its_o
     submit = ["ray", "job", "submit", "--address", address, "--submission-id", "literal", "--no-wait"]
     daemons.run([*submit, "--", *search, *given])
     job = ["--address", address, "literal"]
-    status = wait_for("the job's end", lambda: _ended(daemons.run(["ray", "job", "status", *job])), 150, 2.0)
+    status = wait_for("the job's end", lambda: _ended(daemons.run(["ray", "job", "status", *job])), pause_s=2.0)
     said = daemons.run(["ray", "job", "logs", *job])
     assert status == "succeeded", said
     assert "Winner" in said

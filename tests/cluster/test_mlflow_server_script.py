@@ -56,7 +56,7 @@ def start_postgres(daemons: Daemons) -> None:
         "fsync=off",
     ]
     daemons.start("postgres-log", [PROGRAMS / "postgres", *options, "-h", "127.0.0.1"], cwd=folder, **user)
-    wait_for("PostgreSQL", lambda: daemons.run(["psql", "-c", "select 1"]), 60)
+    wait_for("PostgreSQL", lambda: daemons.run(["psql", "-c", "select 1"]))
 
 
 def answer(url: str, password: str = "") -> int:
@@ -73,7 +73,7 @@ def answer(url: str, password: str = "") -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_server_runs_on_postgresql_and_asks_for_a_password(daemons: Daemons) -> None:
     if not (PROGRAMS / "initdb").exists() or shutil.which("psql") is None:
         pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
@@ -94,7 +94,7 @@ def test_the_server_runs_on_postgresql_and_asks_for_a_password(daemons: Daemons)
     }
     daemons.start("mlflow", [SCRIPT], cwd=daemons.directory)
     search = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-    wait_for("the server", lambda: answer(f"http://127.0.0.1:{port}/health") == 200, 120, 1.0)
+    wait_for("the server", lambda: answer(f"http://127.0.0.1:{port}/health") == 200, pause_s=1.0)
     assert answer(search) == 401
     assert answer(search, password) == 200
     tables = daemons.run(["psql", "-Atc", "select count(*) from experiments"])

@@ -76,7 +76,7 @@ def slurm() -> Iterator[Daemons]:
         daemons.start("slurmctld", ["slurmctld", "-D"])
         for name in NODES:
             daemons.start(name, ["slurmd", "-D", "-N", name])
-        wait_for("three idle nodes", lambda: "3" in daemons.run(["sinfo", "-h", "-t", "idle", "-o", "%D"]), 30)
+        wait_for("three idle nodes", lambda: "3" in daemons.run(["sinfo", "-h", "-t", "idle", "-o", "%D"]))
         yield daemons
     finally:
         daemons.stop()
@@ -92,7 +92,7 @@ def submit(slurm: Daemons, *settings: str, **environment: str) -> int:
     return int(slurm.run([*command, *more], cwd=ROOT, env=environment))
 
 
-def wait_for_end(slurm: Daemons, job: int, timeout_s: float) -> str:
+def wait_for_end(slurm: Daemons, job: int) -> str:
     """Return how a job ended."""
 
     def state() -> str:
@@ -101,7 +101,7 @@ def wait_for_end(slurm: Daemons, job: int, timeout_s: float) -> str:
         assert found is not None
         return "" if found[1] in ("PENDING", "RUNNING", "COMPLETING") else found[1]
 
-    return wait_for("the job's end", state, timeout_s, 1.0)
+    return wait_for("the job's end", state, pause_s=1.0)
 
 
 def locally(directory: Path) -> pd.DataFrame:
@@ -122,10 +122,10 @@ def same_instances(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_a_search_runs_on_three_slurm_nodes_with_half_gpus(slurm: Daemons, tmp_path: Path) -> None:
     job = submit(slurm, "race.confirm=5", "execution.gpus=0.5", "execution.cpus=0.5")
-    state = wait_for_end(slurm, job, 240)
+    state = wait_for_end(slurm, job)
     log = (slurm.directory / "job.log").read_text()
     assert state == "COMPLETED", log
     assert log.count("Ray runtime started") == 3, log
@@ -136,7 +136,7 @@ def test_a_search_runs_on_three_slurm_nodes_with_half_gpus(slurm: Daemons, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_a_search_whose_time_is_up_goes_on_in_the_next_job(slurm: Daemons, tmp_path: Path) -> None:
     job = submit(slurm, "race.confirm=5", "workload.seconds=0.3", RAYSEARCH_REQUEUE="1")
     journal = slurm.directory / "run/journal.jsonl"
@@ -144,19 +144,19 @@ def test_a_search_whose_time_is_up_goes_on_in_the_next_job(slurm: Daemons, tmp_p
     def told() -> int:
         return sum(event["event"] == "tell" for event in read(journal))
 
-    wait_for("the first instances", lambda: told() >= 20, 120)
+    wait_for("the first instances", lambda: told() >= 20)
     slurm.run(["scancel", "--signal=TERM", "--batch", job])  # what Slurm sends before the time limit
 
     def requeued() -> bool:
         text = slurm.run(["scontrol", "--oneliner", "show", "job", job])
         return "JobState=PENDING" in text and "Restarts=1" in text
 
-    wait_for("the job to be queued again", requeued, 60)
+    wait_for("the job to be queued again", requeued)
     before = told()
     time.sleep(1)
     assert told() == before, "the first driver still runs"
     slurm.run(["scontrol", "update", f"jobid={job}", "StartTime=now"])  # Slurm would wait two minutes
-    state = wait_for_end(slurm, job, 150)
+    state = wait_for_end(slurm, job)
     log = (slurm.directory / "job.log").read_text()
     assert state == "COMPLETED", log
     assert [event["event"] for event in read(journal) if event["event"] in ("start", "resume")] == ["start", "resume"]

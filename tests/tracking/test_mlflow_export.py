@@ -46,7 +46,7 @@ def test_another_process_loads_it_by_name_and_version(logged: dict[str, Any]) ->
     folder, model = logged["folder"], logged["model"]
     np.save(folder / "in.npy", model.example)
     command = [sys.executable, "-c", LOAD, logged["uri"], str(folder / "out.npy"), str(folder / "in.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "mismatch" not in done.stderr, "the named requirements are what is installed"
     np.testing.assert_allclose(np.load(folder / "out.npy"), model.prediction, rtol=1e-6)
