@@ -287,7 +287,8 @@ def _unrest(trained: Trained) -> dict[str, float]:
 
 def to_bytes(module: nn.Module) -> bytes:
     """Return the network's weights as a safetensors file."""
-    state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
+    # copies, as safetensors takes no two tensors at one place: layers may share their weights
+    state = {name: value.cpu().contiguous().clone() for name, value in module.state_dict().items()}
     return bytes(safetensors.torch.save(state))
 
 

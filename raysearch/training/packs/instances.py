@@ -49,11 +49,11 @@ def instances(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterat
         members = _members(jobs, placed)
         with _at_work(placed):
             rehearse(members, placed)
-        _hear_teachers(members, placed)
     except CannotPack as reason:
         _log.info("%d instances train one by one: %s", len(jobs), reason)
         yield from _one_by_one(jobs, common, report)
         return
+    _hear_teachers(members, placed)
     heard = [member for member in members if _restored(member, common, report)]
     for epoch in sorted({member.epoch for member in heard}):
         pack = Pack(sorted_for_packs([member for member in heard if member.epoch == epoch]), placed)

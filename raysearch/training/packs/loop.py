@@ -45,8 +45,8 @@ class Pack:
     def run(self, heard: Heard) -> Iterator[Member]:
         """Train, and yield each member that has come to its own end, with its final weights.
 
-        Those that `heard` ends leave in silence. Raises CannotPack in the first epoch, before anyone has heard of it,
-        where these networks turn out to be none that can be packed.
+        Those that `heard` ends leave in silence. Raises CannotPack where networks that passed their rehearsal begin to
+        behave in a way that no pack allows.
         """
         while self._members:
             if new := self._epoch < self._settings.epochs:
@@ -56,11 +56,13 @@ class Pack:
             for row, member in enumerate(self._members):
                 if not told[row]:
                     continue
-                if self._epoch == self._settings.epochs or is_over(member.trained, self._settings):
+                over = is_over(member.trained, self._settings)
+                if new and not over:
+                    self._save(row, member)
+                if over or self._epoch == self._settings.epochs:
                     self._settle(row, member)
                     leaving.append(member)
                 else:
-                    self._save(row, member)
                     staying.append(row)
             self._narrow(staying)
             yield from leaving

@@ -17,33 +17,47 @@ _TOLERANCE = 1e-3
 
 
 def rehearse(members: Sequence[Member], common: Common) -> None:
-    """Raise CannotPack unless copies of two members answer to a batch together as each of them does alone.
+    """Raise CannotPack unless copies of two members take their first step together as each of them does alone.
 
-    A network that mixes the examples of a batch, or draws random numbers where the pack does not know of it, cannot.
+    A network cannot that mixes the examples of a batch, has weights that it does not use, changes numbers that the
+    members have in common, or draws random ones where the pack does not know of it.
     """
     try:
-        together, alone = _answers([_copy(member) for member in (members[0], members[-1])], common)
+        together, alone = _first_step([_copy(member) for member in (members[0], members[-1])], common)
+    except CannotPack:
+        raise
     except Exception as error:
         raise CannotPack(f"a network that fails in a pack: {error!r}") from error
-    if not _alike(together, alone):
+    if not all(_alike(*pair) for pair in zip(together, alone, strict=True)):
         raise CannotPack("a network that answers otherwise in a pack")
 
 
-@torch.no_grad()
-def _answers(two: Sequence[Member], common: Common) -> tuple[Tensor, Tensor]:
-    """Return what two networks answer to a batch of each, together and alone."""
-    batches = [common.taught(member.job)[0][: member.job.recipe.batch_size] for member in two]
-    alone = []
-    for member, batch in zip(two, batches, strict=True):
+def _first_step(two: Sequence[Member], common: Common) -> tuple[list[Tensor], list[Tensor]]:
+    """Return outputs and gradients of two networks for a batch of each, together and alone."""
+    batches = [common.taught(member.job) for member in two]
+    size = two[0].job.recipe.batch_size
+    inputs, targets = ([values[:size] for values in pair] for pair in zip(*batches, strict=True))
+    alone: list[Tensor] = []
+    for member, own, wanted in zip(two, inputs, targets, strict=True):
+        module = copy.deepcopy(member.module).train()
         with drawing_from(_same(member.drawn)):
-            alone.append(copy.deepcopy(member.module).train()(batch))
-    network = Network(Stack([member.module for member in two]), two[0].module, [member.drawn for member in two])
+            answers = module(own)
+        torch.autograd.backward(common.task(answers, wanted))
+        alone += [answers, *(value.grad for value in module.parameters() if value.grad is not None)]
+    stack = Stack([member.module for member in two])
+    network = Network(stack, two[0].module, [member.drawn for member in two])
     network.train()
-    before = random_state(batches[0].device)
-    together = network(torch.cat(batches))
-    if not before.equal(random_state(batches[0].device)):
+    before = random_state(stack.weights.device)
+    answers = torch.stack(network(torch.cat(inputs)).chunk(2))
+    if not before.equal(random_state(stack.weights.device)):
         raise CannotPack("a network that draws random numbers by itself")
-    return together, torch.cat(alone)
+    torch.autograd.backward(common.task(answers, torch.stack(targets)).sum())
+    gradients = network.gather_gradients()
+    network.check_buffers()
+    together: list[Tensor] = []
+    for row in range(2):
+        together += [answers[row], *(place.of(gradients, row) for place in stack.places.values())]
+    return together, alone
 
 
 def _copy(member: Member) -> Member:

@@ -1,0 +1,246 @@
+"""Which networks a pack can hold: all that treat examples one by one; the others train alone, to the same results."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from packed import Problem, assert_same, quiet
+from torch import Tensor, nn
+
+from raysearch.training.packs import instances as training_packs
+from raysearch.training.packs.instances import instances
+from raysearch.training.packs.loop import Pack
+from raysearch.training.packs.network import Draws
+from raysearch.training.recipe import Recipe
+
+RECIPES = [Recipe("AdamW", lr, 16, weight_decay=0.01) for lr in (0.01, 0.003)]
+
+
+class Scaled(nn.Module):
+    """Has a weight of its own beside those of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.scale = nn.Linear(6, 2), nn.Parameter(torch.rand(2))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layer(values) * self.scale
+
+
+class Centred(nn.Module):
+    """Has a constant, and functions of torch between its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 2)
+        self.register_buffer("middle", torch.linspace(0.0, 1.0, 6))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(values - self.middle)) + 1.0)
+
+
+class Doubled(nn.Module):
+    """Uses one layer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.layer, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.last(torch.relu(self.layer(torch.relu(self.layer(self.first(values))))))
+
+
+class Noise(Draws):
+    def forward(self, values: Tensor) -> Tensor:
+        return values + 0.1 * torch.randn_like(values) if self.training else values
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6, bias=False), nn.GELU(), nn.Dropout(0.2))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + self.path(values)
+
+
+def layers(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 12), *modules, nn.Linear(12, 2))
+
+
+PACKED = {
+    "a weight beside layers": Scaled,
+    "a constant and functions": Centred,
+    "a layer used twice": Doubled,
+    "residual, layer norm, dropout": lambda: nn.Sequential(Residual(), Residual(), nn.Linear(6, 2)),
+    "batch norm": lambda: layers(nn.BatchNorm1d(12), nn.ReLU()),
+    "batch norm without weights": lambda: layers(nn.BatchNorm1d(12, affine=False), nn.Tanh()),
+    "slopes": lambda: layers(nn.PReLU(12)),
+    "random slopes": lambda: layers(nn.RReLU()),
+    "alpha dropout": lambda: layers(nn.SELU(), nn.AlphaDropout(0.2)),
+    "noise that says so": lambda: layers(Noise(), nn.ReLU()),
+    "channels": lambda: nn.Sequential(
+        nn.Unflatten(1, (2, 3)),
+        nn.Conv1d(2, 4, 2),
+        nn.GroupNorm(2, 4),
+        nn.Dropout1d(0.2),
+        nn.Flatten(),
+        nn.Linear(8, 2),
+    ),
+    "softmax inside": lambda: layers(nn.Softmax(dim=1), nn.Dropout(1.0)),
+    "one layer": lambda: nn.Linear(6, 2),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_such_networks_train_together_as_they_do_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_packs, "_one_by_one", lambda *_: pytest.fail("trained one by one"))
+    Problem(PACKED[name]).check(RECIPES)
+
+
+class Standardised(nn.Module):
+    """Mixes the examples of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layer((values - values.mean(0)) / values.std(0))
+
+
+class Silent(nn.Module):
+    """Draws without saying so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layer(values + 1e-6 * torch.randn_like(values) if self.training else values)
+
+
+class Counting(nn.Module):
+    """Changes a buffer."""
+
+    n: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+        self.register_buffer("n", torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training:
+            self.n += 1
+        return self.layer(values)
+
+
+class Idle(nn.Module):
+    """Has a layer that it does not use, which decays where its gradient is zero, and not where it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.idle = nn.Linear(6, 2), nn.Linear(6, 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layer(values)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.second.weight = self.first.weight
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.last(self.second(torch.relu(self.first(values))))
+
+
+class Own(nn.Module):
+    """Has a buffer of its own from the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+        self.register_buffer("own", torch.rand(6))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layer(values * self.own)
+
+
+ALONE = {
+    "mixes examples": (Standardised, "answers otherwise"),
+    "draws in silence": (Silent, "draws random numbers by itself"),
+    "changes a buffer": (Counting, "a buffer that the network changes"),
+    "an idle layer": (Idle, "a weight that the loss does not depend on"),
+    "tied layers": (Tied, "two layers with the same weights"),
+    "a buffer of its own": (Own, "a buffer 'own' that differs from member to member"),
+    "two types": (lambda: nn.Sequential(nn.Linear(6, 2), Half()), "weights of several types"),
+    "two widths": (lambda: layers_by_seed(), "networks of different structure"),
+}
+
+
+class Half(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values * self.scale).float()
+
+
+def layers_by_seed() -> nn.Module:
+    width = 4 + int(torch.rand(()) * 4)
+    return nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_other_networks_train_alone_and_nobody_hears_of_the_attempt(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    build, reason = ALONE[name]
+    heard: dict[int, list[int]] = {}
+    with caplog.at_level(logging.INFO):
+        Problem(build).check(RECIPES, lambda member, epoch, loss: heard.setdefault(member, []).append(epoch))
+    assert heard == {number: [1, 2, 3] for number in range(4)}
+    assert "4 instances train one by one" in caplog.text
+    assert reason in caplog.text
+
+
+def test_one_that_trains_alone_may_be_told_to_end() -> None:
+    problem = Problem(Standardised)
+    jobs = problem.jobs(RECIPES)
+    found = dict(instances(jobs, problem.common, lambda member, epoch, loss: (member, epoch) != (1, 2)))
+    assert sorted(found) == [0, 2, 3]
+    for number, result in found.items():
+        assert_same(result, problem.alone(jobs[number]))
+
+
+def test_an_error_in_a_network_is_the_errors_own() -> None:
+    class Broken(nn.Linear):
+        def forward(self, values: Tensor) -> Tensor:
+            raise ArithmeticError("no such thing")
+
+    problem = Problem(lambda: Broken(6, 2))
+    with pytest.raises(ArithmeticError, match="no such thing"):
+        list(instances(problem.jobs(RECIPES), problem.common, quiet))
+
+
+def test_after_the_first_report_an_error_ends_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Pack._judge
+
+    def broken(pack: Any) -> None:
+        judge(pack)
+        if pack._epoch == 2:
+            raise ArithmeticError
+
+    monkeypatch.setattr(Pack, "_judge", broken)
+    heard: list[int] = []
+    problem = Problem(lambda: nn.Linear(6, 2))
+    with pytest.raises(ArithmeticError):
+        list(instances(problem.jobs(RECIPES), problem.common, lambda member, epoch, loss: heard.append(epoch)))
+    assert heard == [1, 1, 1, 1]
