@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from packed import check_pack
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, WorkloadError
 from raysearch.records import Configuration, Status
+from raysearch.training.packs import instances as training_packs
 
 PARAMETERS = {"width": 4, "blocks": 1, "optimizer": "AdamW", "lr": 0.01, "batch_size": 16}
 
@@ -83,3 +85,9 @@ def test_bad_input_is_refused(folder):
         make(folder).check(PARAMETERS | {"blocks": 0})
     with pytest.raises(WorkloadError, match="more than the 120"):
         make(folder, n_validation=120).prepare()
+
+
+@pytest.mark.parametrize("more", [{}, {"flip": False, "dropout": 0.2}, {"average": "swa", "average_start": 0.3}])
+def test_resnets_train_in_packs_as_they_do_alone(more, folder, data, monkeypatch):
+    monkeypatch.setattr(training_packs, "_one_by_one", lambda *_: pytest.fail("trained one by one"))
+    check_pack(make(folder), data, [{**PARAMETERS, **more}, {**PARAMETERS, **more, "lr": 0.003}])
