@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/step.py            (two minutes)
     OMP_NUM_THREADS=1 python benchmarks/step.py --parts    (where the time of a step goes)
+    OMP_NUM_THREADS=1 python benchmarks/step.py --packs    (an instance's step alone and in packs; eight minutes)
 
 Old and new loop train the same instances, in turn, each in a process of its own (how memory is kept is a process's
 matter); every round also multiplies two matrices, `(1024, 1024)` floats, for the core's own rate. Times are CPU seconds
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import _step_packs
 import numpy as np
 import torch
 from torch import nn
@@ -193,7 +195,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds of each job (one more warms up)")
     parser.add_argument("--parts", action="store_true", help="print where the time of a step goes instead")
+    parser.add_argument("--packs", action="store_true", help="print what a step costs in packs instead")
     arguments = parser.parse_args()
+    if arguments.packs:
+        torch.set_num_threads(1)
+        for line in _step_packs.lines(JOBS, parts, arguments.rounds):
+            print(line, flush=True)
+        return
     if arguments.parts:
         print(
             "| network | batch | "
