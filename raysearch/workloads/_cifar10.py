@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raysearch.training.packs.network import Draws
+from raysearch.training.packs.turns import Draws
 
 MEAN, SPREAD = 0.473, 0.251  # of all pixels and colours of the CIFAR-10 training set, in [0, 1]
 

@@ -19,9 +19,9 @@ from raysearch.training.checkpoints import Checkpoint
 from raysearch.training.device import choose_device, seeded
 from raysearch.training.packs.loop import Pack
 from raysearch.training.packs.members import Common, Job, Member, sorted_for_packs
-from raysearch.training.packs.network import drawing_from
 from raysearch.training.packs.rehearsal import rehearse
 from raysearch.training.packs.stack import CannotPack
+from raysearch.training.packs.turns import drawing_from
 
 _log = logging.getLogger(__name__)
 

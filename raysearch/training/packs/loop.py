@@ -16,9 +16,10 @@ from raysearch.training.device import seeded
 from raysearch.training.loop import is_over, mean_loss, outputs, training_loss
 from raysearch.training.losses import Loss, Step
 from raysearch.training.packs.members import Common, Member
-from raysearch.training.packs.network import Network, drawing_from, random_state
+from raysearch.training.packs.network import Network
 from raysearch.training.packs.optimizer import Clip, Optimizer, State, from_alone, to_alone
 from raysearch.training.packs.stack import CannotPack, Rows, Stack
+from raysearch.training.packs.turns import drawing_from, random_state
 
 Heard = Callable[[Member], bool]
 """Told of a member after each of its epochs; returns whether it goes on."""
@@ -132,7 +133,7 @@ class Pack:
             plain = self._losses[0][1] is self._common.task
             losses.append(found.detach() if plain else self._common.task(predicted.detach(), wanted))
             sizes.append(index.shape[1])
-        for member, own in zip(members, torch.stack(losses, 1), strict=True):
+        for member, own in zip(members, torch.stack(losses, 1).cpu(), strict=True):
             member.trained.train_curve.append(mean_loss(own, sizes))
 
     def _loss(self, predicted: Tensor, wanted: Tensor, batch: Tensor, index: Tensor) -> Tensor:

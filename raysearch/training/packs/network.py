@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from raysearch.training.packs.grouped import grouped
 from raysearch.training.packs.products import Linear
-from raysearch.training.packs.stack import LANES, CannotPack, Span, Stack, aligned
+from raysearch.training.packs.stack import CannotPack, Span, Stack
+from raysearch.training.packs.turns import ByNumber, Draws, Dropout, InTurns
 from raysearch.training.score import SCORING_BATCH
 
 _FREE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Hardtanh, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -25,11 +27,9 @@ _SCORED_NUMBERS = 2**21
 _DRAWING = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
 
-class Draws(nn.Module):
-    """A module that draws from torch's own generator in its `forward`: say so by deriving from it.
-
-    In a pack each member's draws come from that member's generator.
-    """
+def takes_turns(device: torch.device) -> bool:
+    """Return whether members take turns in layers whose grouped kernels are slow, and round otherwise."""
+    return device.type == "cpu"
 
 
 class Network:
@@ -113,15 +113,19 @@ class Network:
     def _packed(self, module: nn.Module, name: str) -> nn.Module:
         """Return the module that does for all members what the one of this name does for one."""
         kind = type(module)
+        stacked = partial(self._stacked, name)
         if kind is nn.Linear:
-            return self._linear(name)
+            return Linear(stacked("weight"), stacked("bias"), self._span)
+        together = None if takes_turns(self.stack.weights.device) else grouped(module, stacked, self._span)
+        if together is not None:
+            return together
         if kind is nn.Dropout:
             rates = tuple(self._of(number, name).p for number in range(len(self.stack)))
-            return _Dropout(rates, self._generators, self._span)
+            return Dropout(rates, self._generators, self._span)
         if kind in _FREE or (kind in _FROM_FIRST and _leaves_examples(module)):
             return module
         if kind in _BY_NUMBER:
-            return _ByNumber(module, self._span)
+            return ByNumber(module, self._span)
         own = [*module.parameters(recurse=False)]
         if own or not [*module.children()]:
             return self._in_turns(name, draws=isinstance(module, Draws) or kind in _DRAWING)
@@ -134,124 +138,27 @@ class Network:
             setattr(module, child_name, self._packed(child, f"{name}.{child_name}".lstrip(".")))
         return module
 
-    def _linear(self, name: str) -> Linear:
-        found: dict[str, nn.Parameter | None] = {}
-        for kind in ("weight", "bias"):
-            path = f"{name}.{kind}".lstrip(".")
-            place = self.stack.places.get(path)
-            found[kind] = None if place is None else nn.Parameter(place.of_all(self.stack.weights))
-        for kind, values in found.items():
-            if values is not None:
-                self._parameters.append((f"{name}.{kind}".lstrip("."), values))
-        if found["weight"] is None:
+    def _stacked(self, module: str, name: str) -> Any:
+        """Return the parameters or buffers of one name of all networks, `(n_networks, ...)`, None without any."""
+        path, stack = f"{module}.{name}".lstrip("."), self.stack
+        if path in stack.places:
+            parameter = nn.Parameter(stack.places[path].of_all(stack.weights))
+            self._parameters.append((path, parameter))
+            return parameter
+        for kind, places in stack.buffer_places.items():
+            if path in places:
+                return places[path].of_all(stack.rows.get_buffer(kind))
+        if getattr(self._of(0, module), name, None) is not None:
             raise CannotPack("two layers with the same weights")
-        return Linear(found["weight"], found["bias"], self._span)
+        return None
 
     def _in_turns(self, name: str, draws: bool) -> nn.Module:
         modules = [self._of(number, name) for number in range(len(self.stack))]
         self._turns += modules
-        return _InTurns(tuple(modules), self._generators if draws else None, self._span)
+        return InTurns(tuple(modules), self._generators if draws else None, self._span)
 
     def _of(self, number: int, name: str) -> Any:
         return self.stack.modules[number].get_submodule(name)
-
-
-class _InTurns(nn.Module):
-    """Each member's own module for its own examples, one after the other."""
-
-    def __init__(
-        self, modules: tuple[nn.Module, ...], generators: tuple[torch.Generator, ...] | None, span: Span
-    ) -> None:
-        super().__init__()
-        self._members, self._draw_from, self._span = modules, generators, span  # in a tuple they are no submodules
-
-    def forward(self, values: Tensor) -> Tensor:
-        members, parts = self._span.of(self._members), torch.split(values, len(values) // len(self._span))
-        generators = self._span.of(self._draw_from) if self._draw_from and self.training else None
-        found = []
-        for number, (module, part) in enumerate(zip(members, parts, strict=True)):
-            with drawing_from(generators[number]) if generators else nullcontext():
-                found.append(_as_made(module(_as_made(part))))
-        return torch.cat(found)
-
-
-def _as_made(part: Tensor) -> Tensor:
-    """Return one member's part of a batch, aligned like a tensor of its own, and its gradient too."""
-    if part.device.type != "cpu" or part.numel() % LANES == 0:
-        return part
-    return _Aligned.apply(part)  # type: ignore[no-untyped-call,no-any-return]
-
-
-class _Aligned(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.view_as(values) if aligned(values) is values else values.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        return aligned(gradients[0])
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Let torch's own generator continue `generator` in this context, and `generator` go on from there after it."""
-    before = random_state(generator.device)
-    _set_random_state(generator.device, generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(random_state(generator.device))
-        _set_random_state(generator.device, before)
-
-
-def random_state(device: torch.device) -> Tensor:
-    """Return the state of torch's own generator on a device."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
-
-
-class _Dropout(nn.Module):
-    """Dropout of each member's own rate, drawn from its own generator as torch draws for a single network."""
-
-    def __init__(self, rates: tuple[float, ...], generators: tuple[torch.Generator, ...], span: Span) -> None:
-        super().__init__()
-        self._rates, self._draw_from, self._span = rates, generators, span
-
-    def forward(self, values: Tensor) -> Tensor:
-        if not self.training or not any(self._rates):
-            return values
-        factors = torch.empty_like(values)
-        rates, generators = self._span.of(self._rates), self._span.of(self._draw_from)
-        for part, rate, generator in zip(
-            torch.split(factors, len(values) // len(rates)), rates, generators, strict=True
-        ):
-            if rate == 0.0:
-                part.fill_(1.0)
-            elif rate == 1.0:
-                part.zero_()
-            else:
-                part.bernoulli_(1.0 - rate, generator=generator).div_(1.0 - rate)
-        return values * factors
-
-
-class _ByNumber(nn.Module):
-    """A function of single numbers: of all at once where each member's fill the processor's vectors, else in turns."""
-
-    def __init__(self, function: nn.Module, span: Span) -> None:
-        super().__init__()
-        self._function, self._span = function, span
-
-    def forward(self, values: Tensor) -> Tensor:
-        if values.numel() // len(self._span) % (2 * LANES) == 0:
-            found: Tensor = self._function(values)
-            return found
-        return torch.cat([self._function(part) for part in torch.split(values, len(values) // len(self._span))])
 
 
 def _leaves_examples(module: Any) -> bool:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from raysearch.training.packs.members import Common, Member
-from raysearch.training.packs.network import Network, drawing_from, random_state
+from raysearch.training.packs.network import Network
 from raysearch.training.packs.stack import CannotPack, Stack
+from raysearch.training.packs.turns import drawing_from, random_state
 
 _TOLERANCE = 1e-3
 
@@ -43,7 +44,8 @@ def _first_step(two: Sequence[Member], common: Common) -> tuple[list[Tensor], li
         with drawing_from(_same(member.drawn)):
             answers = module(own)
         torch.autograd.backward(common.task(answers, wanted))
-        alone += [answers, *(value.grad for value in module.parameters() if value.grad is not None)]
+        gradients = [value.grad.flatten() for value in module.parameters() if value.grad is not None]
+        alone += [answers, torch.cat(gradients)]
     stack = Stack([member.module for member in two])
     network = Network(stack, two[0].module, [member.drawn for member in two])
     network.train()
@@ -52,11 +54,12 @@ def _first_step(two: Sequence[Member], common: Common) -> tuple[list[Tensor], li
     if not before.equal(random_state(stack.weights.device)):
         raise CannotPack("a network that draws random numbers by itself")
     torch.autograd.backward(common.task(answers, torch.stack(targets)).sum())
-    gradients = network.gather_gradients()
+    rows = network.gather_gradients()
     network.check_buffers()
     together: list[Tensor] = []
     for row in range(2):
-        together += [answers[row], *(place.of(gradients, row) for place in stack.places.values())]
+        parts = [place.of(rows, row).flatten() for place in stack.places.values()]
+        together += [answers[row], torch.cat(parts)]
     return together, alone
 
 
