@@ -79,6 +79,8 @@ def plugin(room: str, name: str) -> type:
 
     Raises ExperimentError where two packages claim the name, or the one that brings it cannot be imported.
     """
+    if not isinstance(name, str):
+        raise ExperimentError(f"a name in {room} must be text, got {name!r:.80}. Known: {', '.join(names(room))}")
     own, others = name in built_in(room), installed(room).get(name, ())
     claims = ["raysearch itself"] * own + [package_of(point) for point in others]
     if not claims:

@@ -164,7 +164,7 @@ def test_the_schema_shows_the_bounds_of_screening():
     shown = json_schema()["$defs"]["Screening"]["properties"]
     assert shown["rule"]["enum"] == ["median", "halving"]
     assert [shown[name]["minimum"] for name in ("first_epoch", "factor", "n_startup")] == [1, 2, 2]
-    with pytest.raises(ExperimentError, match="race.screen: factor must be at least 2, got 1"):
+    with pytest.raises(ExperimentError, match=r"race\.screen: factor must be at least 2, got 1"):
         from_data({**SEARCH, "race": {"screen": {"factor": 1}}})
 
 

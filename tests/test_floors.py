@@ -42,6 +42,7 @@ PURE = {"errors", "records", "registry", "seeds", "criteria", "rules", "storage"
 BESIDE = {
     "registry": {"pydantic", "typing_extensions"},
     "storage/instances": {"pandas", "pyarrow"},
+    "storage/journal": {"pydantic_core"},
     "storage/measurements": {"pandas"},
     "samplers/tpe": {"optuna"},
 }

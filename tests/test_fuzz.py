@@ -162,7 +162,8 @@ def finished(tmp_path_factory):
     last_ask = max(number for number, line in enumerate(lines) if json.loads(line)["event"] == "ask")
     (run_dir / "journal.jsonl").write_bytes(b"".join(lines[: last_ask + 1]))
     shutil.rmtree(folder / "marks")  # fails once again
-    found = resume(run_dir, {"race.confirm": 3, "rule.warmup": 3})
+    resume(run_dir, {"race.confirm": 3, "rule.warmup": 3})
+    found = resume(run_dir, {"rule": {"name": "top_two", "window": 4, "certify": 2, "cap": 5}})
     seed = int(found.instances.seed.iloc[0])
     row = {"layer": "0", "share": 0.5, "n": 3, "kept": True}
     with Journal(run_dir / "journal.jsonl") as journal:

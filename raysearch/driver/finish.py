@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective, label, parse, parse_all
 from raysearch.criteria.summary import summarize
 from raysearch.driver.measure import measured_on_workers
+from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
 from raysearch.experiment.measures import asked
 from raysearch.race.race import Race
@@ -169,7 +169,7 @@ def write_report(
         verdict=verdict,
         experiment=data,
         criterion=criterion,
-        experiment_text=yaml.safe_dump(data, sort_keys=False),
+        experiment_text=yaml_text.dump(data),
         pareto=pareto_table(state, verdict),
         loss_label=parse(data["criterion"]).metric or "validation loss",
         measures=[*_screened_out(frame, state), *measures],

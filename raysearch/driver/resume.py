@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raysearch.driver.run import Parts, SearchResult, build, carry_out, conductor_of, make_race, opened, trackers
 from raysearch.errors import ExperimentError, JournalError
+from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment, from_data
 from raysearch.race.race import Race
 from raysearch.storage.decoding import Entry, entries
@@ -59,7 +58,7 @@ def resume(
         now = time.time()
         with opened(trackers(parts, watchers), data, directory, now) as tracker:
             journal.append(Resume(data), now)
-            directory.write_text(directory.experiment, yaml.safe_dump(data, sort_keys=False))
+            directory.write_text(directory.experiment, yaml_text.dump(data))
             conductor = conductor_of(parts, race, tracker)
             race.requeue_running()
             if retry_failed:

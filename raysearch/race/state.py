@@ -128,8 +128,7 @@ class State:
     def replay(self, entries: Iterable[Entry]) -> None:
         """Apply the next events of a journal; raises JournalError, naming the line, for one that does not fit."""
         for entry in entries:
-            with entry.fitting():
-                self.apply(entry.event)
+            entry.give(self.apply)
 
     def apply(self, event: Event) -> None:
         """Change the state as an event says; remarks such as Start change nothing."""

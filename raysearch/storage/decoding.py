@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,19 +41,24 @@ class Entry(NamedTuple):
     time_s: float
     event: Event
 
-    @contextlib.contextmanager
-    def fitting(self) -> Iterator[None]:
-        """Turn whatever taking the event in raises into a JournalError that names its line."""
-        with _at_line(self.number, lambda: encode(self.event)):
-            yield
+    def give(self, take: Callable[[Event], object]) -> None:
+        """Call `take` with the event; raises JournalError, naming the line, where it does not fit."""
+        try:
+            take(self.event)
+        except JournalError as error:
+            raise JournalError(f"line {self.number} of the journal: {error}") from error
+        except DAMAGE as error:
+            raise JournalError(f"line {self.number} of the journal: {_damaged(encode(self.event), error)}") from error
 
 
 def entries(lines: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     """Yield the events of a whole journal; raises JournalError, naming the line, for one that is damaged."""
     known: dict[str, Configuration] = {}
     for number, line in enumerate(lines, start=1):
-        with _at_line(number, lambda line=line: line):  # type: ignore[misc]
+        try:
             event = decode(line, known)
+        except JournalError as error:
+            raise JournalError(f"line {number} of the journal: {error}") from error
         if isinstance(event, e.Wave):
             known.update({configuration.id: configuration for configuration in event.configurations})
         yield Entry(number, float(line.get("t", math.nan)), event)
@@ -70,16 +74,6 @@ def taken_back(history: Iterable[Entry]) -> set[int]:
         elif isinstance(event, e.Retry) and event.key in told:
             back.add(told.pop(event.key))
     return back
-
-
-@contextlib.contextmanager
-def _at_line(number: int, shown: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
-    try:
-        yield
-    except JournalError as error:
-        raise JournalError(f"line {number} of the journal: {error}") from error
-    except DAMAGE as error:
-        raise JournalError(f"line {number} of the journal: {_damaged(shown(), error)}") from error
 
 
 def _damaged(line: Mapping[str, Any], error: Exception) -> JournalError:
@@ -123,7 +117,7 @@ def _to_tell(line: Mapping[str, Any], known: Known) -> e.Tell:
         key=_key(line),
         loss=float(line["loss"]),
         status=Status(line["status"]),
-        curve=tuple(float(loss) for loss in line["curve"]),
+        curve=tuple(map(float, line["curve"])),
         test_loss=None if line["test_loss"] is None else float(line["test_loss"]),
         seconds=float(line["seconds"]),
         node=str(line["node"]),

@@ -40,8 +40,7 @@ def to_frame(entries: Iterable[Entry]) -> pd.DataFrame:
 
     table, entry = _Table(), None
     for entry in entries:
-        with entry.fitting():
-            table.take(entry.event)
+        entry.give(table.take)
     frame = pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
     frame.attrs[JOURNAL] = [0, None] if entry is None else [entry.number, entry.time_s]
     return frame

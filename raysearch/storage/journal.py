@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from pydantic_core import from_json
+
 from raysearch.errors import JournalError, unknown
 from raysearch.storage.decoding import EVENTS
 from raysearch.storage.encoding import Line, encode
@@ -147,8 +149,8 @@ def extent(path: Path) -> tuple[int, float | None]:
 
 def _parse(line: bytes, path: Path, number: int) -> Line:
     try:
-        event = json.loads(line, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are ValueErrors
+        event = from_json(line, allow_inf_nan=False)
+    except ValueError as error:  # bad JSON and bad UTF-8 are
         raise JournalError(
             f"{path}, line {number} is damaged: {error}. Restore the file from a copy, or cut it before that line; "
             "what those lines recorded is then trained again."
@@ -168,7 +170,3 @@ def _parse(line: bytes, path: Path, number: int) -> Line:
 
 
 _END_OF_TIME = 1e11
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
