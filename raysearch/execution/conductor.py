@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.errors import RaysearchError, WorkloadError
+from raysearch.execution.packing import Pack, Packer
+from raysearch.execution.together import Screened
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
@@ -46,6 +48,7 @@ class Conductor:
         """Returns how many instances have a worker, for executors in which others wait for one."""
         self.on_given_up: Callable[[InstanceKey], None] | None = None
         """Called with an instance that was ended early, and will not go on."""
+        self._packer = Packer()
         self._relay = Relay(race, tracker, self.progress)
         self._started = time.monotonic()
         self._progress_at = -math.inf
@@ -53,10 +56,10 @@ class Conductor:
         self._told_before = race.state.counts["told"]
         race.listener = self._hear
 
-    def begin(self, n_slots: int) -> None:
-        """Note how many instances can run at once; called by executors before they ask."""
-        self.n_slots = n_slots
-        self.race.begin(n_slots)
+    def begin(self, n_slots: int, packer: Packer | None = None) -> None:
+        """Note how many trials can run at once, and what makes packs of them; called by executors before they ask."""
+        self.n_slots, self._packer = n_slots, packer or self._packer
+        self.race.begin(n_slots * self._packer.width)
 
     def ask(self, n: int = 1) -> list[Train] | Signal:
         """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
@@ -64,6 +67,23 @@ class Conductor:
         self._news |= bool(trials)
         self.look()
         return trials or (DONE if self.race.done else WAIT)
+
+    def ask_pack(self) -> Pack | Signal:
+        """Return what the next trial trains, WAIT while a decision needs running instances, or DONE."""
+        while True:
+            pack = self._packer.take(whole=True)
+            answer: object = None
+            if pack is None:
+                answer = self.ask(self._packer.width)
+                if isinstance(answer, list):
+                    self._packer.add(answer)
+                    continue
+                pack = self._packer.take(whole=False)
+            if pack is None:
+                return DONE if answer is DONE else WAIT
+            left = tuple(request for request in pack.requests if any(map(self.awaited, request.keys)))
+            if left:
+                return Pack(left)
 
     def look(self) -> None:
         """Show how the race stands, unless it was shown a moment ago; called by executors while instances run.
@@ -83,14 +103,19 @@ class Conductor:
                 return self.fail(results[0].key, str(error), results[0].node)
         return [key for result in results for key in self.tell(result)]
 
-    def complete(self, block: Train, results: Any, node: str = "") -> list[InstanceKey]:
-        """Take in what a workload returned for a block on `node`: an instance that got no result has failed."""
+    def complete(
+        self, pack: Pack, results: Any, node: str = "", screened: Sequence[Screened] = ()
+    ) -> list[InstanceKey]:
+        """Take in what a workload returned for a pack on `node`: an instance that got no result has failed."""
         by_key: dict[InstanceKey, InstanceResult] = {}
         with contextlib.suppress(TypeError):  # None, say, instead of a list
             by_key = {one.key: one for one in results if isinstance(one, InstanceResult)}
         whole, failed = [], {}
-        for key in block.keys:
+        ended = {key for key, *_ in screened}
+        for key in pack.keys:
             result = by_key.get(key)
+            if key in ended or not self.awaited(key):
+                continue
             if result is None:
                 failed[key] = f"the workload returned no result for seed {key.seed}, but {_in_short(results)}", node
             elif result.status is Status.FAILED:
@@ -98,13 +123,15 @@ class Conductor:
             else:
                 whole.append(result if result.node else replace(result, node=node))
         stopped = self.tell(*whole) if whole else []
+        stopped += [key for one in screened for key in self.screen_out(*one)]
         return stopped + [key for broken, why in failed.items() for key in self.fail(broken, *why)]
 
-    def fail_block(self, block: Train, error: str, node: str = "") -> list[InstanceKey]:
-        """Take in the crash of a whole block; several instances are tried again one by one: it may have been one."""
-        if len(block.keys) == 1:
-            return self.fail(block.keys[0], error, node)
-        return self._follow(self.race.lose(block.keys))
+    def fail_pack(self, pack: Pack, error: str, node: str = "") -> list[InstanceKey]:
+        """Take in the crash of a whole pack; several instances are tried again one by one: it may have been one."""
+        if len(pack.keys) == 1:
+            return self.fail(pack.keys[0], error, node)
+        self._packer.keep_apart(pack.keys)
+        return self._follow(self.race.lose(pack.keys))
 
     def fail(self, key: InstanceKey, error: str, node: str = "") -> list[InstanceKey]:
         """Take in a crash, to be tried again or, at last, to count as +inf."""

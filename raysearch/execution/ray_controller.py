@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 from ray.tune.experiment import Trial
 
 from raysearch.execution import ray_tune_internals as internals
+from raysearch.records import InstanceKey
 
 GRACE_S = 15.0
-"""How much longer than its time limit a block may be silent before its worker is taken for dead."""
+"""How much longer than its time limit a pack may be silent before its worker is taken for dead."""
 HANDOVER_S = 30.0
-"""How long a worker may take to answer whether it takes the next block; its last one may hold the interpreter."""
+"""How long a worker may take to answer whether it takes the next pack; its last one may hold the interpreter."""
 _LOOK_EVERY_S = 1.0
 _SCOUTS = 2
 _PATIENCE_S = 30.0
@@ -45,7 +46,7 @@ class Watchdog:
         self._heard.pop(trial.trial_id, None)
 
     def look(self, tune_controller: Any, n_seeds: dict[str, int]) -> None:
-        """End the workers of trials that were silent for longer than their block of `n_seeds` instances may take.
+        """End the workers of trials that were silent for longer than their pack of `n_seeds` instances may take.
 
         And those that do not answer a handover: see `ray_tune_internals.replace_workers`.
         """
@@ -108,11 +109,11 @@ def _to_run_now(tune_controller: Any, added: Mapping[str, float]) -> Trial | Non
     return waiting[min(_SCOUTS, len(waiting) - 1)]
 
 
-def tell_to_end(trial: Trial) -> None:
-    """Tell the worker of a trial that nobody waits for, before it is set free; a user's own trainable cannot hear."""
+def tell_to_end(trial: Trial, members: Sequence[InstanceKey] = ()) -> None:
+    """Tell the worker of a trial, or `members` of its pack, that nobody waits; a user's own trainable cannot hear."""
     end_training = getattr(internals.worker_of(trial), "end_training", None)
     if end_training is not None:
-        end_training.remote()
+        end_training.remote(list(members))
 
 
 def forget_ended(tune_controller: Any, ended: list[Trial]) -> None:

@@ -12,10 +12,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from raysearch.execution import ray_tune_internals as internals
+from raysearch.execution.packing import Pack
 from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, tell_to_end
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
-from raysearch.records import InstanceKey, InstanceResult, Train
+from raysearch.records import InstanceKey, InstanceResult
 
 
 class RaceScheduler(TrialScheduler):  # type: ignore[misc]
@@ -64,8 +65,8 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
         self._watchdog.hear(trial)
-        block = self.searcher.blocks.get(trial.trial_id)
-        if block is None or not self._awaited(block):
+        pack = self.searcher.packs.get(trial.trial_id)
+        if pack is None or not self._awaited(pack):
             self._stopping.add(trial.trial_id)
             tell_to_end(trial)
             return str(TrialScheduler.STOP)
@@ -80,13 +81,13 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         if trial.trial_id in self._stopping:  # the searcher hears it next and notes the stop
             self._stopping.discard(trial.trial_id)
             return
-        block = self.searcher.blocks.pop(trial.trial_id, None)
-        if block is None:
+        pack = self.searcher.packs.pop(trial.trial_id, None)
+        if pack is None:
             return
         internals.drop_results(trial, (RESULTS, SCREENED, FAILURE))
         stopped: list[InstanceKey] = []
         with self.searcher.noting_failure():
-            stopped = self._tell(block, result, curve)
+            stopped = self._tell(pack, result, curve)
         if stopped:
             self._end_obsolete(tune_controller)
 
@@ -128,7 +129,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def _count_running(self) -> int:
         """Return how many instances have a worker; others wait in Tune's queue."""
         on_workers = [id_ for id_, trial in self._running.items() if internals.worker_of(trial) is not None]
-        return sum(len(self.searcher.blocks[id_].seeds) for id_ in on_workers if id_ in self.searcher.blocks)
+        return sum(len(self.searcher.packs[id_].keys) for id_ in on_workers if id_ in self.searcher.packs)
 
     def _look_after(self, tune_controller: Any) -> None:
         if self.conductor.failure is not None:
@@ -136,7 +137,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         if self.searcher.stopped:
             self.searcher.stopped.clear()
             self._end_obsolete(tune_controller)
-        self._watchdog.look(tune_controller, {id_: len(block.seeds) for id_, block in self.searcher.blocks.items()})
+        self._watchdog.look(tune_controller, {id_: len(pack.keys) for id_, pack in self.searcher.packs.items()})
         if self._ended:
             forget_ended(tune_controller, self._ended)
 
@@ -147,32 +148,35 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         if self._forget:
             self._ended.append(trial)
 
-    def _tell(self, block: Train, result: dict[str, Any], curve: list[float]) -> list[InstanceKey]:
-        """Tell the race what a block brought; returns the instances that nobody waits for any more."""
+    def _tell(self, pack: Pack, result: dict[str, Any], curve: list[float]) -> list[InstanceKey]:
+        """Tell the race what a pack brought; returns the instances that nobody waits for any more."""
+        node = str(result.get("hostname", ""))
         if FAILURE in result:
-            return self.conductor.fail_block(block, result[FAILURE], result.get("hostname", ""))
-        if SCREENED in result:
-            return self.conductor.screen_out(block.keys[0], *result[SCREENED])
+            return self.conductor.fail_pack(pack, result[FAILURE], node)
         if RESULTS in result:
-            return self.conductor.complete(block, result[RESULTS], result.get("hostname", ""))
+            return self.conductor.complete(pack, result[RESULTS], node, result.get(SCREENED, ()))
         if self.searcher.metric in result:
             loss = float(result[self.searcher.metric])
             whole = (*curve, loss)[: int(result.get("training_iteration", len(curve) + 1))]
-            seconds, node = float(result.get("time_total_s", 0.0)), str(result.get("hostname", ""))
-            own = InstanceResult.of(block.keys[0], loss, curve=whole, seconds=seconds, node=node)
+            seconds = float(result.get("time_total_s", 0.0))
+            own = InstanceResult.of(pack.keys[0], loss, curve=whole, seconds=seconds, node=node)
             return self.conductor.tell(own)
         reported = ", ".join(sorted(result))
         return self.conductor.fail(
-            block.keys[0], f"the trial ended without reporting {self.searcher.metric!r}; it reported: {reported}"
+            pack.keys[0], f"the trial ended without reporting {self.searcher.metric!r}; it reported: {reported}"
         )
 
-    def _awaited(self, block: Train) -> bool:
-        return any(map(self.conductor.awaited, block.keys))
+    def _awaited(self, pack: Pack) -> bool:
+        return any(map(self.conductor.awaited, pack.keys))
 
     def _end_obsolete(self, tune_controller: Any) -> None:
         for trial_id, trial in list(self._running.items()):
-            block = self.searcher.blocks.get(trial_id)
-            if block is not None and trial_id not in self._stopping and not self._awaited(block):
+            pack = self.searcher.packs.get(trial_id)
+            if pack is None or trial_id in self._stopping:
+                continue
+            if not self._awaited(pack):
                 self._stopping.add(trial_id)
                 tell_to_end(trial)
                 internals.stop_trial(tune_controller, trial)
+            elif left := [key for key in pack.keys if not self.conductor.awaited(key)]:
+                tell_to_end(trial, left)  # these members only: the others train on

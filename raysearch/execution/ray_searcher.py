@@ -10,21 +10,22 @@ from ray.tune.search import Searcher
 
 from raysearch.errors import RaysearchError
 from raysearch.execution.conductor import Conductor
-from raysearch.execution.ray_words import BLOCK
-from raysearch.records import DONE, WAIT, InstanceKey, Train
+from raysearch.execution.packing import Pack
+from raysearch.execution.ray_words import PACK
+from raysearch.records import DONE, InstanceKey, Train
 
 
 class RaceSearcher(Searcher):  # type: ignore[misc]
-    """Hands out one trial per block of instances; serves any `tune.Tuner` together with a RaceScheduler.
+    """Hands out one trial per pack of instances; serves any `tune.Tuner` together with a RaceScheduler.
 
-    A trial's config holds the configuration's parameters, `seed`, and the block itself under BLOCK.
+    A trial's config holds the configuration's parameters, `seed`, and the pack itself under PACK.
     """
 
     def __init__(self, conductor: Conductor, metric: str | None = None) -> None:
         self._follow(metric)
         self.conductor = conductor
-        self.blocks: dict[str, Train] = {}
-        """Blocks that run or wait for a machine, by trial id."""
+        self.packs: dict[str, Pack] = {}
+        """Packs that run or wait for a machine, by trial id."""
         self.errors: dict[str, str] = {}
         """What the scheduler heard of a trial's error, by trial id."""
         self.stopped: list[InstanceKey] = []
@@ -52,17 +53,16 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         answer: object = DONE
         if self.conductor.failure is None:
             with self.noting_failure():
-                answer = self.conductor.ask(1)
+                answer = self.conductor.ask_pack()
         if answer is DONE:
             return str(Searcher.FINISHED)
-        if answer is WAIT or not isinstance(answer, list):
+        if not isinstance(answer, Pack):
             return None
-        block = answer[0]
-        self.blocks[trial_id] = block
-        named: dict[str, Any] = {"id": block.configuration.id, "seeds": list(block.seeds), "phase": block.phase.value}
-        if block.cutoffs:
-            named["cutoffs"] = list(block.cutoffs.items())
-        return {**block.configuration.parameters, "seed": block.seeds[0], BLOCK: named}
+        self.packs[trial_id] = answer
+        first, *others = answer.requests
+        asked = {"members": [_plain(request) for request in (first, *others)]}
+        # a user's own trainable finds the parameters of its configuration
+        return {**({} if others else first.configuration.parameters), "seed": first.seeds[0], PACK: asked}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Let the views follow: long instances end rarely, but their workers report at every heartbeat."""
@@ -71,15 +71,15 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note a trial whose process died for good, or that was removed before it ran; results go to the scheduler."""
-        block = self.blocks.pop(trial_id, None)
-        if block is None:
+        pack = self.packs.pop(trial_id, None)
+        if pack is None:
             return
         why = self.errors.pop(trial_id, "the worker died without a word")
         with self.noting_failure():
             if error:
-                self.stopped += self.conductor.fail_block(block, why)
+                self.stopped += self.conductor.fail_pack(pack, why)
                 return
-            for key in block.keys:
+            for key in pack.keys:
                 self.conductor.stop(key)
 
     @contextlib.contextmanager
@@ -96,3 +96,10 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Refuse: use `raysearch resume`."""
         raise NotImplementedError("a race is restored from its journal: use `raysearch resume RUN_DIR`")
+
+
+def _plain(request: Train) -> dict[str, Any]:
+    """Return a request as plain data, for a trial's config."""
+    own = request.configuration
+    plain = {"id": own.id, "parameters": dict(own.parameters), "seeds": list(request.seeds)}
+    return {**plain, "phase": request.phase.value, "cutoffs": list(request.cutoffs.items())}

@@ -1,4 +1,4 @@
-"""What a Ray worker runs: a class Trainable that keeps its process and takes one block of instances after another."""
+"""What a Ray worker runs: a class Trainable that keeps its process and takes one pack of instances after another."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import socket
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from ray.tune import Trainable
 
-from raysearch.execution.ray_words import BLOCK, FAILURE, RESULTS, SCREENED
-from raysearch.execution.watch import ScreenedOut, Watch
-from raysearch.records import Configuration
+from raysearch.execution.ray_words import FAILURE, PACK, RESULTS, SCREENED
+from raysearch.execution.together import Member, train
+from raysearch.execution.watch import Watch
+from raysearch.records import Configuration, InstanceKey
 from raysearch.workloads import Workload
 
 _GRACE_S = 2.0
@@ -27,33 +29,32 @@ class InstanceStopped(BaseException):
 
 
 class _Training(threading.Thread):
-    """One block in a thread of its own, so that the worker stays able to stop it."""
+    """One pack in a thread of its own, so that the worker stays able to stop it."""
 
     def __init__(self, workload: Workload, data: Any, config: dict[str, Any], kept: tuple[str, float] | None) -> None:
         super().__init__(daemon=True, name="raysearch-instance")
-        block = config[BLOCK]
-        parameters = {name: value for name, value in config.items() if name not in (BLOCK, "seed")}
-        self.configuration = Configuration(block["id"], parameters)
-        self.seeds = tuple(block["seeds"])
+        self.members = [self._member(one, kept) for one in config[PACK]["members"]]
+        self.n_instances = sum(len(member.seeds) for member in self.members)
         self.workload, self.data = workload, data
         self.stopped, self.ended = threading.Event(), threading.Event()
+        self.stopped_members: set[InstanceKey] = set()
         self.outcome: dict[str, Any] = {}
-        self.report = Watch(dict(block.get("cutoffs", ())), before=self._stop_if_told, checkpoints=kept)
 
     def run(self) -> None:
-        start = time.monotonic()
         try:
-            results = self.workload.train(self.configuration, self.seeds, self.report, self.data)
+            outcome = train(self.workload, self.members, self.data, self.stopped_members.__contains__)
             node = socket.gethostname()
-            self.outcome = {RESULTS: [r if r.node else dataclasses.replace(r, node=node) for r in results]}
+            results = [one if one.node else dataclasses.replace(one, node=node) for one in outcome.results]
+            self.outcome = {RESULTS: results, SCREENED: outcome.screened}
         except InstanceStopped:
             self.outcome = {}
-        except ScreenedOut as out:
-            seconds = time.monotonic() - start
-            self.outcome = {SCREENED: (out.curve, out.cutoff, seconds, socket.gethostname())}
         except BaseException:
             self.outcome = {FAILURE: traceback.format_exc()}
         self.ended.set()
+
+    def _member(self, one: dict[str, Any], kept: tuple[str, float] | None) -> Member:
+        watch = Watch(dict(one["cutoffs"]), before=self._stop_if_told, checkpoints=kept)
+        return Member(Configuration(one["id"], one["parameters"]), tuple(one["seeds"]), watch)
 
     def _stop_if_told(self, epoch: int, loss: float) -> None:
         if self.stopped.is_set():
@@ -61,7 +62,7 @@ class _Training(threading.Thread):
 
 
 class RaceTrainable(Trainable):  # type: ignore[misc]
-    """Trains the block that its config names; `step` returns at least every `heartbeat_s`, so that a stop is heard."""
+    """Trains the pack that its config names; `step` returns at least every `heartbeat_s`, so that a stop is heard."""
 
     def setup(
         self,
@@ -78,7 +79,7 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def reset(self, new_config: dict[str, Any], storage: Any = None) -> bool:
-        """Return whether the process takes the next block; it must be ended where the old one still trains.
+        """Return whether the process takes the next pack; it must be ended where the old one still trains.
 
         Two trainings in one process would draw from the same global generators: both losses would be wrong.
         """
@@ -94,22 +95,27 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
         return taken
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next block."""
+        """Take the next pack."""
         self._begin(new_config)
         return True
 
-    def end_training(self) -> None:
-        """Tell the block to end at its next report; the driver calls this as soon as nobody waits for it."""
-        self._training.stopped.set()
+    def end_training(self, members: Sequence[InstanceKey] = ()) -> None:
+        """Tell the pack, or `members` of it, to end at the next report; the driver calls it once nobody waits."""
+        self._training.stopped_members.update(members)
+        if not members:
+            self._training.stopped.set()
 
     def step(self) -> dict[str, Any]:
-        """Train until the block has ended or the heartbeat is due; raises TimeoutError past the block's time limit."""
+        """Train until the pack has ended or the heartbeat is due; raises TimeoutError past the pack's time limit."""
         if not self._training.is_alive() and not self._training.ended.is_set():
             self._training.start()
             self._since = time.monotonic()
         if self._training.ended.wait(self._heartbeat_s):
             return {"done": True, **self._training.outcome}
-        if self._timeout_s is not None and time.monotonic() - self._since > self._timeout_s * len(self._training.seeds):
+        if (
+            self._timeout_s is not None
+            and time.monotonic() - self._since > self._timeout_s * self._training.n_instances
+        ):
             self.end_training()
             raise TimeoutError(f"no end after {self._timeout_s} s per instance (timeout_s of the execution section)")
         return {"done": False}
@@ -132,6 +138,6 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
 
 
 def _remove_if_empty(folder: str) -> None:
-    """Remove a block's working directory, of which Tune would keep one per trial, unless its training wrote there."""
+    """Remove a pack's working directory, of which Tune would keep one per trial, unless its training wrote there."""
     with suppress(OSError):
         os.rmdir(folder)

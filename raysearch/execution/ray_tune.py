@@ -21,6 +21,7 @@ from raysearch.records import InstanceKey
 from raysearch.registry import Validated
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
+from raysearch.workloads._packs import TrainsPacks
 
 _JOINING_S = 10.0
 
@@ -40,6 +41,8 @@ class RayTune(Validated):
         checkpoints: a folder that driver and workers see (shared storage), where instances of workloads that can (those
             of the torch loop) keep their state, to go on from it if they are cut off; None keeps nothing.
         checkpoint_every_s: least time between two writes of one instance, in seconds.
+        pack: so many instances share a trial and train together, for workloads that can: batched kernels, one round
+            trip, the same losses; 1 packs none.
         autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
     """
 
@@ -52,6 +55,7 @@ class RayTune(Validated):
     checkpoints: str | None = None
     checkpoint_every_s: Annotated[float, Gt(0)] = 30.0
     autoscaling: bool = False
+    pack: Annotated[int, Ge(1)] = 1
 
     def __post_init__(self) -> None:
         """Refuse resources that no machine can give."""
@@ -87,13 +91,15 @@ class RayTune(Validated):
         import ray
         from ray import tune
 
+        from raysearch.execution.packing import Packer
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
         from raysearch.execution.ray_trainable import RaceTrainable
         from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
-        conductor.begin(self._n_slots(ray.cluster_resources()))
+        packer = Packer(self.pack, workload.pack_key if isinstance(workload, TrainsPacks) else None)
+        conductor.begin(self._n_slots(ray.cluster_resources()), packer)
         searcher = RaceSearcher(conductor)
         conductor.on_given_up = self._drop_checkpoint
         shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}

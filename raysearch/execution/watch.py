@@ -28,6 +28,10 @@ class Watch:
         self.cutoffs, self.before, self.checkpoints = cutoffs, before, checkpoints
         self.curve: list[float] = []
 
+    def alike(self) -> Watch:
+        """Return another watch of the same settings, with a curve of its own."""
+        return Watch(self.cutoffs, self.before, self.checkpoints)
+
     def __call__(self, epoch: int, loss: float) -> None:
         """Take in the loss after an epoch, counted from 1."""
         if self.before is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from raysearch.records import Configuration, InstanceResult
 
@@ -22,6 +22,7 @@ class PackReport(Protocol):
         """Take in a member's loss after an epoch, and return False to end it there."""
 
 
+@runtime_checkable
 class TrainsPacks(Protocol):
     """A workload that trains several instances at once, to the same results as one by one."""
 

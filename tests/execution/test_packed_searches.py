@@ -1,0 +1,116 @@
+"""A search whose instances train in packs is the search whose instances train alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysearch.driver.run import run
+from raysearch.execution.packing import Pack, Packer
+from raysearch.experiment.experiment import from_data
+from raysearch.records import Configuration, Train
+from raysearch.storage.journal import read
+
+DIGITS = {
+    "name": "packed",
+    "seed": 2,
+    "workload": {"name": "digits", "epochs": 4, "n_train": 200},
+    "space": {"hidden": [[8], [12]], "optimizer": ["AdamW"], "lr": [0.003, 0.01, 0.1], "batch_size": [32]},
+    "criterion": "median",
+    "rule": {"name": "halving", "warmup": 3},
+    "race": {"confirm": 4},
+    "tracking": "silent",
+}
+
+
+def decided(run_dir: Path) -> dict[str, Any]:
+    """Everything of a journal but when, where and in which order."""
+    lines = list(read(run_dir / "journal.jsonl"))
+    told = {
+        (line["configuration"], line["seed"]): (line["loss"], line["test_loss"], line["curve"], line["status"])
+        for line in lines
+        if line["event"] == "tell"
+    }
+    cuts = [{**line, "t": 0} for line in lines if line["event"] in ("eliminate", "verdict")]
+    return {"told": told, "cuts": cuts}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("alone")
+    run(from_data({**DIGITS, "execution": "local"}), folder / "run")
+    return decided(folder / "run")
+
+
+@pytest.mark.parametrize("pack", [3, 8, 64])
+def test_a_packed_search_is_that_of_instances_alone(alone: dict[str, Any], pack: int, tmp_path: Path) -> None:
+    run(from_data({**DIGITS, "execution": {"name": "local", "pack": pack}}), tmp_path / "run")
+    assert decided(tmp_path / "run") == alone
+
+
+def test_a_packed_search_on_ray_is_that_of_instances_alone(
+    alone: dict[str, Any], ray_cluster: None, tmp_path: Path
+) -> None:
+    run(from_data({**DIGITS, "execution": {"name": "ray_tune", "pack": 5}}), tmp_path / "run")
+    assert decided(tmp_path / "run") == alone
+
+
+def test_members_are_screened_out_one_by_one(tmp_path: Path) -> None:
+    race = {"confirm": 2, "screen": {"rule": "median", "n_startup": 2, "first_epoch": 1}}
+    experiment = {**DIGITS, "race": race, "space": {**DIGITS["space"], "lr": [0.003, 0.01, 0.1, 1e-6]}}
+    run(from_data({**experiment, "execution": {"name": "local", "pack": 4}}), tmp_path / "run")
+    screened = [line for line in read(tmp_path / "run" / "journal.jsonl") if line["event"] == "screen"]
+    assert screened
+    assert all(len(line["curve"]) < 4 for line in screened)
+
+
+def test_a_pack_that_breaks_is_tried_again_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raysearch.workloads.digits import Digits
+
+    sizes: list[int] = []
+    real = Digits.train_pack
+
+    def breaks_once(self: Digits, members: Any, report: Any, data: Any) -> Any:
+        sizes.append(len(members))
+        if len(sizes) == 1:
+            raise RuntimeError("out of memory")
+        return real(self, members, report, data)
+
+    monkeypatch.setattr(Digits, "train_pack", breaks_once)
+    run(from_data({**DIGITS, "execution": {"name": "local", "pack": 6}}), tmp_path / "run")
+    lines = list(read(tmp_path / "run" / "journal.jsonl"))
+    assert sum(line["event"] == "lost" for line in lines) == sizes[0] == 6
+    assert not [line for line in lines if line["event"] == "failure"], "nobody's fault is counted"
+    assert {line["status"] for line in lines if line["event"] == "tell"} == {"COMPLETE"}
+
+
+def request(x: int, seed: int) -> Train:
+    return Train(Configuration.of({"x": x}), (seed,))
+
+
+def test_requests_of_one_key_fill_packs_in_the_order_of_asking() -> None:
+    packer = Packer(2, lambda parameters: None if parameters["x"] == 9 else parameters["x"] % 2)
+    asked = [request(0, 1), request(1, 1), request(9, 1), request(2, 1), request(3, 1), request(4, 1)]
+    for one in asked:
+        packer.add([one])
+    whole = []
+    while (pack := packer.take(whole=True)) is not None:
+        whole.append([one.configuration.parameters["x"] for one in pack.requests])
+    assert whole == [[0, 2], [1, 3], [9]]
+    assert packer.take(whole=False) == Pack((asked[5],))
+    assert packer.take(whole=False) is None
+
+
+def test_what_broke_is_kept_apart_and_a_width_of_one_packs_nothing() -> None:
+    packer = Packer(4, lambda parameters: "same")
+    first, second = request(0, 1), request(0, 2)
+    packer.keep_apart(first.keys)
+    packer.add([first, second])
+    assert packer.take(whole=True) == Pack((first,))
+    assert packer.take(whole=True) is None
+    assert packer.take(whole=False) == Pack((second,))
+    alone = Packer(1, lambda parameters: "same")
+    alone.add([first, second])
+    assert [alone.take(whole=True), alone.take(whole=True)] == [Pack((first,)), Pack((second,))]
