@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -262,6 +263,31 @@ def test_other_networks_train_alone_and_nobody_hears_of_the_attempt(
     assert heard == {number: [1, 2, 3] for number in range(4)}
     assert "4 instances train one by one" in caplog.text
     assert reason in caplog.text
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"batch_size": 8}, {"optimizer": "NAdam"}, {"average": "ema"}, {"loss": "clf"}, {"freeze_from": 2}],
+    ids=lambda more: next(iter(more)),
+)
+def test_recipes_that_do_not_fit_together_train_alone(more: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Problem(lambda: layers(nn.ReLU())).check([RECIPES[0], dataclasses.replace(RECIPES[0], **more)])
+    assert "4 instances train one by one: recipes that do not fit together" in caplog.text
+
+
+def test_with_several_threads_instances_train_alone(caplog: pytest.LogCaptureFixture) -> None:
+    problem = Problem(lambda: layers(nn.ReLU()))
+    settings = dataclasses.replace(problem.common.settings, n_threads=2)
+    problem.common = dataclasses.replace(problem.common, settings=settings)
+    with caplog.at_level(logging.INFO):
+        problem.check(RECIPES)
+    assert "several threads" in caplog.text
+
+
+def test_no_instances_have_no_results() -> None:
+    problem = Problem(lambda: layers(nn.ReLU()))
+    assert list(instances([], problem.common, quiet)) == []
 
 
 def test_one_that_trains_alone_may_be_told_to_end() -> None:

@@ -46,11 +46,13 @@ def instances(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterat
     """
     placed = dataclasses.replace(common, sets=common.sets.to(choose_device(common.settings.device)))
     try:
+        _check(jobs, placed)
         members = _members(jobs, placed)
         with _at_work(placed):
             rehearse(members, placed)
     except CannotPack as reason:
-        _log.info("%d instances train one by one: %s", len(jobs), reason)
+        level = logging.WARNING if reason.__cause__ else logging.INFO
+        _log.log(level, "%d instances train one by one: %s", len(jobs), reason)
         yield from _one_by_one(jobs, common, report)
         return
     _hear_teachers(members, placed)
@@ -59,6 +61,15 @@ def instances(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterat
         pack = Pack(sorted_for_packs([member for member in heard if member.epoch == epoch]), placed)
         for member in pack.run(lambda one: report(one.number, one.epoch, one.trained.curve[-1]) is not False):
             yield member.number, _result(member, placed)
+
+
+def _check(jobs: Sequence[Job], common: Common) -> None:
+    """Raise CannotPack for instances whose recipes or settings no pack can have."""
+    keys = {job.recipe.pack_key for job in jobs}
+    if len(keys) != 1 or None in keys:
+        raise CannotPack("recipes that do not fit together")
+    if common.settings.n_threads > 1 and common.sets.train[0].device.type == "cpu":
+        raise CannotPack("several threads, which share out the work of a pack in another way")
 
 
 def _members(jobs: Sequence[Job], common: Common) -> list[Member]:

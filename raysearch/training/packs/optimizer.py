@@ -115,7 +115,8 @@ class Clip:
     def __init__(self, stack: Stack, norms: Sequence[float]) -> None:
         self._gradients, self._active = stack.gradients, any(norms)
         self._norms = torch.tensor(norms, dtype=stack.weights.dtype, device=stack.weights.device)
-        self._parts = [place.of(stack.gradients, row) for row in range(len(stack)) for place in stack.places.values()]
+        rows = range(len(stack) if self._active else 0)
+        self._parts = [place.of(stack.gradients, row) for row in rows for place in stack.places.values()]
 
     def __call__(self) -> None:
         """Shorten the gradients as they are now."""

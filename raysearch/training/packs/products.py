@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,66 +38,72 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         n_networks, n_out, n_in = weight.shape
         parts = inputs.reshape(n_networks, -1, n_in)
+        exact = _exact(n_networks, parts.shape[1], n_in, n_out, bias is not None, inputs.device.type)
         ctx.save_for_backward(parts, weight)
-        ctx.has_bias, ctx.shape = bias is not None, inputs.shape
-        return _forward(parts, weight, bias).view(*inputs.shape[:-1], n_out)
+        ctx.has_bias, ctx.shape, ctx.exact = bias is not None, inputs.shape, exact
+        return _forward(parts, weight, bias, exact.answers).view(*inputs.shape[:-1], n_out)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         parts, weight = ctx.saved_tensors
-        gradient = gradients[0].reshape(len(weight), -1, weight.shape[1])
+        gradient = gradients[0].contiguous().view(len(weight), -1, weight.shape[1])
         to_inputs = None
         if ctx.needs_input_grad[0]:
-            to_inputs = _product(gradient, weight).view(ctx.shape)
+            to_inputs = _product(gradient, weight, ctx.exact.to_inputs).view(ctx.shape)
         # in the order of the factors in which torch multiplies for a single layer
-        return to_inputs, _product(gradient.transpose(1, 2), parts), gradient.sum(1) if ctx.has_bias else None
+        to_weights = _product(gradient.transpose(1, 2), parts, ctx.exact.to_weights)
+        return to_inputs, to_weights, gradient.sum(1) if ctx.has_bias else None
 
 
-def _forward(parts: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _forward(parts: Tensor, weight: Tensor, bias: Tensor | None, at_once: bool) -> Tensor:
     turned = weight.transpose(1, 2)
     if bias is None:
-        return _product(parts, turned)
-    if _as_single(_geometry(parts), _geometry(turned), _geometry(bias)):
+        return _product(parts, turned, at_once)
+    if at_once:
         return torch.baddbmm(bias[:, None], parts, turned)
     return torch.stack([torch.addmm(*map(aligned, factors)) for factors in zip(bias, parts, turned, strict=True)])
 
 
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    if _as_single(_geometry(one), _geometry(other), None):
+def _product(one: Tensor, other: Tensor, at_once: bool) -> Tensor:
+    if at_once:
         return torch.bmm(one, other)
     return torch.stack([torch.mm(*map(aligned, factors)) for factors in zip(one, other, strict=True)])
 
 
-Geometry = tuple[tuple[int, ...], tuple[int, ...], int, str]
+@dataclass(frozen=True)
+class _Exact:
+    """Whether the three batched products of a layer give the bits of single ones."""
 
-
-def _geometry(values: Tensor) -> Geometry:
-    """Return all that the choice and the rounding of a kernel can depend on: shape, strides and alignment."""
-    return tuple(values.shape), values.stride(), int(values.storage_offset()) % LANES, values.device.type
+    answers: bool = True
+    to_inputs: bool = True
+    to_weights: bool = True
 
 
 @functools.lru_cache(maxsize=4096)
-def _as_single(one: Geometry, other: Geometry, added: Geometry | None) -> bool:
-    """Return whether a batched product of tensors of such geometry gives the bits of single products.
+def _exact(n_networks: int, n: int, n_in: int, n_out: int, has_bias: bool, device: str) -> _Exact:
+    """Return which batched products of layers of this size give the bits of single ones.
 
-    Tried out on random numbers: which kernels a library of linear algebra takes, and how they sum, depends on the sizes
-    and not on the values. Small products, where it differs, are few and cheap. On a GPU launches cost more than bits.
+    Tried out on random numbers: which kernels a library of linear algebra takes, and how they sum, depends on sizes and
+    alignment and not on the values. Small products, where it differs, are few and cheap. On a GPU launches cost more
+    than bits.
     """
-    if one[3] != "cpu":
-        return True
+    if device != "cpu":
+        return _Exact()
     generator = torch.Generator().manual_seed(0)
-    first, second = _random(one, generator), _random(other, generator)
-    if added is None:
-        batched = torch.bmm(first, second)
-        single = [torch.mm(*map(aligned, factors)) for factors in zip(first, second, strict=True)]
-    else:
-        third = _random(added, generator)
-        batched = torch.baddbmm(third[:, None], first, second)
-        single = [torch.addmm(*map(aligned, factors)) for factors in zip(third, first, second, strict=True)]
-    return torch.equal(batched, torch.stack(single))
 
+    def rows(*shape: int) -> Tensor:
+        n_numbers = math.prod(shape)
+        side_by_side = torch.randn(n_networks, (n_numbers // LANES + 2) * LANES, generator=generator)
+        return side_by_side[:, :n_numbers].unflatten(1, shape)  # type: ignore[no-untyped-call,no-any-return]
 
-def _random(geometry: Geometry, generator: torch.Generator) -> Tensor:
-    shape, stride, offset, _ = geometry
-    extent = offset + 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    return torch.randn(extent, generator=generator).as_strided(shape, stride, offset)
+    weight, bias = rows(n_out, n_in), rows(n_out) if has_bias else None
+    parts, gradient = (torch.randn(n_networks, n, size, generator=generator) for size in (n_in, n_out))
+
+    def agree(product: Callable[[bool], Tensor]) -> bool:
+        return torch.equal(product(True), product(False))
+
+    return _Exact(
+        agree(lambda at_once: _forward(parts, weight, bias, at_once)),
+        agree(lambda at_once: _product(gradient, weight, at_once)),
+        agree(lambda at_once: _product(gradient.transpose(1, 2), parts, at_once)),
+    )
