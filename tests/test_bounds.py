@@ -17,7 +17,12 @@ from raysearch.rules.halving import Halving
 from raysearch.rules.significance import Significance
 from raysearch.rules.top_two import TopTwo
 
-NEEDED = {"replay": {"table": "t.parquet"}, "cifar10": {"folder": "f"}, "sequential_halving": {"budget": 100}}
+NEEDED = {
+    "replay": {"table": "t.parquet"},
+    "cifar10": {"folder": "f"},
+    "sequential_halving": {"budget": 100},
+    "module": {"module": "torch.nn.Identity", "data": "builtins.dict"},
+}
 WRONG = ["five", "5", True, None, [1], {}, 1.5, -0.5, [], "", 0, 1, 10**30]
 # parameters whose values a check of the plug-in's own refuses too: several fields together, or Optuna's own list
 CHECKED_BY_HAND = {
@@ -29,7 +34,9 @@ CHECKED_BY_HAND = {
     ("ray_tune", "cpus"),
     ("ray_tune", "gpus"),
     ("tpe", "algorithm"),
-    *itertools.product(("calorimeter", "digits", "cifar10"), ("score",)),
+    *itertools.product(("calorimeter", "digits", "cifar10", "module"), ("score",)),
+    ("module", "module"),
+    ("module", "data"),
     ("digits", "n_train"),
     ("calorimeter", "n_pool"),
     ("digits", "n_validation"),

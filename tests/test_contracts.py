@@ -21,6 +21,7 @@ EVERY = [(room, name) for room in registry.ROOMS for name in registry.built_in(r
 # arguments for plug-ins that need some, or whose defaults are too large for the small spaces here
 ARGUMENTS = {
     "function": {"fn": lambda config, seed: 0.0},
+    "module": {"module": lambda parameters: None, "data": lambda: None},
     "replay": {"table": "instances.parquet"},
     "cifar10": {"folder": "cifar-10-batches-py"},
     "sequential_halving": {"budget": 100},
@@ -46,9 +47,9 @@ def test_every_plugin_is_a_frozen_dataclass_made_by_name(room, name):
     ("room", "ability", "able"),
     [
         ("workloads", Workload, set(registry.names("workloads"))),
-        ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "synthetic"}),
-        ("workloads", Predicts, {"calorimeter", "cifar10", "digits"}),
-        ("workloads", Measurable, {"calorimeter", "cifar10", "digits"}),
+        ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "module", "synthetic"}),
+        ("workloads", Predicts, {"calorimeter", "cifar10", "digits", "module"}),
+        ("workloads", Measurable, {"calorimeter", "cifar10", "digits", "module"}),
         ("rules", Budgeted, {"sequential_halving", "top_two"}),
         ("execution", HasGauges, {"ray_tune"}),
     ],

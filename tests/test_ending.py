@@ -105,6 +105,7 @@ class _Forgetful(Synthetic):
         raise KeyError("layer.0")
 
 
+@pytest.mark.mlflow
 def test_a_model_that_cannot_be_made_leaves_the_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracking = {"name": "mlflow", "uri": f"sqlite:///{tmp_path}/mlflow.db"}
     with caplog.at_level(logging.WARNING, "raysearch"):

@@ -17,7 +17,6 @@ from raysearch.execution.watch import Watch
 from raysearch.records import DONE, Signal
 from raysearch.registry import Validated
 from raysearch.workloads import Workload
-from raysearch.workloads._packs import TrainsPacks
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Local(Validated):
     def run(self, conductor: Conductor, workload: Workload) -> None:
         """Train what the race asks for until it is done."""
         data = workload.prepare()
-        conductor.begin(1, Packer(self.pack, workload.pack_key if isinstance(workload, TrainsPacks) else None))
+        conductor.begin(1, Packer.of(workload, self.pack))
         while (answer := conductor.ask_pack()) is not DONE:
             if isinstance(answer, Signal):  # the race itself tells where its rule is stuck; this would loop for ever
                 raise StuckError("the race waits for instances that this executor does not train")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysearch.records import InstanceKey, Train
+from raysearch.workloads import TrainsPacks, Workload
 
 _ALONE, _TOGETHER = "alone", "together"
 
@@ -37,6 +38,11 @@ class Packer:
         self._waiting: dict[tuple[str, Hashable], list[Train]] = {}
         self._n_alone = 0
         self._apart: set[InstanceKey] = set()
+
+    @classmethod
+    def of(cls, workload: Workload, width: int) -> Packer:
+        """Return what packs the instances of a workload, where it can train packs."""
+        return cls(width, workload.pack_key if isinstance(workload, TrainsPacks) else None)
 
     def add(self, requests: Iterable[Train]) -> None:
         """Take in requests."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
@@ -21,7 +21,6 @@ from raysearch.records import InstanceKey
 from raysearch.registry import Validated
 from raysearch.tracking import Tracker
 from raysearch.workloads import Workload
-from raysearch.workloads._packs import TrainsPacks
 
 _JOINING_S = 10.0
 
@@ -94,23 +93,13 @@ class RayTune(Validated):
         from raysearch.execution.packing import Packer
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
-        from raysearch.execution.ray_trainable import RaceTrainable
         from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
-        packer = Packer(self.pack, workload.pack_key if isinstance(workload, TrainsPacks) else None)
-        conductor.begin(self._n_slots(ray.cluster_resources()), packer)
+        conductor.begin(self._n_slots(ray.cluster_resources()), Packer.of(workload, self.pack))
         searcher = RaceSearcher(conductor)
         conductor.on_given_up = self._drop_checkpoint
-        shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}
-        if self.checkpoints is not None:
-            shared["checkpoints"] = (str(Path(self.checkpoints).absolute()), self.checkpoint_every_s)
-        # a controller event per slot and heartbeat: many slots need a slower one
-        heartbeat_s = max(self.heartbeat_s, conductor.n_slots / 100)
-        trainable = tune.with_resources(
-            tune.with_parameters(RaceTrainable, **shared, heartbeat_s=heartbeat_s),
-            {"cpu": self.cpus, "gpu": self.gpus},
-        )
+        trainable = self._trainable(workload, conductor.n_slots)
         scheduler = RaceScheduler(searcher, timeout_s=self.timeout_s, forget=True)
         with (
             lean_settings(conductor.n_slots),
@@ -140,6 +129,20 @@ class RayTune(Validated):
             self._drop_checkpoint(key)
         if conductor.failure is not None:
             raise conductor.failure
+
+    def _trainable(self, workload: Workload, n_slots: int) -> Any:
+        """Return what workers run, with the resources of a trial."""
+        from ray import tune
+
+        from raysearch.execution.ray_trainable import RaceTrainable
+
+        shared = {"workload": workload, "data": workload.prepare(), "timeout_s": self.timeout_s}
+        if self.checkpoints is not None:
+            shared["checkpoints"] = (str(Path(self.checkpoints).absolute()), self.checkpoint_every_s)
+        # a controller event per slot and heartbeat: many slots need a slower one
+        shared["heartbeat_s"] = max(self.heartbeat_s, n_slots / 100)
+        resources = {"cpu": self.cpus, "gpu": self.gpus}
+        return tune.with_resources(tune.with_parameters(RaceTrainable, **shared), resources)
 
     def gauges(self, tracker: Tracker) -> Tracker:
         """Return a tracker that exports the race's gauges with Ray's own metrics, `tracker`'s backlog among them."""

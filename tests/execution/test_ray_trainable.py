@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 DRIVERS_ONLY = ("race", "rules", "criteria", "tracking", "storage")
 
 LOADED = """

@@ -52,11 +52,11 @@ def test_a_network_that_loses_everything_under_attack_has_scores_that_mean_somet
     bench = Bench(module, inputs, labels, CrossEntropy(), epsilon=50.0)  # nothing is right any more
     found = curves(bench, {"": module.weight.detach()}, "high", 5)
     assert found.adversarial.max() <= 2.0  # all right over one of two by chance
-    exact = nn.Linear(1, 1, bias=False)
-    values = torch.arange(4.0)[:, None]
+    exact = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Flatten(0))
+    values = torch.arange(4.0)
     with torch.no_grad():
-        exact.weight.fill_(1.0)
-    perfect = Bench(exact, values, values, Rmse(), epsilon=1e-9)
+        exact[0].weight.fill_(1.0)
+    perfect = Bench(exact, values[:, None], values, Rmse(), epsilon=1e-9)
     assert perfect.relative() == (1.0, pytest.approx(1.0, abs=0.1))
 
 

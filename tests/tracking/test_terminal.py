@@ -116,5 +116,5 @@ def test_a_reader_that_went_away_does_not_end_the_race(tmp_path: Path) -> None:
 
 
 def test_bad_pace_is_refused() -> None:
-    with pytest.raises(ExperimentError, match="every_s = -1"):
+    with pytest.raises(ExperimentError, match="every_s must be at least 0, got -1"):
         Terminal(every_s=-1)
