@@ -12,6 +12,7 @@ from torch import nn
 
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.training import loop
+from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.packs.instances import instances
 from raysearch.training.packs.members import Common, Job
 from raysearch.training.recipe import Recipe
@@ -72,11 +73,10 @@ def sets_of(n: int = 96, n_features: int = 6) -> loop.Sets:
 class Problem:
     """Networks of a test's own, trained in a pack and alone."""
 
-    def __init__(self, build: Callable[[], nn.Module], epochs: int = 3, sets: loop.Sets | None = None) -> None:
-        from raysearch.training.losses.cross_entropy import CrossEntropy
-
-        self.build, sets = build, sets or sets_of()
-        self.common = Common(sets, CrossEntropy(), loop.Settings(epochs, device="cpu"), measure=loop.accuracies)
+    def __init__(self, build: Callable[[], nn.Module], sets: loop.Sets | None = None, task: Any = None) -> None:
+        self.build = build
+        measure = loop.accuracies if task is None else None
+        self.common = Common(sets or sets_of(), task or CrossEntropy(), loop.Settings(3, device="cpu"), measure=measure)
 
     def jobs(self, recipes: Sequence[Recipe], seeds: Sequence[int] = (1, 2)) -> list[Job]:
         n = len(self.common.sets.train[0])

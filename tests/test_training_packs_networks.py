@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from packed import Problem, assert_same, quiet
+from packed import Problem, assert_same, quiet, sets_of
 from torch import Tensor, nn
 
+from raysearch.training import loop
+from raysearch.training.losses.rmse import Rmse
 from raysearch.training.packs import instances as training_packs
 from raysearch.training.packs import network
 from raysearch.training.packs.instances import instances
@@ -274,6 +276,35 @@ def test_recipes_that_do_not_fit_together_train_alone(more: dict[str, Any], capl
     with caplog.at_level(logging.INFO):
         Problem(lambda: layers(nn.ReLU())).check([RECIPES[0], dataclasses.replace(RECIPES[0], **more)])
     assert "4 instances train one by one: recipes that do not fit together" in caplog.text
+
+
+def two_numbers() -> loop.Sets:
+    """Return a problem with two numbers to be found for each example."""
+
+    def numbers(pair: loop.Pair) -> loop.Pair:
+        return pair[0], pair[0][:, :2] * pair[0][:, 2:4]
+
+    sets = sets_of()
+    return loop.Sets(numbers(sets.train), numbers(sets.validation))
+
+
+@dataclasses.dataclass(frozen=True)
+class Lone:
+    """A task loss that knows nothing of packs."""
+
+    def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        return (outputs - targets).abs().mean()
+
+
+def test_targets_of_several_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_packs, "_one_by_one", lambda *_: pytest.fail("trained one by one"))
+    Problem(lambda: layers(nn.ReLU()), two_numbers(), Rmse()).check(RECIPES)
+
+
+def test_instances_with_a_task_loss_that_knows_nothing_of_packs_train_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Problem(lambda: layers(nn.ReLU()), two_numbers(), Lone()).check(RECIPES)
+    assert "a task loss without of_members" in caplog.text
 
 
 def test_with_several_threads_instances_train_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -265,8 +265,8 @@ def teacher_settings(loss: Any, settings: Settings) -> Settings:
 
 
 def error(outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
-    """Return the share of examples whose most likely class is wrong, for each member of a pack: no loss to minimise."""
-    return (outputs.argmax(dim=-1) != targets).float().mean(-1)
+    """Return the share of examples whose most likely class is wrong: a score, not something to minimise."""
+    return (outputs.argmax(dim=1) != targets).float().mean()
 
 
 def accuracies(trained: Trained, sets: Sets) -> dict[str, float]:

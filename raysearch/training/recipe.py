@@ -91,7 +91,7 @@ class Recipe(registry.Validated):
         and the loss's weights may differ within a pack.
         """
         loss = registry.plugin("losses", self.loss) if self.loss else None
-        if self.freeze_from or not getattr(loss, "packs", loss is None):
+        if self.freeze_from or (loss is not None and not hasattr(loss, "of_members")):
             return None
         average = (self.average, self.average_start, self.average_decay) if self.average != "none" else ()
         return self.optimizer, self.batch_size, self.loss, self.loss_parameters.get("teacher_epochs", 0), average

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
@@ -30,14 +30,14 @@ class ConfidencePenalty(Validated):
     Source: arXiv 1701.06548, section 3.1; the form for regression is this project's.
     """
 
-    packs: ClassVar[bool] = True
-
     beta: Annotated[float, Ge(0)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
         task = state(step, "confidence_penalty").task(outputs, targets)
         return task - self.beta * _entropy(outputs, targets)
+
+    of_members = __call__  # its sums go over examples and classes, the last dimensions
 
 
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,36 +20,31 @@ class CrossEntropy:
     Source: the negative log-likelihood of the multinomial; textbook.
     """
 
-    packs: ClassVar[bool] = True
-
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
         from torch.nn import functional
 
-        if targets.ndim == 1:
-            return functional.cross_entropy(outputs, targets)
-        return _of_members(outputs, targets)
+        return functional.cross_entropy(outputs, targets)
 
+    def of_members(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        """Return the loss of each member of a pack: the gradients of a lone one, and without gradient its very value.
 
-def _of_members(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return each member's loss with the gradient bits of a lone one; a score, without gradient, has its own bits too.
+        torch sums the terms of a mean loss in an order of its own, which asks for a call for each member.
+        """
+        import torch
+        from torch.nn import functional
 
-    torch sums the terms of a mean loss in an order of its own, which asks for a call for each member.
-    """
-    import torch
-    from torch.nn import functional
-
-    n_rows, n_classes = targets.numel(), outputs.shape[-1]
-    if n_rows % _LANES or not _by_columns(n_classes, outputs.device.type):
-        log_p = outputs.log_softmax(dim=-1)
-        each = log_p.gather(-1, targets[..., None])[..., 0]
-    else:
-        columns = outputs.reshape(n_rows, n_classes).t().contiguous().log_softmax(dim=0)
-        each = columns.gather(0, targets.reshape(1, n_rows)).view(targets.shape)
-    if torch.is_grad_enabled():
-        return -each.mean(-1)
-    zeros = torch.zeros_like(targets[0])
-    return torch.stack([functional.nll_loss(terms[:, None], zeros) for terms in each])
+        n_rows, n_classes = targets.numel(), outputs.shape[-1]
+        if n_rows % _LANES or not _by_columns(n_classes, outputs.device.type):
+            log_p = outputs.log_softmax(dim=-1)
+            each = log_p.gather(-1, targets[..., None])[..., 0]
+        else:
+            columns = outputs.reshape(n_rows, n_classes).t().contiguous().log_softmax(dim=0)
+            each = columns.gather(0, targets.reshape(1, n_rows)).view(targets.shape)
+        if torch.is_grad_enabled():
+            return -each.mean(-1)
+        zeros = torch.zeros_like(targets[0])
+        return torch.stack([functional.nll_loss(terms[:, None], zeros) for terms in each])
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Interval
 
@@ -26,8 +26,6 @@ class LabelSmoothing(Validated):
     Source: arXiv 1701.06548, section 3.2; the form for regression is this project's.
     """
 
-    packs: ClassVar[bool] = True
-
     epsilon: Annotated[float, Interval(ge=0, lt=1)] = 0.1
 
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
@@ -36,3 +34,5 @@ class LabelSmoothing(Validated):
             return soft_cross_entropy(outputs, smoothed(targets, outputs.shape[-1], self.epsilon))
         moved = targets + self.epsilon * (targets.mean(-1, keepdim=True) - targets)
         return state(step, "label_smoothing").task(outputs, moved)
+
+    of_members = __call__  # its sums go over examples and classes, the last dimensions

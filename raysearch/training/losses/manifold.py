@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt
 
@@ -28,8 +28,6 @@ class Manifold(Validated):
     Source: manifold regularisation after arXiv 2003.04286; this form is this project's.
     """
 
-    packs: ClassVar[bool] = True
-
     gamma: Annotated[float, Ge(0)] = 0.1
     radius: Annotated[float, Gt(0)] = 0.1
 
@@ -44,6 +42,8 @@ class Manifold(Validated):
             distance = now.task(targets + one - other, targets).square()
         loss: Tensor = now.task(outputs, targets) + self.gamma * distance
         return loss
+
+    of_members = __call__  # its sums go over examples and classes, the last dimensions
 
 
 def _neighbours(inputs: Tensor, radius: float, generator: Generator | list[Generator]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +16,10 @@ class Rmse:
     Source: the position loss RMSE(x) of IEEE Access 2025, 10.1109/ACCESS.2025.3578926.
     """
 
-    packs: ClassVar[bool] = True
-
     def __call__(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
         """Return the loss, a scalar."""
-        return (outputs - targets).square().mean(-1).sqrt()
+        return (outputs - targets).square().mean().sqrt()
+
+    def of_members(self, outputs: Tensor, targets: Tensor, step: Any = None) -> Tensor:
+        """Return the loss of each member of a pack."""
+        return (outputs - targets).square().flatten(1).mean(1).sqrt()

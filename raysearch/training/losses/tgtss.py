@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt
 
@@ -31,8 +31,6 @@ class Tgtss(Validated):
     Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
     """
 
-    packs: ClassVar[bool] = True
-
     tau: Annotated[float, Gt(0)] = 2.0
     teacher_epochs: Annotated[int, Ge(0)] = 0
     teacher_seed: Annotated[int, Ge(0)] | None = None
@@ -50,6 +48,8 @@ class Tgtss(Validated):
         if is_classification(outputs, targets):
             return soft_cross_entropy(outputs, wanted)
         return now.task(outputs, wanted)
+
+    of_members = __call__  # its sums go over examples and classes, the last dimensions
 
 
 def _by_member(soft: Tensor, index: Tensor) -> Tensor:

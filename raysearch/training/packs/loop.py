@@ -30,6 +30,10 @@ class Pack:
 
     def __init__(self, members: Sequence[Member], common: Common) -> None:
         self._common, self._settings = common, common.settings
+        task = _of_members(common.task)
+        if task is None:
+            raise CannotPack(f"a task loss without of_members: {common.task}")
+        self._task = task
         self._epoch = members[0].epoch
         self._template = copy.deepcopy(members[0].module)
         self._form(members)
@@ -89,7 +93,7 @@ class Pack:
         self._clip = Clip(self._stack, [member.job.recipe.clip_norm for member in members])
         self._shadow = copy.deepcopy(self._template)
         self._losses = [
-            (span, training_loss(members[span.start].job.recipe) or self._common.task)
+            (span, _of_members(training_loss(members[span.start].job.recipe)) or self._task)
             for span in _runs([member.job.recipe.loss_parameters for member in members])
         ]
         device = self._stack.weights.device
@@ -119,10 +123,11 @@ class Pack:
         inputs, targets = self._common.sets.train
         for index, chosen in zip(torch.split(orders, size, 1), torch.split(rows, size, 1), strict=True):
             flat = chosen.flatten()
-            batch, wanted = inputs.index_select(0, flat), targets.index_select(0, flat).view(len(members), -1)
+            batch, wanted = inputs.index_select(0, flat), targets.index_select(0, flat)
+            wanted = wanted.view(*chosen.shape, *targets.shape[1:])
             network.forget_gradients()
             predicted = network(batch)
-            predicted = predicted.view(*wanted.shape, *predicted.shape[1:])
+            predicted = predicted.reshape(*chosen.shape, *predicted.shape[1:])
             found = self._loss(predicted, wanted, batch, index)
             torch.autograd.backward(found, ones)
             network.gather_gradients()
@@ -130,8 +135,8 @@ class Pack:
             for optimizer, rate in zip(self._optimizers, rates, strict=True):
                 optimizer.step(rate)
             self._averaging.after_step()
-            plain = self._losses[0][1] is self._common.task
-            losses.append(found.detach() if plain else self._common.task(predicted.detach(), wanted))
+            plain = self._losses[0][1] is self._task
+            losses.append(found.detach() if plain else self._task(predicted.detach(), wanted))
             sizes.append(index.shape[1])
         for member, own in zip(members, torch.stack(losses, 1).cpu(), strict=True):
             member.trained.train_curve.append(mean_loss(own, sizes))
@@ -145,7 +150,7 @@ class Pack:
 
     def _step(self, span: slice, loss: Loss, batch: Tensor, index: Tensor) -> Step | None:
         """Return what a training loss must know of the members in `span`; a task loss asks nothing."""
-        if loss is self._common.task:
+        if loss is self._task:
             return None
         curves = [member.trained.train_curve for member in self._members[span]]
         previous = torch.tensor([curve[-1] for curve in curves], device=batch.device) if curves[0] else None
@@ -154,7 +159,7 @@ class Pack:
             lambda inputs: self._network(inputs, span),
             batch[span.start * n : span.stop * n],
             index[span],
-            self._common.task,
+            self._task,
             [member.noise for member in self._members[span]],
             previous,
             None if self._soft is None else self._soft[span],
@@ -172,8 +177,7 @@ class Pack:
         score = self._common.score or self._common.task
         if scored is self._stack.rows and self._network.is_batched:
             told = self._network.outputs(inputs)
-            with torch.no_grad():
-                losses = score(told, targets.expand(len(told), -1)).tolist()
+            losses = self._scores(score, told, targets)
             for member, own, loss in zip(self._members, told, losses, strict=True):
                 member.trained.judge(loss, member.module, own)
             return
@@ -183,6 +187,15 @@ class Pack:
                 module = self._stack.look(self._shadow, row, scored)
             own = outputs(module, inputs)
             member.trained.judge(float(score(own, targets)), module, own)
+
+    @torch.no_grad()
+    def _scores(self, score: Loss, told: Tensor, targets: Tensor) -> list[float]:
+        """Return the members' scores: of all at once where the score can, and it is the number of a lone one."""
+        at_once = _of_members(score)
+        if at_once is None:
+            return [float(score(own, targets)) for own in told]
+        found: list[float] = at_once(told, targets.expand(len(told), *targets.shape)).tolist()
+        return found
 
     def _settle(self, row: int, member: Member) -> None:
         """Give a member that has ended its final weights, and let it leave."""
@@ -242,6 +255,11 @@ class Pack:
             loop.averaging.restore({"n_averaged": self._averaging.state()["n_averaged"], **own})
         with drawing_from(member.drawn):
             member.kept.save(loop)
+
+
+def _of_members(loss: Loss | None) -> Loss | None:
+    """Return the loss as a pack takes it, None where it cannot."""
+    return getattr(loss, "of_members", None)
 
 
 def _runs(keys: Sequence[Any]) -> list[slice]:

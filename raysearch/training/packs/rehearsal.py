@@ -35,6 +35,9 @@ def rehearse(members: Sequence[Member], common: Common) -> None:
 
 def _first_step(two: Sequence[Member], common: Common) -> tuple[list[Tensor], list[Tensor]]:
     """Return outputs and gradients of two networks for a batch of each, together and alone."""
+    of_members = getattr(common.task, "of_members", None)
+    if of_members is None:
+        raise CannotPack(f"a task loss without of_members: {common.task}")
     batches = [common.taught(member.job) for member in two]
     size = two[0].job.recipe.batch_size
     inputs, targets = ([values[:size] for values in pair] for pair in zip(*batches, strict=True))
@@ -53,7 +56,7 @@ def _first_step(two: Sequence[Member], common: Common) -> tuple[list[Tensor], li
     answers = torch.stack(network(torch.cat(inputs)).chunk(2))
     if not before.equal(random_state(stack.weights.device)):
         raise CannotPack("a network that draws random numbers by itself")
-    torch.autograd.backward(common.task(answers, torch.stack(targets)).sum())
+    torch.autograd.backward(of_members(answers, torch.stack(targets)).sum())
     rows = network.gather_gradients()
     network.check_buffers()
     together: list[Tensor] = []
