@@ -43,6 +43,9 @@ Address = Annotated[
     typer.Option(help="Ray cluster: auto, HOST:6379, ray://HOST:10001 or local. Default: RAY_ADDRESS, or a local one."),
 ]
 
+Watched = Annotated[bool, typer.Option("--watch", help="Serve the live page beside it; its address is printed.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run directories.")]
+
 
 @app.command()
 def plan(file: File, settings: Settings = None) -> None:
@@ -62,6 +65,7 @@ def run(
     address: Address = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where journal and results go. Default: runs/NAME-TIME.")] = None,
     settings: Settings = None,
+    watch: Watched = False,
 ) -> None:
     """Carry out a search: race the configurations, confirm the winner, log every instance."""
     from raysearch.driver import run as run_search
@@ -71,7 +75,7 @@ def run(
     experiment = from_file(file, [*(settings or []), *at])
     from raysearch.tracking.terminal import Terminal
 
-    _print_end(run_search(experiment, run_dir, watchers=[_Where(), Terminal()]))
+    _print_end(run_search(experiment, run_dir, watchers=[_Where(), *_page(watch), Terminal()]))
 
 
 @app.command()
@@ -82,6 +86,7 @@ def resume(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train again what failed for good; the rule decides anew.")
     ] = False,
+    watch: Watched = False,
 ) -> None:
     """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
     from raysearch.driver.resume import resume as resume_search
@@ -91,7 +96,22 @@ def resume(
     at = [f"execution.address={address}"] if address else []
     values = parse_settings([*(settings or []), *at])
     where = _Where(_taken_back(run_dir) if retry_failed else "")
-    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[where, Terminal()]))
+    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[where, *_page(watch), Terminal()]))
+
+
+@app.command()
+def watch(
+    run_dir: Annotated[Path | None, typer.Argument(help="Run directory. Default: all searches below --runs.")] = None,
+    runs: Runs = Path("runs"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own demands a token, which is printed.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Default: the first free one from 8420 on.", max=65535)] = None,
+) -> None:
+    """Show a search in the browser as it goes, or all of them: while it runs, after it broke off, after its end."""
+    from raysearch.driver.watch import watch as serve
+
+    serve(run_dir, root=runs, host=host, port=port, say=_say)
 
 
 @app.command()
@@ -132,9 +152,16 @@ def sync(run_dir: RunDir, settings: Settings = None) -> None:
 
 @app.command(name="list")
 def list_room(
-    room: Annotated[str, typer.Argument(help="criteria, rules, samplers, workloads, losses, measures ...")],
+    room: Annotated[str, typer.Argument(help="runs; or criteria, rules, samplers, workloads, losses, measures ...")],
+    runs: Runs = Path("runs"),
 ) -> None:
-    """List the plug-ins of a room with their parameters."""
+    """List the plug-ins of a kind with their parameters, or, for `runs`, all searches and how they stand."""
+    if room == "runs":
+        from raysearch.analysis.console import print_runs
+        from raysearch.driver.watch import overview
+
+        print_runs(console, overview(runs), runs)
+        return
     from raysearch.experiment.schema import describe_room
 
     for name, arguments, sentence in describe_room(room):
@@ -159,6 +186,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
         console.print(raysearch.__version__, highlight=False)
         raise typer.Exit
+
+
+def _page(wanted: bool) -> list[Silent]:
+    from raysearch.driver.watch import Page
+
+    return [Page(_say)] if wanted else []
 
 
 def _print_end(result: object) -> None:

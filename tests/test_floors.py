@@ -35,6 +35,8 @@ WALLS = {
     "matplotlib": ("analysis/",),
     "torch": ("training/", "workloads/"),
     "typer": ("cli",),
+    "starlette": ("analysis/",),
+    "uvicorn": ("driver/",),
     "pydantic": ("experiment/", "registry.py"),
 }
 # what must run anywhere, fast: numpy, scipy and words for bounds beside the standard library, nothing else

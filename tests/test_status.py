@@ -185,10 +185,10 @@ def test_no_driver_is_refused_because_of_those_who_look(unfinished, start, monke
     path = unfinished[0] / "journal.jsonl"
     program = f"""
 from pathlib import Path
-from raysearch.driver.status import _is_driven
+from raysearch.storage.journal import is_driven
 print("looks", flush=True)
 while True:
-    _is_driven(Path({str(path)!r}))
+    is_driven(Path({str(path)!r}))
 """
     watchers = [start(sys.executable, "-c", program) for _ in range(2)]
     assert [watcher.stdout.readline() for watcher in watchers] == ["looks\n"] * 2

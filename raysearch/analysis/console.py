@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raysearch.analysis.savings import duration
 from raysearch.analysis.verdict import cut
 from raysearch.records import Plan, Progress, Summary, Verdict
 
@@ -131,18 +133,46 @@ def print_status(console: Console, name: str, progress: Progress, ended: bool) -
     console.print(table)
 
 
+def print_runs(console: Console, rows: Sequence[Mapping[str, Any]], root: Path) -> None:
+    """Print how every search below `root` stands, one a line; `rows` are those of `live_runs.Overview`."""
+    if not rows:
+        say(console, f"No search in {root}: `raysearch run FILE` begins one, `--runs` names another folder.")
+        return
+    table = _table("", "state", "criterion", "best", "configuration", "left", "instances", "spent")
+    for row in rows:
+        if row["state"] in ("damaged", "empty"):
+            table.add_row(Text(row["run"]), row["state"], Text(str(row.get("error", ""))[:60]))
+            continue
+        table.add_row(
+            Text(row["run"]),
+            "confirming" if row["state"] == "running" and row["phase"] == "confirmation" else row["state"],
+            Text(row["criterion"]),
+            number(None if row["value"] is None else float(row["value"])),
+            row["leader"] or "-",
+            f"{row['n_survivors']} of {row['n_configurations']}",
+            f"{row['n_finished']} of {row['n_expected']}",
+            duration(row["elapsed_s"]),
+        )
+    console.print(table)
+
+
 def print_failures(console: Console, errors: Sequence[str], run_dir: Path) -> None:
     """Print the kinds of errors by how many instances met them, the last one whole, and how to try again."""
     said = [error.splitlines()[-1][:_ERROR_WIDTH] for error in errors]
-    alike = [_NUMBERS.sub("#", line) for line in said]  # errors that differ in an id or a seed only are of one kind
+    alike = [kind(line) for line in said]
     kinds = Counter(alike)
     lines = ["", "Last errors of the instances that failed for good:"]
-    lines += [f"  {n} x {said[alike.index(kind)]}" for kind, n in kinds.most_common(_N_ERRORS)]
+    lines += [f"  {n} x {said[alike.index(one)]}" for one, n in kinds.most_common(_N_ERRORS)]
     if len(kinds) > _N_ERRORS:
         lines.append(f"  and {len(kinds) - _N_ERRORS} kinds more")
     lines += ["", "The last one:", *(f"  {line}" for line in errors[-1].splitlines()[-_N_LINES:]), ""]
     lines.append(f"Mend the cause, then `raysearch resume {run_dir} --retry-failed` trains them again.")
     say(console, "\n".join(lines), soft_wrap=True)
+
+
+def kind(line: str) -> str:
+    """Return what an error has in common with others: those that differ in an id or a seed only are of one kind."""
+    return _NUMBERS.sub("#", line)
 
 
 def _cells(summary: Summary) -> list[str]:

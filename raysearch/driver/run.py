@@ -29,7 +29,7 @@ from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
 from raysearch.storage.journal import VERSION, Journal, extent, read
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
-from raysearch.tracking.abilities import Browsable, Timed
+from raysearch.tracking.abilities import Beside, Browsable, Timed
 from raysearch.tracking.several import Trackers
 from raysearch.workloads import HasEpochs, Workload
 
@@ -166,6 +166,9 @@ def start(parts: Parts, run_dir: Path | None = None, watchers: Sequence[Tracker]
 
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
     """Return the experiment's tracker, those who watch, and what the executor exports to its own monitoring."""
+    for watcher in watchers:
+        if isinstance(watcher, Beside):
+            watcher.beside(parts.tracker)
     gauges = [parts.executor.gauges(parts.tracker)] if isinstance(parts.executor, HasGauges) else []
     return Trackers([parts.tracker, *watchers, *measure.keepers(parts.measures), *gauges])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from raysearch.records import Progress, Status, Verdict
 from raysearch.storage.decoding import Entry, entries, taken_back
 from raysearch.storage.events import Resume, Tell
 from raysearch.storage.instances import to_frame
-from raysearch.storage.journal import read
+from raysearch.storage.journal import is_driven, read
 from raysearch.storage.run_directory import RunDirectory
 
 
@@ -63,7 +62,7 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
-    driven = _is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
+    driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
     race, experiment, history = _race_of(run_dir)
     now = replace(progress(race, _seconds(history, driven)), criterion=label(experiment.criterion))
     status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(history))
@@ -135,18 +134,6 @@ def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
     )
     race.replay(history)
     return race, experiment, history
-
-
-def _is_driven(journal: Path) -> bool | None:
-    """Return whether a driver holds the lock of its journal, without ever waiting for it or writing anything."""
-    try:
-        with open(journal, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return None
-    return False
 
 
 def _seconds(history: Sequence[Entry], driven: bool | None) -> float:

@@ -131,7 +131,7 @@ def read(path: Path) -> Iterator[Line]:
             if not line.endswith(b"\n"):
                 _log.warning("%s: line %d is torn and left out", path, number)
                 return
-            yield _parse(line, path, number)
+            yield parse(line, path, number)
 
 
 def extent(path: Path) -> tuple[int, float | None]:
@@ -144,10 +144,26 @@ def extent(path: Path) -> tuple[int, float | None]:
     except OSError as error:
         raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
     n, end = data.count(b"\n"), data.rfind(b"\n")
-    return n, (_parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
+    return n, (parse(data[data.rfind(b"\n", 0, end) + 1 : end + 1], path, n)["t"] if n else None)
 
 
-def _parse(line: bytes, path: Path, number: int) -> Line:
+def is_driven(path: Path) -> bool | None:
+    """Return whether a driver holds the lock of a journal, without ever waiting for it or writing anything.
+
+    None where the file system does not say.
+    """
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    return False
+
+
+def parse(line: bytes, path: Path, number: int) -> Line:
+    """Return line `number` of the journal at `path` as plain data; raises JournalError where it is no event."""
     try:
         event = from_json(line, allow_inf_nan=False)
     except ValueError as error:  # bad JSON and bad UTF-8 are

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from raysearch.tracking import Tracker
+
 
 @runtime_checkable
 class Timed(Protocol):
@@ -33,3 +35,11 @@ class Browsable(Protocol):
     @property
     def address(self) -> str:
         """Where: a command to start, if any, and a link; empty before `open`."""
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A watcher that shows how far the experiment's tracker is behind."""
+
+    def beside(self, tracker: Tracker) -> None:
+        """Look at this tracker, once, before `open`."""
