@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import Progress, Status, Verdict
+from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.decoding import Entry, entries, taken_back
 from raysearch.storage.events import Resume, Tell
 from raysearch.storage.instances import to_frame
@@ -60,30 +60,30 @@ class RunStatus:
             print_verdict(console, self.verdict, self.interval)
 
 
-def read_status(run_dir: Path) -> RunStatus:
+def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
     driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
     race, experiment, history = _race_of(run_dir)
-    now = replace(progress(race, _seconds(history, driven)), criterion=label(experiment.criterion))
+    now = replace(progress(race, _seconds(history, driven, clock)), criterion=label(experiment.criterion))
     status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(history))
     if not race.done:
         return status
     return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
 
 
-def follow(console: Console, run_dir: Path, every_s: float) -> None:
+def follow(console: Console, run_dir: Path, every_s: float, clock: Clock = CLOCK) -> None:
     """Show how a search stands, until it has ended, nobody carries it on any more, or the user interrupts."""
     from raysearch.tracking.terminal import Terminal
 
     with _warnings_once():
-        status = read_status(run_dir)
+        status = read_status(run_dir, clock)
         view = Terminal()
         view.open(status.experiment.model_dump(mode="json"), run_dir)
         try:
             while status.verdict is None and not status.abandoned:
                 view.progress(status.progress)
-                time.sleep(every_s)
-                status = read_status(run_dir)
+                clock.sleep(every_s)
+                status = read_status(run_dir, clock)
             view.progress(status.progress)
         finally:
             view.close()
@@ -136,7 +136,7 @@ def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
     return race, experiment, history
 
 
-def _seconds(history: Sequence[Entry], driven: bool | None) -> float:
+def _seconds(history: Sequence[Entry], driven: bool | None, clock: Clock = CLOCK) -> float:
     """Return for how long drivers have worked: the time between two of them does not count."""
     total, since, last = 0.0, history[0].time_s, history[0].time_s
     for _, time_s, event in history:
@@ -144,7 +144,7 @@ def _seconds(history: Sequence[Entry], driven: bool | None) -> float:
             total += last - since
             since = time_s
         last = time_s
-    now = max(time.time(), last) if driven else last
+    now = max(clock.time(), last) if driven else last
     return max(total + now - since, 0.0)
 
 

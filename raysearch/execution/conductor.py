@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from raysearch.execution.together import Screened
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
+from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.events import Eliminate, Event, Screen, Stop, Tell
 from raysearch.tracking import Tracker
 from raysearch.tracking.relay import Relay
@@ -37,10 +37,11 @@ class Conductor:
         race: decides.
         tracker: hears; never waited for.
         raise_on_failure: end the search with WorkloadError when an instance has failed more often than retries allow.
+        clock: that of whoever executes the race, too.
     """
 
-    def __init__(self, race: Race, tracker: Tracker, *, raise_on_failure: bool = False) -> None:
-        self.race, self.tracker, self.raise_on_failure = race, tracker, raise_on_failure
+    def __init__(self, race: Race, tracker: Tracker, *, raise_on_failure: bool = False, clock: Clock = CLOCK) -> None:
+        self.race, self.tracker, self.raise_on_failure, self.clock = race, tracker, raise_on_failure, clock
         self.failure: RaysearchError | None = None
         """Why the search cannot go on: executors raise it."""
         self.n_slots = 0
@@ -50,7 +51,7 @@ class Conductor:
         """Called with an instance that was ended early, and will not go on."""
         self._packer = Packer()
         self._relay = Relay(race, tracker, self.progress)
-        self._started = time.monotonic()
+        self._started = self.clock.monotonic()
         self._progress_at = -math.inf
         self._news = True
         self._told_before = race.state.counts["told"]
@@ -91,7 +92,7 @@ class Conductor:
         After a result it waits for what is handed out in its place, so that the number of running instances is right.
         """
         every_s = _PROGRESS_EVERY_S if self._news else _LOOK_EVERY_S
-        if time.monotonic() >= self._progress_at + every_s:
+        if self.clock.monotonic() >= self._progress_at + every_s:
             self._show()
 
     def tell(self, *results: InstanceResult) -> list[InstanceKey]:
@@ -161,7 +162,7 @@ class Conductor:
 
     def progress(self) -> Progress:
         """Return this moment of the race, with the times of this driver."""
-        now = progress(self.race, time.monotonic() - self._started, self._told_before)
+        now = progress(self.race, self.clock.monotonic() - self._started, self._told_before)
         return now if self.count_running is None else replace(now, n_running=self.count_running())
 
     def _reason_to_end(self, failed: InstanceResult) -> WorkloadError | None:
@@ -198,7 +199,7 @@ class Conductor:
         return [event.key for event in events if isinstance(event, Stop)]
 
     def _show(self) -> None:
-        self._progress_at, self._news = time.monotonic(), False
+        self._progress_at, self._news = self.clock.monotonic(), False
         self.tracker.progress(self.progress())
 
 

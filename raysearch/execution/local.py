@@ -48,7 +48,7 @@ class Local(Validated):
     def _train(self, pack: Pack, conductor: Conductor, workload: Workload, data: Any) -> None:
         members = [Member(one.configuration, one.seeds, Watch(one.cutoffs)) for one in pack.requests]
         try:
-            outcome = train(workload, members, data)
+            outcome = train(workload, members, data, monotonic=conductor.clock.monotonic)
         except (Exception, SystemExit):  # as on Ray, a training that calls sys.exit ends itself, not the search
             if self.debug:
                 raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from ray.tune.experiment import Trial
 
 from raysearch.execution import ray_tune_internals as internals
 from raysearch.records import InstanceKey
+from raysearch.storage.clock import CLOCK, Clock
 
 GRACE_S = 15.0
 """How much longer than its time limit a pack may be silent before its worker is taken for dead."""
@@ -29,8 +29,8 @@ class Watchdog:
     ever): then only the driver can end it. Its instances are tried again like those of any other worker that died.
     """
 
-    def __init__(self, timeout_s: float | None) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, timeout_s: float | None, clock: Clock = CLOCK) -> None:
+        self._timeout_s, self._clock = timeout_s, clock
         self._heard: dict[str, float] = {}
         self._handed_over: dict[str, float] = {}
         self._next_look = 0.0
@@ -39,7 +39,7 @@ class Watchdog:
 
     def hear(self, trial: Trial) -> None:
         """Note a sign of life."""
-        self._heard[trial.trial_id] = time.monotonic()
+        self._heard[trial.trial_id] = self._clock.monotonic()
 
     def forget(self, trial: Trial) -> None:
         """Note that a trial has ended."""
@@ -50,7 +50,7 @@ class Watchdog:
 
         And those that do not answer a handover: see `ray_tune_internals.replace_workers`.
         """
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_EVERY_S
@@ -76,7 +76,7 @@ class Watchdog:
                 ray.kill(worker)
 
 
-def hand_on_free_workers(tune_controller: Any, added: Mapping[str, float]) -> None:
+def hand_on_free_workers(tune_controller: Any, added: Mapping[str, float], clock: Clock = CLOCK) -> None:
     """Let pending trials take over the workers that are free.
 
     Left alone, the controller picks any pending trial and ends the worker that starts for it. Where instances are
@@ -86,14 +86,14 @@ def hand_on_free_workers(tune_controller: Any, added: Mapping[str, float]) -> No
     internals.hand_on_nothing(tune_controller)
     n_free = internals.n_free_workers(tune_controller)
     while n_free:
-        trial = _to_run_now(tune_controller, added)
+        trial = _to_run_now(tune_controller, added, clock)
         if trial is None:
             return
         internals.hand_on(tune_controller, trial)
         n_free = min(n_free - 1, internals.n_free_workers(tune_controller))
 
 
-def _to_run_now(tune_controller: Any, added: Mapping[str, float]) -> Trial | None:
+def _to_run_now(tune_controller: Any, added: Mapping[str, float], clock: Clock) -> Trial | None:
     """Return the pending trial that a free worker serves best.
 
     Trials whose own worker starts are passed over while others wait, and so are the oldest that wait for resources:
@@ -104,7 +104,7 @@ def _to_run_now(tune_controller: Any, added: Mapping[str, float]) -> Trial | Non
     waiting = [trial for trial in trials if not internals.has_slot(tune_controller, trial)]
     if not waiting:
         return trials[0] if trials else None
-    if time.monotonic() - added.get(waiting[0].trial_id, -math.inf) > _PATIENCE_S:
+    if clock.monotonic() - added.get(waiting[0].trial_id, -math.inf) > _PATIENCE_S:
         return waiting[0]
     return waiting[min(_SCOUTS, len(waiting) - 1)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +37,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._stopping: set[str] = set()
         self._controller: Any = None
         self._folder: Path | None = None
-        self._watchdog = Watchdog(timeout_s)
+        self._watchdog = Watchdog(timeout_s, self.conductor.clock)
         self._forget = forget
         self._ended: list[Trial] = []
         self.conductor.count_running = self._count_running
@@ -54,7 +53,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember a trial, to be stopped if its configuration is eliminated."""
         self._running[trial.trial_id] = trial
-        self._added[trial.trial_id] = time.monotonic()
+        self._added[trial.trial_id] = self.conductor.clock.monotonic()
         if self._controller is None:
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
             internals.keep_free_workers(tune_controller, trial, self.conductor.n_slots)
@@ -105,7 +104,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Look after the workers, as this is called at every step; the start of trials is left to the controller."""
         self._look_after(tune_controller)
-        hand_on_free_workers(tune_controller, self._added)
+        hand_on_free_workers(tune_controller, self._added, self.conductor.clock)
         return None
 
     def debug_string(self) -> str:

@@ -38,22 +38,27 @@ class Outcome:
 
 
 def train(
-    workload: Any, members: Sequence[Member], data: Any, is_ended: Callable[[InstanceKey], bool] = lambda key: False
+    workload: Any,
+    members: Sequence[Member],
+    data: Any,
+    is_ended: Callable[[InstanceKey], bool] = lambda key: False,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """Train the members, together where there are several; raises what the workload raises.
 
     `is_ended(key)` tells, after each epoch, whether nobody waits for a member of a pack any more: it leaves the pack.
     """
-    start = time.monotonic()
+    start = monotonic()
     if len(members) == 1:
         (one,) = members
         try:
             return Outcome(workload.train(one.configuration, one.seeds, one.watch, data))
         except ScreenedOut as out:
-            return Outcome((), [_screened(one.keys[0], out, start)])
+            return Outcome((), [_screened(one.keys[0], out, monotonic() - start)])
     each = [(member, seed) for member in members for seed in member.seeds]
     watches = [member.watch if len(member.seeds) == 1 else member.watch.alike() for member, _ in each]
-    report = _Report([InstanceKey(member.configuration.id, seed) for member, seed in each], watches, is_ended, start)
+    keys = [InstanceKey(member.configuration.id, seed) for member, seed in each]
+    report = _Report(keys, watches, is_ended, lambda: monotonic() - start)
     pairs = [(member.configuration, seed) for member, seed in each]
     results: list[InstanceResult] = [result for _, result in workload.train_pack(pairs, report, data)]
     return Outcome(results, report.screened)
@@ -67,9 +72,9 @@ class _Report:
         keys: Sequence[InstanceKey],
         watches: Sequence[Watch],
         is_ended: Callable[[InstanceKey], bool],
-        start: float,
+        seconds: Callable[[], float],
     ) -> None:
-        self._keys, self._watches, self._is_ended, self._start = keys, watches, is_ended, start
+        self._keys, self._watches, self._is_ended, self._seconds = keys, watches, is_ended, seconds
         self.checkpoints = watches[0].checkpoints
         self.screened: list[Screened] = []
 
@@ -81,10 +86,10 @@ class _Report:
         try:
             self._watches[member](epoch, loss)
         except ScreenedOut as out:
-            self.screened.append(_screened(key, out, self._start))
+            self.screened.append(_screened(key, out, self._seconds()))
             return False
         return True
 
 
-def _screened(key: InstanceKey, out: ScreenedOut, start: float) -> Screened:
-    return key, out.curve, out.cutoff, time.monotonic() - start, socket.gethostname()
+def _screened(key: InstanceKey, out: ScreenedOut, seconds: float) -> Screened:
+    return key, out.curve, out.cutoff, seconds, socket.gethostname()

@@ -5,11 +5,8 @@ A line is written and on disk before anything acts on it. The first line is the 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +14,9 @@ from types import TracebackType
 from pydantic_core import from_json
 
 from raysearch.errors import JournalError, unknown
+from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.decoding import EVENTS
+from raysearch.storage.disk import DISK, Disk
 from raysearch.storage.encoding import Line, encode
 from raysearch.storage.events import Event
 
@@ -32,11 +31,10 @@ _log = logging.getLogger(__name__)
 class Journal:
     """An open journal: one writer, locked against a second driver until it is closed or its process ends."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, disk: Disk = DISK, clock: Clock = CLOCK) -> None:
+        self.path, self._disk, self._clock = path, disk, clock
         try:
-            # held open, and locked, for the whole race; NFS shares a lock only with those who may read
-            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
+            self._file = disk.append_to(path)  # held open, and locked, for the whole race
         except OSError as error:
             raise JournalError(f"cannot write the journal {path}: {error.strerror}") from error
         try:
@@ -57,14 +55,14 @@ class Journal:
 
     def write(self, line: Line, time_s: float | None = None) -> None:
         """Write an event as plain data, as `append` does."""
-        stamped = {**line, "t": round(time.time() if time_s is None else time_s, 3)}
+        stamped = {**line, "t": round(self._clock.time() if time_s is None else time_s, 3)}
         text = json.dumps(stamped, separators=(",", ":"), allow_nan=False)
         data = memoryview(text.encode() + b"\n")
-        start = os.fstat(self._file.fileno()).st_size
+        start = self._file.size()
         try:
             while data:  # an unbuffered write may be partial
                 data = data[self._file.write(data) :]
-            os.fsync(self._file.fileno())
+            self._file.sync()
         except OSError as error:
             self._try_truncate(start)
             raise JournalError(
@@ -87,43 +85,37 @@ class Journal:
 
     def _lock(self) -> bool:
         """Return whether the journal is this driver's: `raysearch status` may have its lock for an instant only."""
-        end = time.monotonic() + _READERS_S
-        while not self._locked(fcntl.LOCK_EX):
-            if not self._locked(fcntl.LOCK_SH) or time.monotonic() >= end:  # a driver shares it with nobody
+        end = self._clock.monotonic() + _READERS_S
+        while not self._file.lock():
+            if not self._file.lock(shared=True) or self._clock.monotonic() >= end:  # a driver shares it with nobody
                 return False
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-            time.sleep(0.001)
-        return True
-
-    def _locked(self, kind: int) -> bool:
-        try:
-            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            self._file.unlock()
+            self._clock.sleep(0.001)
         return True
 
     def _try_truncate(self, size: int) -> None:
         try:
-            os.ftruncate(self._file.fileno(), size)
+            self._file.truncate(size)
         except OSError:  # the torn line will be cut when the journal is opened again
             _log.warning("could not cut the torn last line of %s", self.path)
 
     def _cut_torn_line(self) -> None:
-        data = self.path.read_bytes()
+        with self._disk.open(self.path) as file:
+            data = file.read()
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             _log.warning("%s: cut off a torn last line of %d bytes", self.path, len(data) - whole)
-            os.ftruncate(self._file.fileno(), whole)
+            self._file.truncate(whole)
 
 
-def read(path: Path) -> Iterator[Line]:
+def read(path: Path, disk: Disk = DISK) -> Iterator[Line]:
     """Yield the lines of a journal, which may still be growing; a torn last line is left out.
 
     Raises:
         JournalError: there is no journal, its version is unknown, or a line other than the last is damaged.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below
+        file = disk.open(path)
     except OSError as error:
         raise JournalError(f"cannot read the journal {path}: {error.strerror}") from error
     with file:
@@ -148,18 +140,11 @@ def extent(path: Path) -> tuple[int, float | None]:
 
 
 def is_driven(path: Path) -> bool | None:
-    """Return whether a driver holds the lock of a journal, without ever waiting for it or writing anything.
+    """Return whether a driver holds the lock of its journal, without ever waiting for it or writing anything.
 
     None where the file system does not say.
     """
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return None
-    return False
+    return DISK.is_locked(path)
 
 
 def parse(line: bytes, path: Path, number: int) -> Line:

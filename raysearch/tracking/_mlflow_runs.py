@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -17,6 +17,8 @@ from raysearch.tracking._mlflow_place import Place
 Key = tuple[str, int | None]
 """(configuration id, seed) of an instance, (configuration id, None) of a configuration, SEARCH of the search."""
 SEARCH: Key = ("", None)
+Upload = Callable[[str, str, Path], None]
+"""Brings a file to the artifacts at an address, of the store at another."""
 METRICS_PER_BATCH, OTHERS_PER_BATCH = 800, 90
 """MLflow takes 1000 entities in one batch, at most 100 of them parameters or tags."""
 
@@ -31,8 +33,8 @@ def metrics(values: Mapping[str, float], at_ms: int, step: int = 0) -> list[Metr
 class Runs:
     """The runs of one search. An interrupted call is repeated as it is: what was done is found and left alone."""
 
-    def __init__(self, client: MlflowClient, place: Place) -> None:
-        self.client, self.place = client, place
+    def __init__(self, client: MlflowClient, place: Place, upload: Upload | None = None) -> None:
+        self.client, self.place, self._upload_file = client, place, upload or _to_repository
         self._ids: dict[Key, str] = {}
         self._artifacts: dict[Key, str] = {}
         self._logged: set[Key] = set()
@@ -199,8 +201,7 @@ class Runs:
             self._upload(key, path)
 
     def _upload(self, key: Key, path: Path) -> None:
-        # not client.log_artifact: that reads the whole run again, 5 ms each
-        get_artifact_repository(self._artifacts[key], tracking_uri=self.place.uri).log_artifact(str(path))
+        self._upload_file(self._artifacts[key], self.place.uri, path)
 
     def _adopt(self, key: Key, run: Run) -> None:
         self._ids[key] = run.info.run_id
@@ -219,6 +220,11 @@ class Runs:
             token = page.token
             if not token:
                 return
+
+
+def _to_repository(artifact_uri: str, store_uri: str, path: Path) -> None:
+    # not client.log_artifact: that reads the whole run again, 5 ms each
+    get_artifact_repository(artifact_uri, tracking_uri=store_uri).log_artifact(str(path))
 
 
 def is_final(error: Exception) -> bool:

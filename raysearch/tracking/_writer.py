@@ -7,9 +7,10 @@ import logging
 import queue
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
+
+from raysearch.storage.clock import CLOCK, Clock
 
 Call = Callable[[], object]
 log = logging.getLogger("raysearch.tracking")
@@ -18,7 +19,7 @@ ATTEMPTS_WHILE_ALIVE = 3
 """A call that fails so often on a server that answers is lost; while the server is silent calls wait instead."""
 REFUSED_IN_A_ROW = 5
 """After so many lost calls each further one is tried once: 40,000 refused records must not take hours."""
-LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 CAUSE = re.compile(r"\[Errno -?\d+\] [\w ]+|Failed to resolve '[^']*'|[Rr]ead timed out|[Cc]onnect\w* to \S+ timed out")
 
 
@@ -36,19 +37,20 @@ class Writer:
         patience_s: float,
         hint: str = "",
         final: Callable[[Exception], bool] = lambda error: False,
+        clock: Clock = CLOCK,
     ) -> None:
         self.n_lost = 0
         self._alive, self._patience_s, self._hint, self._final = alive, patience_s, hint, final
-        self._n_refused = 0
-        self._began = time.monotonic()
+        self._clock, self._n_refused, self._n_refusals, self._pause_s = clock, 0, 0, _FIRST_PAUSE_S
+        self._began = clock.monotonic()
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._busy = False
         self._silent_since: float | None = None
         self._warned: set[str] = set()
         self._closing = threading.Event()
         self._gave_up = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="raysearch-tracking", daemon=True)
-        self._thread.start()
+        self._due: Call | None = None
+        self._start()
 
     @property
     def backlog(self) -> int:
@@ -63,16 +65,15 @@ class Writer:
         """Wait for the backlog; give up after `patience_s` of silence and report once what was lost."""
         self._calls.put(None)
         self._closing.set()
-        start = time.monotonic()
-        while self._thread.is_alive():
-            self._thread.join(0.05)
-            if self.backlog > 1 and time.monotonic() - start > 2:
+        start = self._clock.monotonic()
+        while self._works(0.05):
+            if self.backlog > 1 and self._clock.monotonic() - start > 2:
                 self._warn("backlog", f"waiting for {self.backlog:,} records to be written to the tracker")
             silent = self._silent_since
-            waited = 0.0 if silent is None else time.monotonic() - max(silent, start)
+            waited = 0.0 if silent is None else self._clock.monotonic() - max(silent, start)
             if waited > self._patience_s:
                 self._gave_up.set()
-            hung = self._busy and time.monotonic() - max(self._began, start) > 20 * self._patience_s
+            hung = self._busy and self._clock.monotonic() - max(self._began, start) > 20 * self._patience_s
             if hung or waited > 2 * self._patience_s:  # inside one request: leave the thread behind, it is a daemon
                 self.n_lost += max(self.backlog - 1, 0)  # the closing None is no call
                 break
@@ -82,46 +83,68 @@ class Writer:
     def _lost(self) -> tuple[int, str]:
         return self.n_lost, self._hint
 
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            self._began, self._busy = time.monotonic(), True
-            if self._gave_up.is_set() or not self._carry_out(call):
-                self.n_lost += 1
-            self._busy = False
+    def attempt(self) -> float | None:
+        """Try the call that is due once; return how long to wait before the next attempt, None when all is done."""
+        if self._due is None:
+            self._due = self._calls.get()
+            if self._due is None:
+                return None
+            self._began, self._busy = self._clock.monotonic(), True
+            self._n_refusals, self._pause_s = 0, _FIRST_PAUSE_S
+        if self._gave_up.is_set():
+            return self._done(lost=True)
+        try:
+            self._due()
+        except Exception as error:
+            if self._is_lost(error):
+                return self._done(lost=True)
+            self._began = self._clock.monotonic()
+            pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
+            return pause_s
+        self._silent_since, self._n_refused = None, 0
+        return self._done(lost=False)
 
-    def _carry_out(self, call: Call) -> bool:
-        """Try until it succeeds; False if the call is refused for good or the writer gave up."""
-        n_refused, pause_s = 0, 0.5
-        while True:
-            try:
-                call()
-            except Exception as error:
-                final = self._final(error)
-                if final or self._answers():
-                    n_refused += 1
-                    self._silent_since = None
-                    self._warn("refused", f"the tracker refused a record: {in_short(error)}")
-                    if final or n_refused >= ATTEMPTS_WHILE_ALIVE or self._n_refused >= REFUSED_IN_A_ROW:
-                        self._n_refused += 1
-                        return False
-                elif self._silent_since is None:
-                    self._silent_since = time.monotonic()
-                    self._warn("silent", f"the tracker does not answer, the race goes on: {in_short(error)}")
-            else:
-                self._silent_since, self._n_refused = None, 0
+    def _done(self, *, lost: bool) -> float:
+        self.n_lost += lost
+        self._due, self._busy = None, False
+        return 0.0
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether a call that raised this is refused for good; of a silent server it is not."""
+        final = self._final(error)
+        if final or self._answers():
+            self._n_refusals += 1
+            self._silent_since = None
+            self._warn("refused", f"the tracker refused a record: {in_short(error)}")
+            if final or self._n_refusals >= ATTEMPTS_WHILE_ALIVE or self._n_refused >= REFUSED_IN_A_ROW:
+                self._n_refused += 1
                 return True
-            self._began = time.monotonic()
-            if not self._pause(pause_s):
-                return False
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        elif self._silent_since is None:
+            self._silent_since = self._clock.monotonic()
+            self._warn("silent", f"the tracker does not answer, the race goes on: {in_short(error)}")
+        return False
 
-    def _pause(self, pause_s: float) -> bool:
-        """Wait before the next attempt, a second at most once the race is over; False if the writer gave up."""
-        end = time.monotonic() + pause_s
-        while time.monotonic() < end and not self._gave_up.wait(min(pause_s, 0.5)):
+    def _start(self) -> None:
+        """Begin to carry calls out, in a thread."""
+        self._thread = threading.Thread(target=self._work, name="raysearch-tracking", daemon=True)
+        self._thread.start()
+
+    def _works(self, seconds: float) -> bool:
+        """Wait for the end of the work, `seconds` at most; return whether it goes on."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (pause_s := self.attempt()) is not None:
+            if pause_s:
+                self._pause(pause_s)
+
+    def _pause(self, pause_s: float) -> None:
+        """Wait before the next attempt, a second at most once the race is over, and not where the writer gave up."""
+        end = self._clock.monotonic() + pause_s
+        while self._clock.monotonic() < end and not self._gave_up.wait(min(pause_s, 0.5)):
             if self._closing.is_set():
                 break
-        return not self._gave_up.is_set()
 
     def _answers(self) -> bool:
         try:

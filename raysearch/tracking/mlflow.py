@@ -31,6 +31,7 @@ from raysearch.tracking._writer import Writer, log
 
 if TYPE_CHECKING:
     from raysearch.tracking._mlflow_place import Environment
+    from raysearch.tracking._mlflow_runs import Runs
     from raysearch.tracking._mlflow_search import Search
 
 
@@ -94,16 +95,14 @@ class Mlflow(Validated):
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Connect, make the experiment and the search run; raises TrackingError before anything trains."""
         # MLflow takes seconds to import: only a search that uses it pays
-        from raysearch.tracking._mlflow_place import Environment, connect, explained
-        from raysearch.tracking._mlflow_runs import Runs, is_final
+        from raysearch.tracking._mlflow_place import Environment, explained
         from raysearch.tracking._mlflow_search import Search
 
         environment = Environment(self.timeout_s)
         try:
             name = self.experiment or str(search.get("name") or "raysearch")
-            client, place, existed = connect(self.uri, name, run_dir, self.timeout_s)
-            with explained(place.uri):
-                runs = Runs(client, place)
+            runs, existed = self._reach(name, run_dir)
+            with explained(runs.place.uri):
                 if existed:
                     runs.recall()
                 writing = Search(runs, self.curves)
@@ -112,8 +111,7 @@ class Mlflow(Validated):
             environment.release()
             raise
         hint = f"`raysearch sync {run_dir}` writes them when it answers again."
-        writer = Writer(runs.alive, self.timeout_s, hint, is_final)
-        self._open[:] = [_Session(writing, writer, Shelf(run_dir / "weights"), environment)]
+        self._open[:] = [_Session(writing, self._writer(runs, hint), Shelf(run_dir / "weights"), environment)]
 
     def started(self, train: Train) -> None:
         """Make the configuration's run when its first instance starts, so that it can be seen racing."""
@@ -190,6 +188,20 @@ class Mlflow(Validated):
     def at(self, time_s: float) -> None:
         """Let what is told from now on have happened then, in seconds since 1970: a journal is told again."""
         self._now[:] = [round(1000 * time_s)]
+
+    def _reach(self, name: str, run_dir: Path) -> tuple[Runs, bool]:
+        """Return the runs of this search in its store, and whether it has been there before."""
+        from raysearch.tracking._mlflow_place import connect
+        from raysearch.tracking._mlflow_runs import Runs
+
+        client, place, existed = connect(self.uri, name, run_dir, self.timeout_s)
+        return Runs(client, place), existed
+
+    def _writer(self, runs: Runs, hint: str) -> Writer:
+        """Return what carries calls out behind the race."""
+        from raysearch.tracking._mlflow_runs import is_final
+
+        return Writer(runs.alive, self.timeout_s, hint, is_final)
 
     @property
     def _now_ms(self) -> int:
