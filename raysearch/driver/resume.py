@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.driver.run import Parts, SearchResult, build, carry_out, conductor_of, make_race, opened, trackers
+from raysearch.driver.run import SearchResult, build, carry_out, conductor_of, make_race, opened, trackers
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment, from_data
+from raysearch.race import Propose
 from raysearch.race.race import Race
 from raysearch.storage.decoding import Entry, entries
-from raysearch.storage.events import Resume, Start, Tell
+from raysearch.storage.events import Reopen, Resume, Start, Tell, Wave
 from raysearch.storage.journal import Journal, read
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
@@ -60,10 +61,9 @@ def resume(
             journal.append(Resume(data), now)
             directory.write_text(directory.experiment, yaml_text.dump(data))
             conductor = conductor_of(parts, race, tracker)
-            race.requeue_running()
-            if retry_failed:
-                race.retry_failed()
-            _reopen(race, parts, rule_changed=before.rule != experiment.rule)
+            go_on(
+                race, parts.propose, retry_failed=retry_failed, rule_changed=rule_in_force(history) != experiment.rule
+            )
             return carry_out(parts, conductor, directory)
 
 
@@ -72,11 +72,34 @@ def experiment_of(history: Sequence[Entry]) -> Experiment:
     if not history:
         raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
     number, event = next((n, event) for n, _, event in reversed(history) if isinstance(event, Start | Resume))
+    return _experiment(number, event)
+
+
+def _experiment(number: int, event: Start | Resume) -> Experiment:
     try:
         return from_data(event.experiment)
     except ExperimentError as error:
         name = type(event).__name__.lower()
         raise JournalError(f"line {number} of the journal, a {name!r} event, holds no experiment: {error}") from error
+
+
+def rule_in_force(
+    history: Sequence[Entry], rule_of: Callable[[int, Start | Resume], Any] = lambda n, e: _experiment(n, e).rule
+) -> Any:
+    """Return the rule that has decided so far, None where there is none.
+
+    A driver that names another rule and dies before it opens the pool anew has not brought it into force.
+    """
+    named, in_force, has_pool = None, None, False
+    for number, _, event in history:
+        if isinstance(event, Start | Resume):
+            named = rule_of(number, event)
+            in_force = in_force if has_pool else named
+        elif isinstance(event, Wave):
+            has_pool = True
+        elif isinstance(event, Reopen) and event.whole_pool:
+            in_force = named
+    return in_force
 
 
 def _refuse_failures(race: Race, history: Sequence[Entry]) -> None:
@@ -117,11 +140,17 @@ def _check_changes(before: Experiment, after: Experiment) -> None:
             )
 
 
-def _reopen(race: Race, parts: Parts, *, rule_changed: bool) -> None:
-    """Let the rule decide anew if it changed; let the sampler add configurations if the race had ended."""
+def go_on(race: Race, propose: Propose, *, retry_failed: bool, rule_changed: bool) -> None:
+    """Let a race that was replayed go on: what was in flight is asked for again, and what failed, if it is wanted.
+
+    The rule decides anew if it changed; the sampler may add configurations if the race had ended.
+    """
+    race.requeue_running()
+    if retry_failed:
+        race.retry_failed()
     known = race.state.pool.rows
     if not known:  # broken off before the sampler spoke: nothing to decide anew
         return
-    more = [c for c in parts.propose(race.state.pool.outcomes()) if c.id not in known] if race.state.final else []
+    more = [c for c in propose(race.state.pool.outcomes()) if c.id not in known] if race.state.final else []
     if rule_changed or more:
         race.reopen(whole_pool=rule_changed)

@@ -15,11 +15,13 @@ from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import progress
+from raysearch.records import Progress
 from raysearch.storage.decoding import Entry, entries
-from raysearch.storage.events import Eliminate, Event, Measured, Reopen, Tell
+from raysearch.storage.events import Decide, Eliminate, Event, Measured, Reopen, Tell
 from raysearch.storage.journal import Journal, read
 from raysearch.storage.run_directory import RunDirectory
-from raysearch.tracking.abilities import Writes
+from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Timed, Writes
 from raysearch.tracking.relay import Relay
 
 
@@ -42,7 +44,7 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
         data = experiment.model_dump(mode="json")
         # to its end before the tracker hears anything: a damaged journal must not change what it holds
         State(experiment.seed).replay(history)
-        tracker, replaced = experiment.load("tracking"), _out_of_date(history)
+        tracker, replaced = experiment.load("tracking"), out_of_date(history)
         with opened(tracker, data, directory, history[0].time_s):
             race = Race(
                 lambda outcomes: [],
@@ -51,16 +53,32 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
                 seed=experiment.seed,
                 confirm=experiment.race.confirm,
             )
-            relay = Relay(race, tracker, lambda: progress(race, 0.0))
-            for entry in history:
-                race.replay([entry])
-                if entry.number not in replaced:
-                    relay.hear(_with_weights(entry.event, directory.path), entry.time_s)
+            tell_again(history, race, tracker, directory.path)
             if race.done:
                 finish.write(race, experiment, data, directory, _workload(experiment), tracker)
     if isinstance(tracker, Writes) and tracker.n_lost:
         raise TrackingError(f"{tracker.n_lost} records could not be written to the tracker: sync again when it answers")
     return sum(isinstance(entry.event, Tell) and entry.number not in replaced for entry in history)
+
+
+def tell_again(history: Sequence[Entry], race: Race, tracker: Tracker, run_dir: Path) -> None:
+    """Tell a tracker what stands of a journal's events, and bring a new race to where they led."""
+    replaced, relay = out_of_date(history), Relay(race, tracker, lambda: progress(race, 0.0))
+    rounds: dict[int, tuple[float, Progress]] = {}  # a wave begins in the round in which the one before it ended
+    for entry in history:
+        race.replay([entry])
+        if entry.number not in replaced:
+            relay.advanced = lambda now, time_s=entry.time_s: rounds.update({now.round: (time_s, now)})  # type: ignore[misc]
+            relay.hear(_with_weights(entry.event, run_dir), entry.time_s)
+    for time_s, now in rounds.values():
+        _at(tracker, time_s)
+        tracker.advanced(now)
+    _at(tracker, history[-1].time_s)
+
+
+def _at(tracker: Tracker, time_s: float) -> None:
+    if isinstance(tracker, Timed):
+        tracker.at(time_s)
 
 
 def _with_weights(event: Event, run_dir: Path) -> Event:
@@ -71,14 +89,16 @@ def _with_weights(event: Event, run_dir: Path) -> Event:
     return dataclasses.replace(event, result=dataclasses.replace(event.result, weights=path.read_bytes()))
 
 
-def _out_of_date(history: Sequence[Entry]) -> set[int]:
-    """Return the numbers of what later events replaced: failures told again, cuts before a new beginning, old measures.
+def out_of_date(history: Sequence[Entry]) -> set[int]:
+    """Return the numbers of what later events replaced: failures told again, rounds before a reopening, old measures.
 
     A failure that was taken back and that nobody asked for again was seen, and stays.
     """
     reopened = [entry.number for entry in history if isinstance(entry.event, Reopen) and entry.event.whole_pool]
     last: dict[object, int] = {}
-    replaced = {entry.number for entry in history[: max(reopened, default=0)] if isinstance(entry.event, Eliminate)}
+    replaced = {
+        entry.number for entry in history[: max(reopened, default=0)] if isinstance(entry.event, Eliminate | Decide)
+    }
     for number, _, event in history:
         if isinstance(event, Tell):
             of: object = event.key

@@ -119,7 +119,7 @@ class Conductor:
                 continue
             if result is None:
                 failed[key] = f"the workload returned no result for seed {key.seed}, but {_in_short(results)}", node
-            elif result.status is Status.FAILED:
+            elif result.status == Status.FAILED:  # a workload may say so in plain text
                 failed[key] = result.error or "the workload returned a result of status FAILED", result.node or node
             else:
                 whole.append(result if result.node else replace(result, node=node))

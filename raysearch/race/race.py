@@ -151,19 +151,25 @@ class Race:
         return self._events()
 
     def requeue_running(self) -> list[Event]:
-        """Ask again, first of all, for every instance in flight: what a new driver does after the old one died."""
-        return self.lose(sorted(self.state.running))
+        """Ask again, first, for all that was in flight when a driver died; what had failed for good is told so now."""
+        events = self.lose(sorted(self.state.running))
+        for key, last in list(self.state.last_failures.items()):
+            if last.attempt > self.retries:
+                events += self.tell(InstanceResult(key, math.inf, Status.FAILED, node=last.node, error=last.error))
+        return events
 
     def retry_failed(self) -> list[Event]:
         """Take back every instance that failed for good, and let the rule decide anew.
 
         For failures that were the machines': a disk that was full, a dataset that was not there.
         """
+        # the pool is opened first: who dies between must not leave a verdict that rests on what was taken back
         failed = sorted(self.state.failed)
+        if any(self.state.phase(key) is Phase.RACE for key in failed):
+            self._commit(e.Reopen(whole_pool=True))
+            self._sight = Sight(self.state)
         for key in failed:
             self._commit(e.Retry(key))
-        if any(self.state.phase(key) is Phase.RACE for key in failed):
-            return self.reopen(whole_pool=True)
         return self._events()
 
     def reopen(self, *, whole_pool: bool) -> list[Event]:

@@ -34,6 +34,8 @@ class State:
         self.retry_queue: deque[InstanceKey] = deque()
         """Instances to be tried again; the rule still counts them as pending."""
         self.attempts: Counter[InstanceKey] = Counter()
+        self.last_failures: dict[InstanceKey, e.Failure] = {}
+        """Of instances that wait to be tried again, or to be given up."""
         self.failed: set[InstanceKey] = set()
         """Instances that failed more often than retries allow, and count as +inf."""
         self._confirmations: dict[int, dict[int, InstanceResult]] = {}
@@ -163,6 +165,7 @@ class State:
             phase, index = self.seeds.index(key.seed)
             if key in self.retry_queue:
                 self.retry_queue.remove(key)
+                self.last_failures.pop(key, None)
             else:
                 self._hand_out(key, row, phase, index)
             self.running[key] = phase
@@ -221,6 +224,7 @@ class State:
         self.attempts[event.key] = event.attempt
         self.counts["failures"] += 1
         self._on_lost(event)
+        self.last_failures[event.key] = event
 
     def _on_lost(self, event: e.Lost | e.Failure) -> None:
         del self.running[event.key]
@@ -295,5 +299,6 @@ class State:
         phase = self.running.pop(key, None)
         if phase is None:
             self.retry_queue.remove(key)
+            self.last_failures.pop(key, None)
         if self.phase(key) is Phase.RACE:
             self.pool.pending[self.pool.rows[key.configuration_id]] -= 1

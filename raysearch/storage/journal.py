@@ -47,7 +47,13 @@ class Journal:
             raise JournalError(
                 f"{path} is in use: another raysearch driver runs in this directory. Wait for it or stop it first."
             )
-        self._cut_torn_line()
+        try:
+            self._cut_torn_line()
+        except OSError as error:
+            self._file.close()
+            raise JournalError(
+                f"cannot cut the torn last line of the journal {path}: {error.strerror}. Mend the disk, then resume."
+            ) from error
 
     def append(self, event: Event, time_s: float | None = None) -> None:
         """Write `event` and when it happened (seconds since 1970, now unless given), and wait until it is on disk."""

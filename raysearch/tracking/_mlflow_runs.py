@@ -45,6 +45,8 @@ class Runs:
         self._attempted: set[Key] = set()
         self._steps: dict[tuple[Key, str], dict[int, tuple[float, int]]] = {}
         """By run and metric, the last value at each step and its time, of those that `log_step` wrote or asked for."""
+        self._half_written: set[Key] = set()
+        """Runs of instances that were found neither empty nor ended: what they show may be of an earlier try."""
         self._empty: set[Key] = set()
         """Runs that were made just now: there is no history to ask for."""
 
@@ -84,6 +86,10 @@ class Runs:
     def is_logged(self, key: Key) -> bool:
         """Tell whether `log_once` has been done."""
         return key in self._logged
+
+    def is_half_written(self, key: Key) -> bool:
+        """Tell whether a run was found that an earlier driver began to log, and did not end."""
+        return key in self._half_written
 
     def is_ended(self, key: Key, status: str | None = None) -> bool:
         """Tell whether the run is over, and, if asked, with that MLflow status."""
@@ -132,6 +138,9 @@ class Runs:
         shown = self.client.get_run(self._ids[key]).data
         fresh = {name: value for name, value in values.items() if not _same(shown.metrics.get(name), value)}
         new = {name: value for name, value in tags.items() if shown.tags.get(name) != value}
+        # MLflow shows the latest: a correction must not seem older than what it corrects, whatever the clocks did
+        for name in fresh.keys() & shown.metrics.keys():
+            at_ms = max(at_ms, self.last_ms(key, name) + 1)
         if fresh or new:
             self.log(key, metrics(fresh, at_ms), tags=new)
 
@@ -172,14 +181,25 @@ class Runs:
             self.client.update_run(self._ids[key], status="RUNNING")
             del self._ended[key]
 
-    def begin_again(self, key: Key) -> None:
-        """Take up a run that had ended, to log it anew."""
+    def begin_again(self, key: Key) -> int:
+        """Take up a run that had ended, to log it anew; returns when it had ended, in milliseconds."""
         self.reopen(key)
         self._logged.discard(key)
+        return self._ends[key][1] or 0
 
     def open_configurations(self) -> list[Key]:
         """Return the keys of the configurations that still race."""
         return [key for key in self._ids if key[0] and key[1] is None and key not in self._ended]
+
+    def last_ms(self, key: Key, name: str) -> int:
+        """Return the latest time of a metric, in milliseconds; 0 where there is none."""
+        points = self.client.get_metric_history(self._ids[key], name)
+        return max((int(point.timestamp) for point in points), default=0)
+
+    def params(self, key: Key) -> Mapping[str, str]:
+        """Return the parameters of a run as the store has them."""
+        found: Mapping[str, str] = self.client.get_run(self._ids[key]).data.params
+        return found
 
     def tags(self, key: Key) -> Mapping[str, str]:
         """Return the tags of a run as the store has them."""
@@ -208,9 +228,11 @@ class Runs:
         self._artifacts[key] = run.info.artifact_uri
         if run.info.status != "RUNNING":
             self._ended[key] = run.info.status
-        # MLflow keeps the parameters of a batch before its metrics: a server may have died between
-        if run.data.params and (key[1] is None or "seconds" in run.data.metrics):
+        # MLflow keeps the parameters of a batch before its metrics, and a driver may have died before it ended the run
+        if run.data.params and (key[1] is None or key in self._ended):
             self._logged.add(key)
+        elif run.data.params:
+            self._half_written.add(key)
 
     def _search(self, condition: str) -> Iterator[Run]:
         token: str | None = None

@@ -30,7 +30,8 @@ class Search:
     def __init__(self, runs: Runs, curves: bool) -> None:
         self.runs, self._curves = runs, curves
         self.name = "raysearch"
-        self._retried: set[Key] = set()
+        self._retried: dict[Key, int] = {}
+        """When runs had ended that were taken up again, in milliseconds."""
 
     def begin(self, search: Mapping[str, Any], started_ms: int) -> None:
         """Open the search run with the experiment's settings, or take it up again."""
@@ -63,14 +64,18 @@ class Search:
         tags = _instance_tags(configuration, result, phase) | names | {"mlflow.parentRunId": parent}
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
         if self.runs.is_ended(key):  # had failed for good, and was retried
-            self._retried.add(key)
-            self.runs.begin_again(key)
+            self._retried[key] = self.runs.begin_again(key)
+        ended_ms = max(ended_ms, self._retried.get(key, -1) + 1)  # MLflow shows the latest, whatever the clocks did
+        if self.runs.is_half_written(key) and (shown_ms := self.runs.last_ms(key, "final_loss")) > ended_ms:
+            ended_ms = shown_ms + 1
         curve = [point for epoch, loss in enumerate(result.curve, 1) for point in _curve_point(epoch, loss, ended_ms)]
-        values = [*curve, *metrics(numbers, ended_ms)]
-        if key in self._retried:  # its parameters stand, and MLflow lets none change
-            self.runs.log_once(key, values, tags={"error": "", **tags})
+        values, params = [*curve, *metrics(numbers, ended_ms)], _instance_params(configuration, result, phase)
+        if key in self._retried or self.runs.is_half_written(key):
+            shown = self.runs.params(key)  # they stand: MLflow lets none change
+            params = {name: value for name, value in params.items() if name not in shown}
+            self.runs.log_once(key, values, params, {"error": "", **tags})
         else:
-            self.runs.log_once(key, values, _instance_params(configuration, result, phase))
+            self.runs.log_once(key, values, params)
         self._instance_files(key, result, phase, weights)
         self.runs.end(key, RUN_STATUS[result.status], ended_ms)
 
@@ -202,8 +207,7 @@ def _instance_tags(configuration: Configuration, result: InstanceResult, phase: 
 def _instance_values(result: InstanceResult) -> tuple[dict[str, float], dict[str, str]]:
     """Return the metrics of an instance, and the tags that keep the names of those that MLflow would not take."""
     values = {"final_loss": result.loss, "seconds": result.seconds, "epochs": float(result.epochs)}
-    if result.attempt > 1:
-        values["attempt"] = float(result.attempt)
+    values["attempt"] = float(result.attempt)  # also the first: a retried success had another one before
     if result.test_loss is not None:
         values["test_loss"] = result.test_loss
     fits = text.fitted(result.metrics, taken=_OWN_METRICS)

@@ -23,12 +23,14 @@ class Relay:
 
     def __init__(self, race: Race, tracker: Tracker, progress: Callable[[], Progress]) -> None:
         self.race, self.tracker, self._progress = race, tracker, progress
+        self.advanced: Callable[[Progress], None] = tracker.advanced
+        self._at = tracker.at if isinstance(tracker, Timed) else None  # asked once: it is told of every event
         self._round = race.state.round
 
     def hear(self, event: Event, time_s: float) -> None:
         """Tell of an event that happened at `time_s`, in seconds since 1970."""
-        if isinstance(self.tracker, Timed):
-            self.tracker.at(time_s)
+        if self._at is not None:
+            self._at(time_s)
         state = self.race.state
         match event:
             case Train():
@@ -41,7 +43,7 @@ class Relay:
                 named = {f"{measure}.{name}": value for name, value in numbers.items()}
                 self.tracker.measured(state.configuration(id_), seed, named)
         if state.round != self._round and isinstance(event, Eliminate | Decide):
-            self.tracker.advanced(self._progress())
+            self.advanced(self._progress())
         self._round = state.round
 
     def _cut(self, cut: Elimination[str]) -> None:

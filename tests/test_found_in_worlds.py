@@ -1,0 +1,229 @@
+"""Defects that worlds found, each as a plain test; the seed is that of the world as it was then."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from races import Memory, make_race, pool_of, result_of, trials
+from world.machine import Clock, Disk, Fuse
+
+from raysearch.driver.resume import resume, rule_in_force
+from raysearch.driver.run import run
+from raysearch.driver.sync import out_of_date, tell_again
+from raysearch.errors import JournalError
+from raysearch.execution.conductor import Conductor
+from raysearch.experiment.experiment import from_data
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status
+from raysearch.storage.decoding import Entry
+from raysearch.storage.events import Decide, Reopen, Resume, Retry, Start, Wave
+from raysearch.storage.journal import Journal, read
+from raysearch.tracking.silent import Silent
+
+LOSSES = np.arange(160.0).reshape(4, 40)
+SEARCH = {
+    "name": "found",
+    "seed": 3,
+    "workload": "synthetic",
+    "space": {"level": [0.1, 0.2, 0.3]},
+    "criterion": "mean",
+    "rule": {"name": "halving", "warmup": 1},
+    "race": {"confirm": 0},
+    "execution": "local",
+    "tracking": None,
+}
+
+
+def rebuilt(journal: Memory, **settings: Any) -> Any:
+    made = make_race(LOSSES, journal=journal, **settings)
+    made.replay(journal.entries)
+    return made
+
+
+def test_a_workload_may_say_failed_in_plain_text() -> None:  # world 83
+    race = make_race(LOSSES, retries=1)
+    (block,) = trials(race)
+    (key,) = block.keys
+    Conductor(race, Silent()).complete(block, [InstanceResult(key, 1.0, "FAILED")])  # type: ignore[arg-type]
+    assert race.state.attempts[key] == 1
+    assert key in race.state.retry_queue, "it is tried again, as any other failure"
+
+
+def test_a_disk_that_fails_at_the_opening_of_a_journal_is_a_clear_error() -> None:  # world 134
+    disk, path = Disk(Fuse(), random.Random(0)), Path("/journal.jsonl")
+    with Journal(path, disk, Clock()) as journal:
+        journal.append(Start({}))
+    disk.files[path].seen += b'{"event":'
+    disk.faults["stuck"] = 1
+    with pytest.raises(JournalError, match=r"cannot cut the torn last line .*Input/output error.*Mend the disk"):
+        Journal(path, disk, Clock())
+    Journal(path, disk, Clock()).close()  # it let go of the lock
+    assert disk.files[path].seen.endswith(b"\n")
+
+
+def test_an_instance_whose_last_try_failed_gets_no_other_one_from_the_next_driver() -> None:  # worlds 211 and 252
+    journal = Memory()
+    race = make_race(LOSSES, journal=journal, retries=0)
+    (block,) = trials(race)
+    (key,) = block.keys
+    race.fail(key, "crashed", "there")
+    assert journal.events[-1]["event"] == "tell"
+    del journal.events[-1]  # the driver died between the failure and what follows from it
+    race = rebuilt(journal, retries=0)
+    race.requeue_running()
+    told = journal.entries[-1].event.result
+    assert (told.key, told.status, told.attempt, told.error, told.node) == (key, Status.FAILED, 1, "crashed", "there")
+    assert key not in [one for block in trials(race, 9) for one in block.keys]
+
+
+def test_more_retries_give_it_another_one() -> None:
+    journal = Memory()
+    race = make_race(LOSSES, journal=journal, retries=0)
+    (key,) = trials(race)[0].keys
+    race.fail(key, "crashed")
+    del journal.events[-1]
+    race = rebuilt(journal, retries=1)
+    race.requeue_running()
+    assert trials(race)[0].keys == (key,)
+
+
+def test_a_rule_that_was_named_and_never_decided_is_asked_for_by_a_plain_resume(tmp_path: Path) -> None:
+    run_dir, journal = tmp_path / "run", tmp_path / "run" / "journal.jsonl"
+    run(from_data(SEARCH), run_dir)
+    other = from_data({**SEARCH, "rule": {"name": "exhaustive", "n_instances": 3}})
+    with Journal(journal) as opened:  # `resume --set rule=...` dies before it opens the pool anew
+        opened.append(Resume(other.model_dump(mode="json")))
+    assert resume(run_dir).verdict.n_instances == 9
+    assert [e["event"] for e in read(journal)].count("reopen") == 1
+
+
+def test_a_rule_is_in_force_when_the_pool_was_opened_for_it() -> None:  # worlds 134, 312 and 452
+    pool, opened = Wave(tuple(pool_of(2))), Reopen(whole_pool=True)
+    for expected, *events in (
+        (None,),
+        ("a", Start({"r": "a"}), pool),
+        ("b", Start({"r": "a"}), Resume({"r": "b"}), pool),
+        ("a", Start({"r": "a"}), pool, Resume({"r": "b"})),
+        ("a", Start({"r": "a"}), pool, Resume({"r": "b"}), Resume({"r": "b"})),
+        ("a", Start({"r": "a"}), pool, Resume({"r": "b"}), Reopen(whole_pool=False)),
+        ("b", Start({"r": "a"}), pool, Resume({"r": "b"}), opened),
+        ("b", Start({"r": "a"}), pool, Resume({"r": "b"}), opened, Resume({"r": "a"})),
+    ):
+        history = [Entry(number, 0.0, event) for number, event in enumerate(events, start=1)]
+        assert rule_in_force(history, lambda number, event: event.experiment["r"]) == expected, events
+
+
+def test_a_driver_that_dies_while_it_takes_failures_back_leaves_no_verdict_on_them() -> None:
+    journal = Memory()
+    race = make_race(LOSSES, journal=journal, retries=0, rule=("exhaustive", {"n_instances": 1}))
+    while not race.done:
+        for block in trials(race, 9):
+            race.fail(block.keys[0], "no disk")
+    race.retry_failed()
+    kinds = [type(entry.event) for entry in journal.entries]
+    first = kinds.index(Retry)
+    assert kinds[first:] == [Retry] * len(LOSSES)
+    for n in range(len(LOSSES)):  # it dies after any of them
+        cut = Memory()
+        cut.events = journal.events[: first + 1 + n]
+        again = rebuilt(cut, retries=0, rule=("exhaustive", {"n_instances": 1}))
+        again.requeue_running()
+        again.retry_failed()
+        assert not again.done
+        asked = [key for block in trials(again, 9) for key in block.keys]
+        assert len(asked) == len(LOSSES), "all of them are trained again"
+
+
+class Rounds(Silent):
+    rounds: list[int] = []  # noqa: RUF012
+
+    def advanced(self, progress: Any) -> None:
+        self.rounds.append(progress.round)
+
+
+def test_each_round_is_told_once_where_a_wave_begins_in_the_round_in_which_one_ended() -> None:  # worlds 130, 169
+    waves = pool_of(4)
+    journal = Memory()
+    settings: dict[str, Any] = {"rule": ("halving", {"warmup": 1})}
+    made = make_race(
+        LOSSES, journal=journal, propose=lambda outcomes: waves[len(outcomes) : len(outcomes) + 2], **settings
+    )
+    while not made.done:
+        for block in trials(made, 4):
+            made.tell(*(result_of(made, key, LOSSES) for key in block.keys))
+    tracker = Rounds()
+    tracker.rounds.clear()
+    tell_again(journal.entries, make_race(LOSSES, **settings), tracker, Path())
+    assert len(tracker.rounds) == len(set(tracker.rounds)) > 1
+
+
+def test_rounds_before_a_new_beginning_are_out_of_date() -> None:
+    journal = Memory()
+    for event in (Decide(2), Reopen(whole_pool=True), Decide(3)):
+        journal.append(event)
+    assert out_of_date(journal.entries) == {1}
+
+
+# ---- what MLflow shows
+
+
+def store_and_search() -> Any:
+    from world.store import Store, Tracked
+
+    store = Store(Fuse(), random.Random(0), Clock())
+
+    def search() -> Any:
+        runs, existed = Tracked.on(store)._reach("x", Path())
+        from raysearch.tracking._mlflow_search import Search
+
+        if existed:
+            runs.recall()
+        return Search(runs, curves=False)
+
+    return store, search
+
+
+ONE = Configuration.of({"x": 1})
+FAILED = InstanceResult(InstanceKey(ONE.id, 5), float("inf"), Status.FAILED, error="crash", attempt=3, node="a")
+RETRIED = replace(FAILED, loss=0.5, status=Status.COMPLETE, error="", attempt=1, node="b")
+
+
+def shown(store: Any) -> tuple[Any, ...]:
+    (run_,) = store.image()[ONE.id, "5"]
+    tags, metrics = run_["tags"], run_["metrics"]
+    return tags["status"], tags.get("error"), metrics["final_loss"], metrics["attempt"], run_["status"]
+
+
+@pytest.mark.mlflow
+@pytest.mark.parametrize("later_ms", [10, -1000])  # worlds 12 and 185: the clock was set back
+def test_a_retried_success_shows_its_own_attempt_and_loss_whatever_the_clock_did(later_ms: int) -> None:
+    store, search = store_and_search()
+    writing = search()
+    writing.instance(ONE, FAILED, Phase.RACE, 10_000, None)
+    writing.instance(ONE, RETRIED, Phase.RACE, 10_000 + later_ms, None)
+    assert shown(store) == ("COMPLETE", None, "0.5", "1.0", "FINISHED")
+
+
+@pytest.mark.mlflow
+@pytest.mark.parametrize("later_ms", [10, -1000])
+def test_a_run_that_a_dying_driver_took_up_is_not_taken_for_written(later_ms: int) -> None:  # world 506
+    store, search = store_and_search()
+    search().instance(ONE, FAILED, Phase.RACE, 10_000, None)
+    (run_,) = (one for one in store.runs.values() if one.data.tags.get("raysearch.seed"))
+    store.update_run(run_.info.run_id, "RUNNING")  # and died
+    search().instance(ONE, RETRIED, Phase.RACE, 10_000 + later_ms, None)
+    assert shown(store) == ("COMPLETE", None, "0.5", "1.0", "FINISHED")
+
+
+@pytest.mark.mlflow
+def test_a_correction_is_shown_although_the_clock_was_set_back() -> None:  # world 185
+    store, search = store_and_search()
+    writing = search()
+    writing.configuration(ONE, 0)
+    writing.measure(ONE, None, {"curvature.v": 1.0}, 10_000)
+    writing.measure(ONE, None, {"curvature.v": 2.0}, 5_000)
+    assert store.image()[ONE.id, None][0]["metrics"]["curvature.v"] == "2.0"

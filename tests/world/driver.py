@@ -1,0 +1,115 @@
+"""One life of a driver: what `run`, `resume` and `sync` do, over the machine of a world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raysearch.driver.finish import score
+from raysearch.driver.resume import go_on, rule_in_force
+from raysearch.driver.sync import tell_again
+from raysearch.execution.conductor import Conductor
+from raysearch.race.race import Race
+from raysearch.race.verdict import verdict
+from raysearch.records import Status
+from raysearch.storage.decoding import entries
+from raysearch.storage.events import Measured, Resume, Start
+from raysearch.storage.journal import Journal, read
+from raysearch.tracking import Tracker
+from raysearch.tracking.abilities import Timed
+
+from .auditor import PATH, Auditor, hold
+from .machine import Clock, Disk, Killed
+from .setting import Setting
+
+RUN_DIR = Path("/nonexistent/world")
+SEARCH = {"name": "world"}
+
+
+class Driver:
+    """Carries a search as far as it gets: `execute` is who trains, and it, the disk or the fuse may end it."""
+
+    def __init__(self, setting: Setting, disk: Disk, clock: Clock, auditor: Auditor, tracker: Tracker) -> None:
+        self.setting, self.disk, self.clock, self.auditor, self.tracker = setting, disk, clock, auditor, tracker
+        self.went_on = False
+
+    def live(
+        self, execute: Callable[[Conductor], None], settings: dict[str, Any], *, retry_failed: bool, calm: bool
+    ) -> Race:
+        """Take the search over, or begin it, and return its race at the end."""
+        s, content = self.setting, None
+        with Journal(PATH, self.disk, self.clock) as journal:
+            content = self.disk.files[PATH]
+            history = list(entries(read(PATH, self.disk)))
+            race = self.race(journal, ahead=s.race["ahead"] and not calm)
+            race.replay(history)
+            in_force = rule_in_force(history, lambda n, event: event.experiment["rule"])
+            rule_changed = bool(history) and in_force != settings["rule"]
+            now = self.clock.time()
+            if isinstance(self.tracker, Timed):
+                self.tracker.at(now)
+            self.tracker.open(SEARCH, RUN_DIR)
+            try:
+                journal.append(Resume(settings) if history else Start(settings), now)
+                self.auditor.look(content, race)
+                conductor = Conductor(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
+                self._audit(race, content)
+                if history:
+                    go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
+                self.went_on = True
+                execute(conductor)
+                self._finish(race)
+            except Killed:
+                raise
+            except BaseException:
+                self.tracker.close()
+                raise
+            self.tracker.close()
+            return race
+
+    @staticmethod
+    def in_force(history: Any) -> dict[str, Any]:
+        """Return the settings of the last driver."""
+        return next(e.event.experiment for e in reversed(history) if isinstance(e.event, Start | Resume))
+
+    def race(self, journal: Any, *, ahead: bool) -> Race:
+        s = self.setting
+        criterion, rule = s.load()
+        own = {**s.race, "ahead": ahead, "confirm": s.confirm, "screening": s.screening}
+        return Race(s.propose, criterion, rule, journal=journal, clock=self.clock.time, **own)
+
+    def _audit(self, race: Race, content: Any) -> None:
+        heard = race.listener
+
+        def hear(event: Any, time_s: float) -> None:
+            heard(event, time_s)
+            self.auditor.look(content, race)
+
+        race.listener = hear
+
+    def _finish(self, race: Race) -> None:
+        """Measure, and tell the verdict, as a driver does when its race is over."""
+        self.auditor.ended(race)
+        seeds = [one.key.seed for one in race.state.confirmation.values() if one.status is Status.COMPLETE]
+        winner = race.state.pool.configurations[race.state.verdict.leader].id
+        for seed in [*seeds, None][: self.setting.measures]:
+            race.note(Measured("curvature", winner, seed, {"v": 1.0}))
+        found = verdict(race, "c", 1)
+        hold(found.winner.id == self.auditor.leader, "the verdict names the winner", found.winner.id)
+        hold(found.n_instances == self.auditor.n_asked, "the verdict counts the instances", found.n_instances)
+        score(race, self.tracker)
+        self.tracker.finished(found, {}, None)
+
+    def sync(self) -> None:
+        """Tell the tracker the whole journal, as `raysearch sync` does."""
+        with Journal(PATH, self.disk, self.clock):
+            history = list(entries(read(PATH, self.disk)))
+            self.tracker.at(history[0].time_s)
+            self.tracker.open(SEARCH, RUN_DIR)
+            race = self.race(None, ahead=False)
+            tell_again(history, race, self.tracker, RUN_DIR)
+            if race.done:
+                score(race, self.tracker)
+                self.tracker.finished(verdict(race, "c", 1), {}, None)
+            self.tracker.close()

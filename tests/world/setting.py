@@ -1,0 +1,187 @@
+"""What a world is: every feature and every fault, drawn from its seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from raysearch import registry
+from raysearch.race.screening import Screening
+from raysearch.records import Configuration
+
+CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")
+PURE = ("halving", "exhaustive", "significance", "sequential_halving")
+"""Rules whose cuts follow from the first columns alone, whatever was trained beside them."""
+N_COLUMNS = 160
+POOL = [Configuration.of({"x": x}) for x in range(24)]
+
+
+@dataclass
+class Faults:
+    """How likely each is: per trial, per event, or per driver."""
+
+    crash: float = 0.0
+    twice: float = 0.0
+    late: float = 0.0
+    node: float = 0.0
+    clock: float = 0.0
+    visitor: float = 0.0
+    kill: float = 0.0
+    power: float = 0.0
+    disk: float = 0.0
+    store: float = 0.0
+
+
+@dataclass
+class Setting:
+    """A search: what it races, how, and what is done with it when it has ended."""
+
+    losses: Any
+    rule: tuple[str, dict[str, Any]]
+    criterion: str
+    race: dict[str, Any]
+    wave: int
+    n: int
+    n_workers: int
+    failing: tuple[int, ...]
+    raise_on_failure: bool
+    screen: bool
+    mlflow: bool
+    measures: int
+    confirm: int
+    later: list[tuple[str, Any]]
+    faults: Faults = field(default_factory=Faults)
+
+    def fails(self, key: Any, attempt: int) -> bool:
+        """Which instances crash, and how often, is a property of the instance."""
+        return attempt <= self.failing[(int(key.configuration_id, 16) + key.seed) % len(self.failing)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a driver writes down as its experiment."""
+        return {"rule": [*self.rule], "confirm": self.confirm, "n": self.n}
+
+    def changed(self, what: str, value: Any) -> None:
+        """Take over what `resume --set` changes."""
+        if what == "rule":
+            self.rule = value
+        elif what == "extend":
+            self.n = value
+        elif what == "confirm":
+            self.confirm = value
+
+    def propose(self, outcomes: Any) -> list[Configuration]:
+        return POOL[len(outcomes) : min(len(outcomes) + self.wave, self.n)]
+
+    def promises(self, *, went_on: bool) -> bool:
+        """Return whether the decisions must not depend on who carried the search out."""
+        name, arguments = self.rule
+        if self.screen or (name == "top_two" and arguments.get("batch") is None):
+            return False
+        return not went_on or (name in PURE and not self.race["ahead"])
+
+    def load(self) -> tuple[Any, Any]:
+        """Return criterion and rule."""
+        name, arguments = self.rule
+        return registry.load("criteria", self.criterion), registry.load("rules", name, **arguments)
+
+    @property
+    def screening(self) -> Screening | None:
+        return Screening(n_startup=2) if self.screen else None
+
+
+def draw_rule(g: random.Random, n: int) -> tuple[str, dict[str, Any]]:
+    """Return a rule and its parameters for `n` configurations."""
+    batch = None if g.random() < 0.3 else g.randint(1, 9)
+    budget = None if g.random() < 0.4 else n + g.randint(0, 59)
+    rules: dict[str, dict[str, Any]] = {
+        "halving": {"warmup": g.randint(1, 4)},
+        "exhaustive": {"n_instances": g.randint(1, 5)},
+        "significance": {"warmup": g.randint(2, 3), "max_instances": g.randint(4, 8)},
+        "sequential_halving": {"budget": n + g.randint(0, 59)},
+        "top_two": {"certify": 3, "cap": 10, "batch": batch, "budget": budget, "keep": g.choice((2, 4, 256))},
+    }
+    name = g.choices([*rules], [0.3, 0.1, 0.1, 0.2, 0.3])[0]
+    return name, rules[name]
+
+
+def draw_losses(g: random.Random, n: int) -> Any:
+    """Return losses with ties, holes of infinities, or all of them infinite."""
+    own = np.random.default_rng(g.getrandbits(62))
+    spread = g.choice((0.01, 0.1, 0.3))
+    losses = 1 + 0.3 * own.normal(size=(n, 1)) + spread * own.normal(size=(n, N_COLUMNS))
+    kind = g.choices(["plain", "coarse", "diverging", "first", "all"], [0.5, 0.2, 0.15, 0.1, 0.05])[0]
+    if kind == "coarse":
+        losses = np.round(losses, 1)
+    elif kind == "diverging":
+        losses = np.where(own.random(losses.shape) < g.choice((0.05, 0.3, 0.7)), np.nan, losses)
+    elif kind == "first":
+        losses[:, g.randint(0, 2) : g.randint(1, 4)] = np.nan
+    elif kind == "all":
+        losses[:] = np.nan
+    return losses
+
+
+def draw_later(g: random.Random, n: int, confirm: int) -> list[tuple[str, Any]]:
+    """Return what is done with the search when it has ended: a word, and what it needs."""
+    found: list[tuple[str, Any]] = []
+    for _ in range(g.choice((0, 0, 1, 1, 2))):
+        what = g.choice(("retry", "rule", "extend", "confirm"))
+        if what == "rule":
+            found.append((what, draw_rule(g, 24)))
+        elif what == "extend":
+            n = min(n + g.randint(1, 4), len(POOL))
+            found.append((what, n))
+        elif what == "confirm":
+            confirm += g.randint(1, 3)
+            found.append((what, confirm))
+        else:
+            found.append((what, g.random() < 0.7))
+    return found
+
+
+def draw(seed: int) -> Setting:
+    """Return the setting of a seed."""
+    g = random.Random(f"setting {seed}")
+    n = g.randint(1, 9)
+    confirm = g.randint(0, 3)
+    calm = g.random() < 0.1
+    faults = Faults()
+    if not calm:
+        faults = Faults(
+            crash=g.choice((0.0, 0.05, 0.2)),
+            twice=g.choice((0.0, 0.1)),
+            late=g.choice((0.0, 0.5)),
+            node=g.choice((0.0, 0.0, 0.02)),
+            clock=g.choice((0.0, 0.02)),
+            visitor=g.choice((0.0, 0.02)),
+            kill=g.choice((0.0, 0.5, 0.9)),
+            power=g.choice((0.0, 0.5)),
+            disk=g.choice((0.0, 0.0, 0.5)),
+            store=g.choice((0.0, 0.05)),
+        )
+    return Setting(
+        losses=draw_losses(g, len(POOL)),
+        rule=draw_rule(g, n),
+        criterion=g.choice(CRITERIA),
+        race={
+            "block": g.choice((1, 1, 2, 3)),
+            "retries": g.randint(0, 2),
+            "ahead": g.random() < 0.3,
+            "seed": g.randrange(2**40),
+        },
+        wave=g.randint(1, n) if g.random() < 0.4 else n,
+        n=n,
+        n_workers=g.randint(1, 9),
+        failing=tuple(g.choice((0, 0, 0, 1, 9)) for _ in range(7)) if g.random() < 0.5 else (0,),
+        raise_on_failure=g.random() < 0.1,
+        screen=g.random() < 0.15,
+        mlflow=g.random() < 0.25,
+        measures=g.choice((0, 0, 2)),
+        confirm=confirm,
+        later=draw_later(g, n, confirm),
+        faults=faults,
+    )
