@@ -43,13 +43,20 @@ def measured_on_workers(names: Sequence[str], state: State) -> list[Measured]:
             configuration = state.pool.configurations[row]
             own = [
                 Measured(name, configuration.id, seed, numbers)
-                for seed, metrics in state.metrics(row).items()
+                for seed, metrics in _metrics(state, row).items()
                 if (numbers := _own(metrics, f"{name}."))
             ]
             if own:
                 whole = _means(own).numbers
                 measured += [*own, Measured(name, configuration.id, None, whole, n_instances=len(own))]
     return measured
+
+
+def _metrics(state: State, row: int) -> dict[int, Mapping[str, float]]:
+    """Return what the instances of a row told beside the loss, by seed, those of the race first."""
+    seed, raced, fresh = state.seeds.seed, state.pool.metrics(row), state.confirmations.get(row, {})
+    of_race = {seed(Phase.RACE, column): metrics for column, metrics in sorted(raced.items())}
+    return of_race | {seed(Phase.CONFIRMATION, index): dict(one.metrics) for index, one in sorted(fresh.items())}
 
 
 def _own(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:

@@ -18,10 +18,9 @@ from raysearch.race.screening import Screening
 from raysearch.race.state import State
 from raysearch.race.stuck import stuck
 from raysearch.race.turns import Turns
-from raysearch.race.window import Sight
+from raysearch.race.window import Sight, width_for
 from raysearch.records import InstanceKey, InstanceResult, Phase, Status, Train, checked
 from raysearch.rules import Decision, Rule
-from raysearch.rules._abilities import Windowed
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Event
@@ -79,8 +78,7 @@ class Race:
 
     def begin(self, n_slots: int) -> list[Event]:
         """Note how many instances can run at once: a rule with a window of its own choice takes it from that, once."""
-        wanted = self.rule.wanted_window if isinstance(self.rule, Windowed) and not self.ahead else None
-        width = (self.state.window or 2 * n_slots) if wanted == "auto" else wanted or 0
+        width = 0 if self.ahead else width_for(self.rule, n_slots, self.state.window)
         if width != self.state.window:
             self._commit(e.Window(width))
         return self._events()
@@ -91,10 +89,9 @@ class Race:
         None among them: wait for what runs, or, if the race is `done`, for nothing. Raises StuckError where nothing
         runs either: nobody could ever end that.
         """
-        n_asked = 0
-        while n_asked < n and (train := self._next()) is not None:
+        n_asked = -1
+        while (n_asked := n_asked + 1) < n and (train := self._next()) is not None:
             self._commit(train)
-            n_asked += 1
         if n > 0 and not n_asked and not self.done and not self.state.running:
             raise stuck(self.rule, self.state)
         return self._events()
@@ -143,8 +140,7 @@ class Race:
         if not self.state.awaited(key):
             return []
         if len(self.state.members) <= 1:  # somebody must win: it is trained again, to its end
-            self._commit(e.Lost(key))
-            return self._events()
+            return self.lose([key])
         self._commit(e.Screen(key, cutoff, tuple(curve), round(seconds, 6), node))
         self._turns.n_awaited = 0
         self._decide()
@@ -165,12 +161,11 @@ class Race:
         """
         # the pool is opened first: who dies between must not leave a verdict that rests on what was taken back
         failed = sorted(self.state.failed)
-        if any(self.state.phase(key) is Phase.RACE for key in failed):
-            self._commit(e.Reopen(whole_pool=True))
-            self._sight = Sight(self.state)
+        raced = any(self.state.phase(key) is Phase.RACE for key in failed)
+        events = self.reopen(whole_pool=True) if raced else []
         for key in failed:
             self._commit(e.Retry(key))
-        return self._events()
+        return events + self._events()
 
     def reopen(self, *, whole_pool: bool) -> list[Event]:
         """Let a finished race go on: with more of the sampler, or, `whole_pool`, with every configuration anew."""

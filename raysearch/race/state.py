@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class State:
         """Of instances that wait to be tried again, or to be given up."""
         self.failed: set[InstanceKey] = set()
         """Instances that failed more often than retries allow, and count as +inf."""
-        self._confirmations: dict[int, dict[int, InstanceResult]] = {}
+        self.confirmations: dict[int, dict[int, InstanceResult]] = {}
         self._confirmation_asked: dict[int, set[int]] = {}
         """By row, the confirmation instances handed out and not stopped."""
         self.wave = 0
@@ -80,7 +80,7 @@ class State:
     @property
     def confirmation(self) -> dict[int, InstanceResult]:
         """The winner's confirmation instances by their index; an earlier winner's do not count."""
-        return self._confirmations.setdefault(self.verdict.leader, {}) if self.verdict is not None else {}
+        return self.confirmations.setdefault(self.verdict.leader, {}) if self.verdict is not None else {}
 
     @property
     def n_confirmation_asked(self) -> int:
@@ -118,12 +118,6 @@ class State:
     def awaited(self, key: InstanceKey) -> bool:
         """Return whether an instance was asked for and has neither ended nor been given up."""
         return key in self.running or key in self.retry_queue
-
-    def metrics(self, row: int) -> dict[int, Mapping[str, float]]:
-        """Return what the instances of a row told beside the loss, by seed, those of the race first."""
-        raced = {self.seeds.seed(Phase.RACE, column): told for column, told in sorted(self.pool.metrics(row).items())}
-        fresh = sorted(self._confirmations.get(row, {}).items())
-        return raced | {self.seeds.seed(Phase.CONFIRMATION, index): dict(one.metrics) for index, one in fresh}
 
     # ---- events
 
@@ -193,7 +187,7 @@ class State:
         phase, index = self.seeds.index(result.key.seed)
         row = self.pool.rows[result.key.configuration_id]
         if phase is Phase.CONFIRMATION:
-            self._confirmations.setdefault(row, {})[index] = dataclasses.replace(result, weights=None)
+            self.confirmations.setdefault(row, {})[index] = dataclasses.replace(result, weights=None)
         else:
             self.pool.record(row, index, result.loss, result.metrics)
             if index == 0 and result.curve:
@@ -217,7 +211,7 @@ class State:
         if phase is Phase.RACE:
             self.pool.forget(row, index)
         else:
-            del self._confirmations[row][index]
+            del self.confirmations[row][index]
             self._confirmation_asked[row].discard(index)
 
     def _on_failure(self, event: e.Failure) -> None:

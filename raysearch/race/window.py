@@ -6,6 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.race.state import State
+from raysearch.rules import Rule
+from raysearch.rules._abilities import Windowed
+
+
+def width_for(rule: Rule, n_slots: int, width: int) -> int:
+    """Return the window that a rule wants: of its own choice the `width` that there is, or else twice the slots."""
+    wanted = rule.wanted_window if isinstance(rule, Windowed) else None
+    return (width or 2 * n_slots) if wanted == "auto" else wanted or 0
 
 
 class Sight:
