@@ -89,9 +89,10 @@ class Race:
         None among them: wait for what runs, or, if the race is `done`, for nothing. Raises StuckError where nothing
         runs either: nobody could ever end that.
         """
-        n_asked = -1
-        while (n_asked := n_asked + 1) < n and (train := self._next()) is not None:
+        n_asked = 0
+        while n_asked < n and (train := self._next()) is not None:
             self._commit(train)
+            n_asked += 1
         if n > 0 and not n_asked and not self.done and not self.state.running:
             raise stuck(self.rule, self.state)
         return self._events()
@@ -184,8 +185,6 @@ class Race:
         self.state.replay(entries)
         self._turns = Turns(self.state.batch)  # what the driver before this one had not asked for
         self._sight = Sight(self.state)
-
-    # ---- what is next
 
     def _next(self) -> Train | None:
         """Return the next trial: what is to be tried again, what the rule asked for, confirmation, what is likely."""
