@@ -14,7 +14,7 @@ from scipy import stats
 
 from raysearch import registry
 from raysearch.records import Configuration, InstanceResult
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures._subjects import told
 
 Array = NDArray[np.float64]
@@ -43,10 +43,10 @@ class Job:
                 self._kept[configuration.id, seed] = result
         return [self._kept[configuration.id, seed] for seed in seeds]
 
-    def subject(self, changes: Mapping[str, Any], result: InstanceResult, examples: str = "test") -> Subject:
+    def subject(self, changes: Mapping[str, Any], result: InstanceResult, examples: str = "test") -> EvaluatedModel:
         """Return a trained instance, ready to be measured."""
         parameters = {**self.parameters, **changes}
-        return self.workload.instrument(parameters, result.weights, result.key.seed, self.data, examples)
+        return self.workload.load_for_evaluation(parameters, result.weights, result.key.seed, self.data, examples)
 
     def told(self, changes: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Array, Array]:
         """Return what instances say of the test examples, `(n_instances, n_examples, ...)`, and their targets."""

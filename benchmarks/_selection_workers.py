@@ -10,7 +10,7 @@ from _selection_families import Family
 from _selection_policies import default
 
 from raysearch import registry
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.replay import of_matrix, simulate
 from raysearch.race.race import Race
 from raysearch.records import Configuration
@@ -57,7 +57,7 @@ def play(family: Family, rule: str, arguments: dict[str, Any], ahead: bool, n_wo
         registry.load("rules", rule, **arguments),
         ahead=ahead,
     )
-    done = simulate(Conductor(race, Silent()), of_matrix(table.losses, seconds), n_workers)
+    done = simulate(RaceRunner(race, Silent()), of_matrix(table.losses, seconds), n_workers)
     verdict = race.state.verdict
     if verdict is None:
         raise AssertionError("the race ended without a verdict")

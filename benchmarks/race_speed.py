@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.replay import of_matrix, simulate
 from raysearch.race.race import Race
 from raysearch.records import Configuration
@@ -41,7 +41,7 @@ def main() -> None:
         race = Race(
             lambda outcomes: [] if outcomes else pool, load("criteria", "q3"), load("rules", "halving"), confirm=CONFIRM
         )
-        simulation = simulate(Conductor(race, Silent()), of_matrix(losses, seconds), n_workers)
+        simulation = simulate(RaceRunner(race, Silent()), of_matrix(losses, seconds), n_workers)
         wall = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"| {n_workers} | {simulation.n_instances} | {wall:.1f} | {peak:.2f} | {simulation.utilisation:.2f} |")

@@ -81,7 +81,7 @@ class InstanceKey:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrialRequest:
     """What to train next: one configuration with one or several seeds (a block that shares a trial)."""
 
     configuration: Configuration

@@ -13,7 +13,7 @@ import numpy as np
 
 from raysearch import registry
 from raysearch.race.race import Race
-from raysearch.records import Configuration, InstanceResult, Phase, Train
+from raysearch.records import Configuration, InstanceResult, Phase, TrialRequest
 from raysearch.rules import Decision, Elimination, RuleVerdict
 from raysearch.storage.decoding import entries
 from raysearch.storage.encoding import encode
@@ -80,8 +80,8 @@ def result_of(race, key, losses):
 
 
 def trials(race, n=1):
-    """Return what a race asks for: the Train among the events."""
-    return [event for event in race.ask(n) if isinstance(event, Train)]
+    """Return what a race asks for: the TrialRequest among the events."""
+    return [event for event in race.ask(n) if isinstance(event, TrialRequest)]
 
 
 def drive(race, losses, *, n_workers=1, choose=lambda running: 0, fails=lambda key, attempt: False):

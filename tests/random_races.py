@@ -18,7 +18,7 @@ import numpy as np
 from races import Memory, image, make_race, pool_of, result_of
 
 from raysearch.race.screening import Screening
-from raysearch.records import Train
+from raysearch.records import TrialRequest
 
 MOST_STEPS = 20_000
 CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")
@@ -133,7 +133,7 @@ class Driven:
             self.race.begin(n_workers)
             free = n_workers - len(running)
             answer = self.race.ask(free) if free > 0 else []
-            trials = [event for event in answer if isinstance(event, Train)]
+            trials = [event for event in answer if isinstance(event, TrialRequest)]
             running += [(key, block.cutoffs) for block in trials for key in block.keys]
             if not trials and not running:
                 assert self.race.done

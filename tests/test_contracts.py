@@ -227,5 +227,5 @@ def test_a_tracker_hears_everything(name):
 @pytest.mark.parametrize("name", registry.names("execution"))
 def test_an_executor_checks_and_runs(name):
     executor = make("execution", name)
-    assert list(inspect.signature(executor.run).parameters) == ["conductor", "workload"]
+    assert list(inspect.signature(executor.run).parameters) == ["runner", "workload"]
     assert list(inspect.signature(executor.check).parameters) == ["workload"]

@@ -16,7 +16,7 @@ from raysearch.driver.resume import resume, rule_in_force
 from raysearch.driver.run import run
 from raysearch.driver.sync import out_of_date, tell_again
 from raysearch.errors import JournalError
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment.experiment import from_data
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status
 from raysearch.storage.decoding import Entry
@@ -48,7 +48,7 @@ def test_a_workload_may_say_failed_in_plain_text() -> None:  # world 83
     race = make_race(LOSSES, retries=1)
     (block,) = trials(race)
     (key,) = block.keys
-    Conductor(race, Silent()).complete(block, [InstanceResult(key, 1.0, "FAILED")])  # type: ignore[arg-type]
+    RaceRunner(race, Silent()).complete(block, [InstanceResult(key, 1.0, "FAILED")])  # type: ignore[arg-type]
     assert race.state.attempts[key] == 1
     assert key in race.state.retry_queue, "it is tried again, as any other failure"
 

@@ -85,7 +85,7 @@ def test_a_torn_last_line_is_cut_with_a_warning(tmp_path, caplog):
         (b'{"event": "tell", "confi', "line 2 is damaged"),
         (b"\xff\xfe\x00", "line 2 is damaged"),
         (b"", "line 2 is damaged"),
-        (b'{"event": "final", "t": 1, "x": NaN}', "line 2 is damaged: expected value at line 1 column 33"),
+        (b'{"event": "final", "t": 1, "x": NaN}', "line 2 is damaged: NaN is no JSON"),
         (b"[" * 100_000, "line 2 is damaged"),
         (b"[1, 2]", "line 2 is no event"),
         (b'{"t": 1.0}', "line 2 is no event"),

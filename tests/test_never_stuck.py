@@ -14,8 +14,8 @@ from raysearch import registry
 from raysearch.driver.resume import resume
 from raysearch.driver.search import search
 from raysearch.errors import ExperimentError, StuckError
-from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase
 from raysearch.rules import Decision
@@ -35,10 +35,10 @@ class Waits:
         return 1, 1
 
 
-def waiting() -> Conductor:
+def waiting() -> RaceRunner:
     pool = [Configuration.of({"level": 0.2 + i}) for i in range(3)]
     race = Race(lambda outcomes: [] if outcomes else pool, registry.load("criteria", "mean"), Waits())
-    return Conductor(race, Silent())
+    return RaceRunner(race, Silent())
 
 
 def test_a_rule_that_waits_for_ever_is_an_error_that_names_rule_and_state() -> None:

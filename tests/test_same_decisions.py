@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.replay import simulate
 from raysearch.race.race import Race
 from raysearch.race.state import State
@@ -23,7 +23,7 @@ POOL = [
 ]
 
 
-def make_conductor(rule: str = "halving", ahead: bool = False) -> Conductor:
+def make_runner(rule: str = "halving", ahead: bool = False) -> RaceRunner:
     rules = {"halving": {"warmup": 2}, "exhaustive": {"n_instances": 3}}
     race = Race(
         lambda outcomes: [] if outcomes else POOL,
@@ -33,12 +33,12 @@ def make_conductor(rule: str = "halving", ahead: bool = False) -> Conductor:
         confirm=4,
         ahead=ahead,
     )
-    return Conductor(race, Silent())
+    return RaceRunner(race, Silent())
 
 
-def outcome(conductor: Conductor) -> tuple[object, ...]:
+def outcome(runner: RaceRunner) -> tuple[object, ...]:
     """Everything that must not depend on the executor: cuts, verdict, and every loss the race counted."""
-    state = conductor.race.state
+    state = runner.race.state
     cut = list(state.eliminations)
     losses = {o.configuration.id: o.losses for o in state.pool.outcomes()}
     return cut, state.verdict, losses, {index: result.loss for index, result in state.confirmation.items()}
@@ -51,32 +51,32 @@ def trained(state: State, key: InstanceKey) -> InstanceResult:
 
 @pytest.fixture(scope="module")
 def by_hand() -> tuple[object, ...]:
-    conductor = make_conductor()
-    Local().run(conductor, WORKLOAD)
-    return outcome(conductor)
+    runner = make_runner()
+    Local().run(runner, WORKLOAD)
+    return outcome(runner)
 
 
 @pytest.mark.parametrize("n_workers", [1, 3, 64])
 def test_replay_decides_as_local_does(by_hand: tuple[object, ...], n_workers: int) -> None:
-    conductor = make_conductor()
-    simulation = simulate(conductor, trained, n_workers)
-    assert outcome(conductor) == by_hand
-    assert simulation.n_instances == conductor.race.rule.plan(len(POOL))[0] + 4
+    runner = make_runner()
+    simulation = simulate(runner, trained, n_workers)
+    assert outcome(runner) == by_hand
+    assert simulation.n_instances == runner.race.rule.plan(len(POOL))[0] + 4
 
 
 def test_asking_ahead_changes_no_decision(by_hand: tuple[object, ...]) -> None:
-    conductor = make_conductor(ahead=True)
-    simulate(conductor, trained, 64)
-    cut, verdict, _, confirmed = outcome(conductor)
+    runner = make_runner(ahead=True)
+    simulate(runner, trained, 64)
+    cut, verdict, _, confirmed = outcome(runner)
     assert (cut, verdict, confirmed) == (by_hand[0], by_hand[1], by_hand[3])
 
 
 def test_ray_tune_decides_as_local_does(by_hand: tuple[object, ...], ray_cluster: None) -> None:
     from raysearch.execution.ray_tune import RayTune
 
-    conductor = make_conductor()
-    RayTune().run(conductor, WORKLOAD)
-    assert outcome(conductor) == by_hand
+    runner = make_runner()
+    RayTune().run(runner, WORKLOAD)
+    assert outcome(runner) == by_hand
 
 
 def test_some_instances_of_the_table_diverge(by_hand: tuple[object, ...]) -> None:

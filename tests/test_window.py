@@ -9,7 +9,7 @@ import pytest
 from races import Memory, drive, image, make_race, pool_of, result_of, trials
 
 from raysearch import registry
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.replay import Simulation, of_matrix, simulate
 from raysearch.race.race import Race
 from raysearch.tracking.silent import Silent
@@ -29,7 +29,7 @@ def simulated(rule: dict[str, Any], n_workers: int, durations: int = 0) -> tuple
         confirm=3,
     )
     seconds = np.random.default_rng(durations).lognormal(0, 0.29, LOSSES.shape)
-    return race, simulate(Conductor(race, Silent()), of_matrix(LOSSES, seconds), n_workers)
+    return race, simulate(RaceRunner(race, Silent()), of_matrix(LOSSES, seconds), n_workers)
 
 
 def said(race: Race) -> Any:

@@ -16,7 +16,7 @@ from raysearch.analysis.console import kind
 from raysearch.analysis.duel import Trace
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
-from raysearch.records import InstanceKey, Progress, Status, Train
+from raysearch.records import InstanceKey, Progress, Status, TrialRequest
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
 from raysearch.storage.journal import is_driven
@@ -137,7 +137,7 @@ class LiveRace:
 
     def _note(self, event: e.Event, time_s: float) -> None:
         match event:
-            case Train():
+            case TrialRequest():
                 self.handed_out.update(dict.fromkeys(event.keys, time_s))
             case e.Tell(result):
                 self.handed_out.pop(result.key, None)

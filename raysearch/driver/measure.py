@@ -17,17 +17,17 @@ from raysearch.records import Configuration, InstanceKey, Phase
 from raysearch.storage.events import Measured
 from raysearch.storage.measurements import array_path
 from raysearch.storage.whole_file import whole
-from raysearch.tracking import _keeper
+from raysearch.tracking import _weight_callback
 
 N_INSTANCES = 20
 """At most so many instances of a configuration are measured at the end."""
 _log = logging.getLogger(__name__)
 
 
-def keepers(measures: Sequence[Asked]) -> list[_keeper.Keeper]:
+def keepers(measures: Sequence[Asked]) -> list[_weight_callback.WeightCallback]:
     """Return the tracker that keeps the weights measures will need, if any will."""
     later = [one for one in measures if not one.on_workers]
-    return [_keeper.Keeper(any(one.of == "all" for one in later))] if later else []
+    return [_weight_callback.WeightCallback(any(one.of == "all" for one in later))] if later else []
 
 
 def measured_on_workers(names: Sequence[str], state: State) -> list[Measured]:
@@ -109,7 +109,7 @@ class _Bench:
 
     def _chosen(self, configuration: Configuration) -> dict[int, Path]:
         """Return kept weights by seed: of fresh-seed instances where there are several, else of the race's."""
-        kept = _keeper.kept(self.run_dir, configuration.id)
+        kept = _weight_callback.kept(self.run_dir, configuration.id)
         by_phase: dict[Phase, dict[int, tuple[int, Path]]] = {Phase.RACE: {}, Phase.CONFIRMATION: {}}
         for seed, path in kept.items():
             phase, index = self.state.seeds.index(InstanceKey(configuration.id, seed).seed)
@@ -119,7 +119,7 @@ class _Bench:
         return dict(pair for _, pair in ordered[:N_INSTANCES])
 
     def _subject(self, configuration: Configuration, seed: int, path: Path) -> Any:
-        return self.workload.instrument(configuration.parameters, path.read_bytes(), seed, self.data, "test")
+        return self.workload.load_for_evaluation(configuration.parameters, path.read_bytes(), seed, self.data, "test")
 
     def _keep(self, measure: str, configuration_id: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         if arrays:
@@ -152,7 +152,7 @@ def _together(measure: Any, subjects: Mapping[int, Any]) -> Any:
 
 def _means(founds: Sequence[Any]) -> Any:
     """Return the mean of every number over instances and, as `NAME_std`, its sample standard deviation."""
-    from raysearch.training.measures import Found
+    from raysearch.training.measures import MeasureResult
 
     names = list(dict.fromkeys(name for found in founds for name in found.numbers))
     numbers: dict[str, float] = {}
@@ -163,4 +163,4 @@ def _means(founds: Sequence[Any]) -> Any:
             if f"{name}_std" in names:
                 raise ValueError(f"a measure's number {name}_std is in the way of the spread of {name} over instances")
             numbers[f"{name}_std"] = float(values.std(ddof=1))
-    return Found(numbers)
+    return MeasureResult(numbers)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.driver.run import SearchResult, build, carry_out, conductor_of, make_race, opened, trackers
+from raysearch.driver.run import SearchResult, build, carry_out, make_race, opened, runner_of, trackers
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment, from_data
@@ -60,11 +60,11 @@ def resume(
         with opened(trackers(parts, watchers), data, directory, now) as tracker:
             journal.append(Resume(data), now)
             directory.write_text(directory.experiment, yaml_text.dump(data))
-            conductor = conductor_of(parts, race, tracker)
+            runner = runner_of(parts, race, tracker)
             go_on(
                 race, parts.propose, retry_failed=retry_failed, rule_changed=rule_in_force(history) != experiment.rule
             )
-            return carry_out(parts, conductor, directory)
+            return carry_out(parts, runner, directory)
 
 
 def experiment_of(history: Sequence[Entry]) -> Experiment:

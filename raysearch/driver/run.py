@@ -15,7 +15,7 @@ from raysearch.criteria.objectives import parse
 from raysearch.driver import finish, measure
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution import Executor, HasGauges
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
 from raysearch.experiment.measures import Asked, asked, instrumented
@@ -161,7 +161,7 @@ def start(parts: Parts, run_dir: Path | None = None, watchers: Sequence[Tracker]
         began = time.time()
         with opened(trackers(parts, watchers), data, directory, began) as tracker:
             journal.append(Start(data, VERSION, raysearch.__version__), began)
-            return carry_out(parts, conductor_of(parts, make_race(parts, journal), tracker), directory)
+            return carry_out(parts, runner_of(parts, make_race(parts, journal), tracker), directory)
 
 
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:
@@ -191,15 +191,15 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
     )
 
 
-def conductor_of(parts: Parts, race: Race, tracker: Tracker) -> Conductor:
+def runner_of(parts: Parts, race: Race, tracker: Tracker) -> RaceRunner:
     """Return what passes a race's events on: to be made before the race goes on."""
-    return Conductor(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
+    return RaceRunner(race, tracker, raise_on_failure=parts.experiment.race.on_failure == "raise")
 
 
-def carry_out(parts: Parts, conductor: Conductor, directory: RunDirectory) -> SearchResult:
+def carry_out(parts: Parts, runner: RaceRunner, directory: RunDirectory) -> SearchResult:
     """Execute a race to its end, write what it leaves behind and return the result."""
-    race, tracker = conductor.race, conductor.tracker
-    parts.executor.run(conductor, parts.instrumented)
+    race, tracker = runner.race, runner.tracker
+    parts.executor.run(runner, parts.instrumented)
     with finish.beside("not all measures were taken", f"`raysearch resume {directory.path}` takes them."):
         measure.carry_out(parts.measures, parts.workload, race, directory.path)
     verdict = finish.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from raysearch.errors import StuckError
-from raysearch.execution.conductor import Conductor
 from raysearch.execution.packing import Pack, Packer
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.together import Member, train
 from raysearch.execution.watch import Watch
 from raysearch.records import DONE, Signal
@@ -34,24 +34,24 @@ class Local(Validated):
     def check(self, workload: Workload | None = None) -> None:
         """Do nothing: this process is here."""
 
-    def run(self, conductor: Conductor, workload: Workload) -> None:
+    def run(self, runner: RaceRunner, workload: Workload) -> None:
         """Train what the race asks for until it is done."""
         data = workload.prepare()
-        conductor.begin(1, Packer.of(workload, self.pack))
-        while (answer := conductor.ask_pack()) is not DONE:
+        runner.begin(1, Packer.of(workload, self.pack))
+        while (answer := runner.ask_pack()) is not DONE:
             if isinstance(answer, Signal):  # the race itself tells where its rule is stuck; this would loop for ever
                 raise StuckError("the race waits for instances that this executor does not train")
-            self._train(answer, conductor, workload, data)
-            if conductor.failure is not None:
-                raise conductor.failure
+            self._train(answer, runner, workload, data)
+            if runner.failure is not None:
+                raise runner.failure
 
-    def _train(self, pack: Pack, conductor: Conductor, workload: Workload, data: Any) -> None:
+    def _train(self, pack: Pack, runner: RaceRunner, workload: Workload, data: Any) -> None:
         members = [Member(one.configuration, one.seeds, Watch(one.cutoffs)) for one in pack.requests]
         try:
-            outcome = train(workload, members, data, monotonic=conductor.clock.monotonic)
+            outcome = train(workload, members, data, monotonic=runner.clock.monotonic)
         except (Exception, SystemExit):  # as on Ray, a training that calls sys.exit ends itself, not the search
             if self.debug:
                 raise
-            conductor.fail_pack(pack, traceback.format_exc(), socket.gethostname())
+            runner.fail_pack(pack, traceback.format_exc(), socket.gethostname())
             return
-        conductor.complete(pack, outcome.results, socket.gethostname(), outcome.screened)
+        runner.complete(pack, outcome.results, socket.gethostname(), outcome.screened)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raysearch.records import InstanceKey, Train
+from raysearch.records import InstanceKey, TrialRequest
 from raysearch.workloads import TrainsPacks, Workload
 
 _ALONE, _TOGETHER = "alone", "together"
@@ -16,7 +16,7 @@ _ALONE, _TOGETHER = "alone", "together"
 class Pack:
     """Requests that share a trial: one, or several of equal pack keys."""
 
-    requests: tuple[Train, ...]
+    requests: tuple[TrialRequest, ...]
 
     @property
     def keys(self) -> tuple[InstanceKey, ...]:
@@ -35,7 +35,7 @@ class Packer:
     def __init__(self, width: int = 1, pack_key: Callable[[Mapping[str, Any]], Hashable | None] | None = None) -> None:
         self.width = width if pack_key is not None else 1
         self._pack_key = pack_key
-        self._waiting: dict[tuple[str, Hashable], list[Train]] = {}
+        self._waiting: dict[tuple[str, Hashable], list[TrialRequest]] = {}
         self._n_alone = 0
         self._apart: set[InstanceKey] = set()
 
@@ -44,7 +44,7 @@ class Packer:
         """Return what packs the instances of a workload, where it can train packs."""
         return cls(width, workload.pack_key if isinstance(workload, TrainsPacks) else None)
 
-    def add(self, requests: Iterable[Train]) -> None:
+    def add(self, requests: Iterable[TrialRequest]) -> None:
         """Take in requests."""
         for request in requests:
             self._waiting.setdefault(self._key_of(request), []).append(request)
@@ -61,7 +61,7 @@ class Packer:
                 return Pack(tuple(first))
         return None
 
-    def _n_first(self, requests: Sequence[Train]) -> int | None:
+    def _n_first(self, requests: Sequence[TrialRequest]) -> int | None:
         """Return how many of the requests fill a pack, None where they do not."""
         n_instances = 0
         for n, request in enumerate(requests, start=1):
@@ -74,7 +74,7 @@ class Packer:
         """Never pack these instances again: their pack broke, and one of them may be why."""
         self._apart.update(keys)
 
-    def _key_of(self, request: Train) -> tuple[str, Hashable]:
+    def _key_of(self, request: TrialRequest) -> tuple[str, Hashable]:
         own: Hashable | None = None
         if self.width > 1 and self._pack_key is not None and self._apart.isdisjoint(request.keys):
             own = self._pack_key(request.configuration.parameters)

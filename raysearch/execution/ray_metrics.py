@@ -12,7 +12,7 @@ from typing import Any, Final
 import ray
 from ray.util.metrics import Gauge
 
-from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, TrialRequest, Verdict
 from raysearch.rules import Elimination
 
 GAUGES: Final = {
@@ -51,7 +51,7 @@ class Gauges:
         """Take the search's name for the tag `search`."""
         self._search = str(search.get("name") or run_dir.name)
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Pass over: the progress counts what runs."""
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:

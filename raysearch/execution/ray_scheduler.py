@@ -30,17 +30,17 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     """
 
     def __init__(self, searcher: RaceSearcher, *, timeout_s: float | None = None, forget: bool = False) -> None:
-        self.searcher, self.conductor = searcher, searcher.conductor
+        self.searcher, self.runner = searcher, searcher.runner
         self._running: dict[str, Trial] = {}
         self._added: dict[str, float] = {}
         self._curves: dict[str, list[float]] = {}
         self._stopping: set[str] = set()
         self._controller: Any = None
         self._folder: Path | None = None
-        self._watchdog = Watchdog(timeout_s, self.conductor.clock)
+        self._watchdog = Watchdog(timeout_s, self.runner.clock)
         self._forget = forget
         self._ended: list[Trial] = []
-        self.conductor.count_running = self._count_running
+        self.runner.count_running = self._count_running
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
@@ -53,10 +53,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember a trial, to be stopped if its configuration is eliminated."""
         self._running[trial.trial_id] = trial
-        self._added[trial.trial_id] = self.conductor.clock.monotonic()
+        self._added[trial.trial_id] = self.runner.clock.monotonic()
         if self._controller is None:
             # Tune ends all idle workers but one: a race that waits for a decision would start them anew each round
-            internals.keep_free_workers(tune_controller, trial, self.conductor.n_slots)
+            internals.keep_free_workers(tune_controller, trial, self.runner.n_slots)
             self._controller, self._folder = tune_controller, internals.folder_of(trial)
             internals.take_memory_kills_as_deaths(tune_controller, self._watchdog.ended)
             internals.replace_workers(tune_controller, self._watchdog.ended)
@@ -104,12 +104,12 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Look after the workers, as this is called at every step; the start of trials is left to the controller."""
         self._look_after(tune_controller)
-        hand_on_free_workers(tune_controller, self._added, self.conductor.clock)
+        hand_on_free_workers(tune_controller, self._added, self.runner.clock)
         return None
 
     def debug_string(self) -> str:
         """Return one line for Tune's status display."""
-        progress = self.conductor.progress()
+        progress = self.runner.progress()
         return f"raysearch: round {progress.round}, {progress.n_survivors} configurations left"
 
     @contextmanager
@@ -131,7 +131,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         return sum(len(self.searcher.packs[id_].keys) for id_ in on_workers if id_ in self.searcher.packs)
 
     def _look_after(self, tune_controller: Any) -> None:
-        if self.conductor.failure is not None:
+        if self.runner.failure is not None:
             internals.stop_experiment(tune_controller)
         if self.searcher.stopped:
             self.searcher.stopped.clear()
@@ -151,22 +151,22 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         """Tell the race what a pack brought; returns the instances that nobody waits for any more."""
         node = str(result.get("hostname", ""))
         if FAILURE in result:
-            return self.conductor.fail_pack(pack, result[FAILURE], node)
+            return self.runner.fail_pack(pack, result[FAILURE], node)
         if RESULTS in result:
-            return self.conductor.complete(pack, result[RESULTS], node, result.get(SCREENED, ()))
+            return self.runner.complete(pack, result[RESULTS], node, result.get(SCREENED, ()))
         if self.searcher.metric in result:
             loss = float(result[self.searcher.metric])
             whole = (*curve, loss)[: int(result.get("training_iteration", len(curve) + 1))]
             seconds = float(result.get("time_total_s", 0.0))
             own = InstanceResult.of(pack.keys[0], loss, curve=whole, seconds=seconds, node=node)
-            return self.conductor.tell(own)
+            return self.runner.tell(own)
         reported = ", ".join(sorted(result))
-        return self.conductor.fail(
+        return self.runner.fail(
             pack.keys[0], f"the trial ended without reporting {self.searcher.metric!r}; it reported: {reported}"
         )
 
     def _awaited(self, pack: Pack) -> bool:
-        return any(map(self.conductor.awaited, pack.keys))
+        return any(map(self.runner.awaited, pack.keys))
 
     def _end_obsolete(self, tune_controller: Any) -> None:
         for trial_id, trial in list(self._running.items()):
@@ -177,5 +177,5 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
                 self._stopping.add(trial_id)
                 tell_to_end(trial)
                 internals.stop_trial(tune_controller, trial)
-            elif left := [key for key in pack.keys if not self.conductor.awaited(key)]:
+            elif left := [key for key in pack.keys if not self.runner.awaited(key)]:
                 tell_to_end(trial, left)  # these members only: the others train on

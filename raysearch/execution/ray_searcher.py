@@ -9,10 +9,10 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from raysearch.errors import RaysearchError
-from raysearch.execution.conductor import Conductor
 from raysearch.execution.packing import Pack
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.ray_words import PACK
-from raysearch.records import DONE, InstanceKey, Train
+from raysearch.records import DONE, InstanceKey, TrialRequest
 
 
 class RaceSearcher(Searcher):  # type: ignore[misc]
@@ -21,9 +21,9 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     A trial's config holds the configuration's parameters, `seed`, and the pack itself under PACK.
     """
 
-    def __init__(self, conductor: Conductor, metric: str | None = None) -> None:
+    def __init__(self, runner: RaceRunner, metric: str | None = None) -> None:
         self._follow(metric)
-        self.conductor = conductor
+        self.runner = runner
         self.packs: dict[str, Pack] = {}
         """Packs that run or wait for a machine, by trial id."""
         self.errors: dict[str, str] = {}
@@ -51,9 +51,9 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of the next trial, None while the race waits, or FINISHED."""
         answer: object = DONE
-        if self.conductor.failure is None:
+        if self.runner.failure is None:
             with self.noting_failure():
-                answer = self.conductor.ask_pack()
+                answer = self.runner.ask_pack()
         if answer is DONE:
             return str(Searcher.FINISHED)
         if not isinstance(answer, Pack):
@@ -67,7 +67,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Let the views follow: long instances end rarely, but their workers report at every heartbeat."""
         with self.noting_failure():
-            self.conductor.look()
+            self.runner.look()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note a trial whose process died for good, or that was removed before it ran; results go to the scheduler."""
@@ -77,10 +77,10 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         why = self.errors.pop(trial_id, "the worker died without a word")
         with self.noting_failure():
             if error:
-                self.stopped += self.conductor.fail_pack(pack, why)
+                self.stopped += self.runner.fail_pack(pack, why)
                 return
             for key in pack.keys:
-                self.conductor.stop(key)
+                self.runner.stop(key)
 
     @contextlib.contextmanager
     def noting_failure(self) -> Iterator[None]:
@@ -88,7 +88,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         try:
             yield
         except RaysearchError as error:
-            self.conductor.failure = self.conductor.failure or error
+            self.runner.failure = self.runner.failure or error
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the journal is the only thing a race is restored from."""
@@ -98,7 +98,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("a race is restored from its journal: use `raysearch resume RUN_DIR`")
 
 
-def _plain(request: Train) -> dict[str, Any]:
+def _plain(request: TrialRequest) -> dict[str, Any]:
     """Return a request as plain data, for a trial's config."""
     own = request.configuration
     plain = {"id": own.id, "parameters": dict(own.parameters), "seeds": list(request.seeds)}

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 
 from raysearch.errors import ExperimentError, ResourceError
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.records import InstanceKey
 from raysearch.registry import Validated
 from raysearch.tracking import Tracker
@@ -85,7 +85,7 @@ class RayTune(Validated):
                     "(or set `autoscaling: true` if it grows on demand)"
                 )
 
-    def run(self, conductor: Conductor, workload: Workload) -> None:
+    def run(self, runner: RaceRunner, workload: Workload) -> None:
         """Carry the race out by one Tuner; raises WorkloadError where failures are to end the search."""
         import ray
         from ray import tune
@@ -96,13 +96,13 @@ class RayTune(Validated):
         from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
-        conductor.begin(self._n_slots(ray.cluster_resources()), Packer.of(workload, self.pack))
-        searcher = RaceSearcher(conductor)
-        conductor.on_given_up = self._drop_checkpoint
-        trainable = self._trainable(workload, conductor.n_slots)
+        runner.begin(self._n_slots(ray.cluster_resources()), Packer.of(workload, self.pack))
+        searcher = RaceSearcher(runner)
+        runner.on_given_up = self._drop_checkpoint
+        trainable = self._trainable(workload, runner.n_slots)
         scheduler = RaceScheduler(searcher, timeout_s=self.timeout_s, forget=True)
         with (
-            lean_settings(conductor.n_slots),
+            lean_settings(runner.n_slots),
             tempfile.TemporaryDirectory(prefix="raysearch-tune-", ignore_cleanup_errors=True) as storage,
             scheduler.cleaning_up(),
         ):
@@ -125,10 +125,10 @@ class RayTune(Validated):
                     failure_config=tune.FailureConfig(max_failures=0),  # retries are the race's: journaled, counted
                 ),
             ).fit()
-        for key in conductor.given_up:  # again, now that no worker can write any more
+        for key in runner.given_up:  # again, now that no worker can write any more
             self._drop_checkpoint(key)
-        if conductor.failure is not None:
-            raise conductor.failure
+        if runner.failure is not None:
+            raise runner.failure
 
     def _trainable(self, workload: Workload, n_slots: int) -> Any:
         """Return what workers run, with the resources of a trial."""

@@ -17,9 +17,9 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.state import State
-from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, Train
+from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, TrialRequest
 from raysearch.registry import Validated
 from raysearch.storage.instances import read_parquet
 from raysearch.workloads import Workload
@@ -65,9 +65,9 @@ class Replay(Validated):
         if not Path(self.table).is_file():
             raise ExperimentError(f"there is no table {self.table!r}: name the instances.parquet of a finished search")
 
-    def run(self, conductor: Conductor, workload: Workload) -> None:
+    def run(self, runner: RaceRunner, workload: Workload) -> None:
         """Answer what the race asks for; raises ExperimentError for an instance that the table does not hold."""
-        self.simulations.append(simulate(conductor, recorded(Path(self.table)), self.n_workers))
+        self.simulations.append(simulate(runner, recorded(Path(self.table)), self.n_workers))
 
 
 def recorded(path: Path) -> Answer:
@@ -110,18 +110,18 @@ def of_matrix(losses: NDArray[np.float64], seconds: NDArray[np.float64] | float 
     return answer
 
 
-def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation:
+def simulate(runner: RaceRunner, answer: Answer, n_workers: int) -> Simulation:
     """Carry a race out on `n_workers` simulated workers and return how busy they were.
 
     A block occupies one worker for the sum of its instances' seconds; obsolete blocks end at once.
     """
-    conductor.begin(n_workers)
-    state = conductor.race.state
-    running: list[tuple[float, int, Train, float]] = []
+    runner.begin(n_workers)
+    state = runner.race.state
+    running: list[tuple[float, int, TrialRequest, float]] = []
     now, busy, n_started = 0.0, 0.0, 0
     while True:
         free = n_workers - len(running)
-        answered = conductor.ask(free) if free else []
+        answered = runner.ask(free) if free else []
         if answered is DONE and not running:
             return Simulation(n_workers, n_started, now, busy)
         for train in answered if not isinstance(answered, Signal) else ():
@@ -130,13 +130,13 @@ def simulate(conductor: Conductor, answer: Answer, n_workers: int) -> Simulation
             heapq.heappush(running, (now + seconds, n_started, train, now))
         now, _, train, since = heapq.heappop(running)
         busy += now - since
-        if conductor.tell(*(answer(state, key) for key in train.keys)):
-            busy += _end_obsolete(conductor, running, now)
+        if runner.tell(*(answer(state, key) for key in train.keys)):
+            busy += _end_obsolete(runner, running, now)
 
 
-def _end_obsolete(conductor: Conductor, running: list[tuple[float, int, Train, float]], now: float) -> float:
+def _end_obsolete(runner: RaceRunner, running: list[tuple[float, int, TrialRequest, float]], now: float) -> float:
     """End the blocks that nobody waits for any more and return the time spent on them."""
-    stale = [entry for entry in running if not any(map(conductor.awaited, entry[2].keys))]
+    stale = [entry for entry in running if not any(map(runner.awaited, entry[2].keys))]
     for entry in stale:
         running.remove(entry)
     heapq.heapify(running)

@@ -63,7 +63,8 @@ def instrumented(
     if (measures or on_workers) and not isinstance(workload, Measurable):
         able = [name for name, cls in registry.usable("workloads").items() if issubclass(cls, Measurable)]
         raise ExperimentError(
-            f"{type(workload).__name__} has no `instrument` method and cannot be measured; these can: {', '.join(able)}"
+            f"{type(workload).__name__} has no `load_for_evaluation` method and cannot be measured; these can: "
+            f"{', '.join(able)}"
         )
     beside = tuple(objective.metric for objective in objectives if objective.metric is not None)
     if criterion.metric is None and not beside and not on_workers:

@@ -19,7 +19,7 @@ from raysearch.race.state import State
 from raysearch.race.stuck import stuck
 from raysearch.race.turns import Turns
 from raysearch.race.window import Sight, width_for
-from raysearch.records import InstanceKey, InstanceResult, Phase, Status, Train, checked
+from raysearch.records import InstanceKey, InstanceResult, Phase, Status, TrialRequest, checked
 from raysearch.rules import Decision, Rule
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
@@ -84,7 +84,7 @@ class Race:
         return self._events()
 
     def ask(self, n: int = 1) -> list[Event]:
-        """Ask for up to `n` trials: the Train among the events are to be trained now.
+        """Ask for up to `n` trials: the TrialRequest among the events are to be trained now.
 
         None among them: wait for what runs, or, if the race is `done`, for nothing. Raises StuckError where nothing
         runs either: nobody could ever end that.
@@ -186,12 +186,12 @@ class Race:
         self._turns = Turns(self.state.batch)  # what the driver before this one had not asked for
         self._sight = Sight(self.state)
 
-    def _next(self) -> Train | None:
+    def _next(self) -> TrialRequest | None:
         """Return the next trial: what is to be tried again, what the rule asked for, confirmation, what is likely."""
         self._decide()
         return self._retried() or self._due() or self._confirmation() or self._likely()
 
-    def _retried(self) -> Train | None:
+    def _retried(self) -> TrialRequest | None:
         state = self.state
         while state.retry_queue:
             key = state.retry_queue[0]
@@ -201,14 +201,14 @@ class Race:
             self._commit(e.Stop(key))
         return None
 
-    def _due(self) -> Train | None:
+    def _due(self) -> TrialRequest | None:
         turn = self._turns.next(self.state.pool.alive, self._block_of)
         if turn is None:
             return None
         row, n = turn
         return self._train(row, Phase.RACE, self.state.pool.next_columns(row, n))
 
-    def _confirmation(self) -> Train | None:
+    def _confirmation(self) -> TrialRequest | None:
         state = self.state
         left = self.confirm - state.n_confirmation_asked
         if not state.final or state.verdict is None or left <= 0:
@@ -216,16 +216,16 @@ class Race:
         indices = state.next_confirmations(min(self.block, left))
         return self._train(state.verdict.leader, Phase.CONFIRMATION, indices)
 
-    def _likely(self) -> Train | None:
+    def _likely(self) -> TrialRequest | None:
         row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
         return None if row is None else self._train(row, Phase.RACE, self.state.pool.next_columns(row, 1))
 
-    def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> Train:
+    def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> TrialRequest:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
         first = phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
         screened = first and len(self.state.members) > 1  # the last one is trained to its end: somebody must win
         cutoffs = self.screening.cutoffs(self.state.screening_curves) if self.screening and screened else {}
-        return Train(self.state.pool.configurations[row], seeds, phase, cutoffs)
+        return TrialRequest(self.state.pool.configurations[row], seeds, phase, cutoffs)
 
     def _block_of(self, row: int) -> int:
         """Return how many seeds of a row may share a trial; a screening instance is alone in its own."""

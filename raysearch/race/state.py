@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.race.loss_matrix import ALL, Pool
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, Train
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
 from raysearch.seeds import Seeds
 from raysearch.storage import events as e
@@ -153,7 +153,7 @@ class State:
         self.round = event.round
         self.batch = [self.pool.rows[id_] for id_ in event.batch]
 
-    def _on_train(self, event: Train) -> None:
+    def _on_trialrequest(self, event: TrialRequest) -> None:
         row = self.pool.rows[event.configuration.id]
         for key in event.keys:
             phase, index = self.seeds.index(key.seed)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from raysearch.errors import JournalError
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, Train
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
 from raysearch.storage import events as e
 from raysearch.storage.encoding import encode
@@ -190,8 +190,8 @@ def _to_failure(line: Mapping[str, Any], known: Known) -> e.Failure:
     return e.Failure(_key(line), int(line["attempt"]), str(line.get("error", "")), str(line.get("node", "")))
 
 
-def _to_train(line: Mapping[str, Any], known: Known) -> Train:
-    return Train(known[line["configuration"]], tuple(line["seeds"]), Phase(line.get("phase", Phase.RACE)))
+def _to_train(line: Mapping[str, Any], known: Known) -> TrialRequest:
+    return TrialRequest(known[line["configuration"]], tuple(line["seeds"]), Phase(line.get("phase", Phase.RACE)))
 
 
 def _to_start(line: Mapping[str, Any], known: Known) -> e.Start:

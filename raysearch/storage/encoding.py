@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from raysearch.records import InstanceKey, Train
+from raysearch.records import InstanceKey, TrialRequest
 from raysearch.storage import events as e
 from raysearch.storage.events import Event
 
@@ -95,7 +95,7 @@ def _failure(event: e.Failure) -> Line:
     return {**_key_of(event.key), "attempt": event.attempt, "error": event.error, "node": event.node}
 
 
-def _train(event: Train) -> Line:
+def _train(event: TrialRequest) -> Line:
     return {"configuration": event.configuration.id, "seeds": list(event.seeds), "phase": event.phase.value}
 
 
@@ -109,7 +109,7 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Window: ("window", lambda event: {"width": event.width}),
     e.Wave: ("pool", lambda event: {"configurations": [[c.id, dict(c.parameters)] for c in event.configurations]}),
     e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch)}),
-    Train: ("ask", _train),
+    TrialRequest: ("ask", _train),
     e.Tell: ("tell", _tell),
     e.Failure: ("failure", _failure),
     e.Lost: ("lost", lambda event: _key_of(event.key)),

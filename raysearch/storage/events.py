@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Train
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
 
 
@@ -155,7 +155,7 @@ class Measured:
 
 
 Event = (
-    Start | Resume | Window | Wave | Decide | Train | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
+    Start | Resume | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
     | Conclude | Final | Reopen | Measured
 )  # fmt: skip
 REMARKS = (Start, Resume, Measured)

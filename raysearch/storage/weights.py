@@ -9,7 +9,7 @@ from raysearch.records import InstanceKey
 from raysearch.storage.whole_file import whole
 
 
-class Shelf:
+class WeightStore:
     """Safetensors files under `folder/<configuration_id>/<seed>.safetensors`."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, TrialRequest, Verdict
 from raysearch.rules import Elimination
 
 
@@ -21,7 +21,7 @@ class Tracker(Protocol):
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Begin: `search` is the experiment as plain data (name, seed, criterion, rule, workload ...)."""
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Instances were handed out."""
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:

@@ -30,7 +30,7 @@ REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """One search in one store. `search` is the id that every run of it carries as the tag `raysearch.run`."""
 
     uri: str
@@ -61,7 +61,9 @@ def without_credentials(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
-def connect(uri: str | None, experiment: str, run_dir: Path, timeout_s: float) -> tuple[MlflowClient, Place, bool]:
+def connect(
+    uri: str | None, experiment: str, run_dir: Path, timeout_s: float
+) -> tuple[MlflowClient, RunLocation, bool]:
     """Return a client, the place of this search, and whether the search has been there before.
 
     Raises:
@@ -74,7 +76,7 @@ def connect(uri: str | None, experiment: str, run_dir: Path, timeout_s: float) -
         experiment_id = _experiment(client, uri, experiment)
         _write_ahead(uri)
     earlier = _earlier(run_dir)
-    place = Place(uri, experiment_id, experiment, earlier or uuid.uuid4().hex[:16])
+    place = RunLocation(uri, experiment_id, experiment, earlier or uuid.uuid4().hex[:16])
     place.write(run_dir)
     return client, place, earlier is not None
 

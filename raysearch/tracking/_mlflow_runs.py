@@ -12,7 +12,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from raysearch.tracking._mlflow_place import Place
+from raysearch.tracking._mlflow_place import RunLocation
 
 Key = tuple[str, int | None]
 """(configuration id, seed) of an instance, (configuration id, None) of a configuration, SEARCH of the search."""
@@ -33,7 +33,7 @@ def metrics(values: Mapping[str, float], at_ms: int, step: int = 0) -> list[Metr
 class Runs:
     """The runs of one search. An interrupted call is repeated as it is: what was done is found and left alone."""
 
-    def __init__(self, client: MlflowClient, place: Place, upload: Upload | None = None) -> None:
+    def __init__(self, client: MlflowClient, place: RunLocation, upload: Upload | None = None) -> None:
         self.client, self.place, self._upload_file = client, place, upload or _to_repository
         self._ids: dict[Key, str] = {}
         self._artifacts: dict[Key, str] = {}

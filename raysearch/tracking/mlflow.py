@@ -21,12 +21,12 @@ from raysearch.records import (
     Progress,
     Status,
     Summary,
-    Train,
+    TrialRequest,
     Verdict,
 )
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
-from raysearch.storage.weights import Shelf
+from raysearch.storage.weights import WeightStore
 from raysearch.tracking._writer import Writer, log
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 class _Session:
     """What a tracker holds while a search is open."""
 
-    def __init__(self, search: Search, writer: Writer, shelf: Shelf, environment: Environment) -> None:
-        self.search, self.writer, self.shelf, self.environment = search, writer, shelf, environment
+    def __init__(self, search: Search, writer: Writer, store: WeightStore, environment: Environment) -> None:
+        self.search, self.writer, self.store, self.environment = search, writer, store, environment
         self.known: set[str] = set()
         self.finished = self.closed = False
 
@@ -111,9 +111,9 @@ class Mlflow(Validated):
             environment.release()
             raise
         hint = f"`raysearch sync {run_dir}` writes them when it answers again."
-        self._open[:] = [_Session(writing, self._writer(runs, hint), Shelf(run_dir / "weights"), environment)]
+        self._open[:] = [_Session(writing, self._writer(runs, hint), WeightStore(run_dir / "weights"), environment)]
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Make the configuration's run when its first instance starts, so that it can be seen racing."""
         session = self._session
         if train.configuration.id not in session.known:
@@ -126,7 +126,7 @@ class Mlflow(Validated):
         kept: Path | None = None
         if result.weights is not None and self.weights != "none" and result.status is Status.COMPLETE:
             try:
-                kept = session.shelf.keep(result.key, result.weights)
+                kept = session.store.keep(result.key, result.weights)
             except OSError as error:
                 session.writer.n_lost += 1
                 log.warning("weights of %s, seed %d, are lost: %s", configuration.id, result.key.seed, error)
@@ -145,7 +145,7 @@ class Mlflow(Validated):
         session = self._session
         for configuration, value in zip(configurations, cut.values, strict=True):
             if self.weights == "winner":
-                session.shelf.drop(configuration.id)
+                session.store.drop(configuration.id)
             session.writer.put(session.search.eliminate, configuration, cut, value, self._now_ms)
 
     def advanced(self, progress: Progress) -> None:
@@ -169,9 +169,9 @@ class Mlflow(Validated):
         writer.put(search.conclude, verdict, self._now_ms)
         for path in artifacts.values():
             writer.put(search.artifact, path)
-        writer.put(session.shelf.drop_all_but, winner)
+        writer.put(session.store.drop_all_but, winner)
         if self.weights == "winner":
-            for seed, path in session.shelf.kept(winner).items():
+            for seed, path in session.store.kept(winner).items():
                 writer.put(search.weights, (winner, seed), path)
         if model is not None:
             writer.put(self._export, search, model)

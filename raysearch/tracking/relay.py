@@ -8,7 +8,7 @@ import numpy as np
 
 from raysearch.criteria.summary import summarize
 from raysearch.race.race import Race
-from raysearch.records import Progress, Train
+from raysearch.records import Progress, TrialRequest
 from raysearch.rules import Elimination
 from raysearch.storage.events import Decide, Eliminate, Event, Measured, Screen, Tell
 from raysearch.tracking import Tracker
@@ -33,7 +33,7 @@ class Relay:
             self._at(time_s)
         state = self.race.state
         match event:
-            case Train():
+            case TrialRequest():
                 self.tracker.started(event)
             case Tell(result, phase):
                 self.tracker.told(state.configuration(result.key.configuration_id), result, phase)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, TrialRequest, Verdict
 from raysearch.rules import Elimination
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Timed
@@ -28,7 +28,7 @@ class Trackers:
                     opened.close()
                 raise
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Pass on."""
         for tracker in self.trackers:
             tracker.started(train)

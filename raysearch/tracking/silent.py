@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, Train, Verdict
+from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, TrialRequest, Verdict
 from raysearch.rules import Elimination
 
 
@@ -18,7 +18,7 @@ class Silent:
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Do nothing."""
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Do nothing."""
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:

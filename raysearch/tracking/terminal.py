@@ -27,7 +27,7 @@ from raysearch.records import (
     Progress,
     Status,
     Summary,
-    Train,
+    TrialRequest,
     Verdict,
 )
 from raysearch.registry import Validated
@@ -142,7 +142,7 @@ class Terminal(Validated):
         """Begin the view on `file`, standard output by default."""
         self._open[:] = [_Screen(Console(file=file or sys.stdout), search, self.every_s)]
 
-    def started(self, train: Train) -> None:
+    def started(self, train: TrialRequest) -> None:
         """Shown by `progress`."""
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:

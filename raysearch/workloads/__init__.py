@@ -14,7 +14,7 @@ from raysearch.records import Configuration, InstanceResult
 from raysearch.workloads._packs import TrainsPacks as TrainsPacks
 
 if TYPE_CHECKING:  # torch
-    from raysearch.training.measures import Subject
+    from raysearch.training.measures import EvaluatedModel
 
 Report = Callable[[int, float], None]
 """`report(epoch, loss)`: epoch counts from 1; raises to end the instance."""
@@ -66,6 +66,8 @@ class Predicts(Protocol):
 class Measurable(Protocol):
     """A workload whose instances can be measured."""
 
-    def instrument(self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str) -> Subject:
+    def load_for_evaluation(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str
+    ) -> EvaluatedModel:
         """Return an instance's network, to be judged by its `validation` or `test` examples."""
         ...

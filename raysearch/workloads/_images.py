@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.records import Configuration, InstanceKey, InstanceResult
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Recipe
 from raysearch.workloads import Report, _packs
 from raysearch.workloads._settings import training_settings
@@ -68,9 +68,9 @@ class Images:
             jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
         return instances(jobs, common, report)
 
-    def instrument(
+    def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str
-    ) -> Subject:
+    ) -> EvaluatedModel:
         """Return an instance's network and its `validation` or `test` examples, for measures."""
         from raysearch.workloads import _instruments
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raysearch import registry
 from raysearch.training import loop
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 
 
 def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any] | slice) -> loop.Sets:
@@ -23,7 +23,7 @@ def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDAr
     return loop.Sets(pair("pool", rows), pair("validation"), pair("test"))
 
 
-def subject(network: torch.nn.Module, weights: bytes, own: loop.Sets, task: str, examples: str) -> Subject:
+def subject(network: torch.nn.Module, weights: bytes, own: loop.Sets, task: str, examples: str) -> EvaluatedModel:
     """Return `network` with these `weights`, to be judged by its `validation` or `test` examples; on the CPU.
 
     Inputs of whole numbers become floats, so that they can be moved a little.
@@ -31,7 +31,7 @@ def subject(network: torch.nn.Module, weights: bytes, own: loop.Sets, task: str,
     network.load_state_dict(safetensors.torch.load(weights))
     inputs, targets = own.test if examples == "test" and own.test is not None else own.validation
     taught = _floats(own.train[0]), own.train[1]
-    return Subject(network.eval(), _floats(inputs), targets, registry.load("losses", task), taught)
+    return EvaluatedModel(network.eval(), _floats(inputs), targets, registry.load("losses", task), taught)
 
 
 def _floats(inputs: torch.Tensor) -> torch.Tensor:

@@ -98,7 +98,7 @@ class Measured:
         """Return the numbers by name; those by layer, with a dot in their own names, are left to the search's end."""
         numbers: dict[str, float] = {}
         if measures:
-            subject = self.workload.instrument(
+            subject = self.workload.load_for_evaluation(
                 configuration.parameters, result.weights, result.key.seed, data, examples
             )
             for name, measure in measures.items():

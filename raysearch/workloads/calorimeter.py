@@ -15,7 +15,7 @@ from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.registry import Validated
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
 from raysearch.workloads import Report, _packs
@@ -159,9 +159,9 @@ class Calorimeter(Validated):
         cells = np.asarray(inputs, dtype=np.float32)
         return loop.answer(Network(Architecture.of(parameters), self.target), weights, cells)
 
-    def instrument(
+    def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Mapping[str, NDArray[Any]], examples: str
-    ) -> Subject:
+    ) -> EvaluatedModel:
         """Return an instance's network and its `validation` or `test` examples, for measures."""
         from raysearch.workloads import _instruments
         from raysearch.workloads._calorimeter.networks import Network

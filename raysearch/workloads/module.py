@@ -16,7 +16,7 @@ from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.registry import Validated
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import NAMES, Device, Recipe
 from raysearch.training.score import check_score
 from raysearch.workloads import Report, _packs
@@ -123,7 +123,9 @@ class Module(Validated):
             jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
         return instances(jobs, common, report)
 
-    def instrument(self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str) -> Subject:
+    def load_for_evaluation(
+        self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str
+    ) -> EvaluatedModel:
         """Return an instance's network and its `validation` or `test` examples, for measures."""
         from raysearch.workloads import _instruments
 

@@ -20,7 +20,7 @@ from waiting import wait_for
 from raysearch.driver import watch
 from raysearch.errors import RaysearchError
 from raysearch.experiment.experiment import from_file
-from raysearch.records import Configuration, InstanceResult, Train
+from raysearch.records import Configuration, InstanceResult, TrialRequest
 from raysearch.storage import events as e
 from raysearch.storage.journal import Journal
 
@@ -198,7 +198,7 @@ def test_the_page_is_less_than_a_second_behind_the_journal(serving, tmp_path):
         address = serving(run_dir)
         stream, late = Stream(address), []
         for _ in range(12):
-            (train,) = (event for event in race.ask(1) if isinstance(event, Train))
+            (train,) = (event for event in race.ask(1) if isinstance(event, TrialRequest))
             told = time.monotonic()
             race.tell(InstanceResult.of(train.keys[0], 1.0))
             n = race.state.counts["told"]

@@ -10,7 +10,7 @@ import pytest
 from raysearch.driver.run import run
 from raysearch.execution.packing import Pack, Packer
 from raysearch.experiment.experiment import from_data
-from raysearch.records import Configuration, Train
+from raysearch.records import Configuration, TrialRequest
 from raysearch.storage.journal import read
 
 DIGITS = {
@@ -86,8 +86,8 @@ def test_a_pack_that_breaks_is_tried_again_one_by_one(tmp_path: Path, monkeypatc
     assert {line["status"] for line in lines if line["event"] == "tell"} == {"COMPLETE"}
 
 
-def request(x: int, seed: int) -> Train:
-    return Train(Configuration.of({"x": x}), (seed,))
+def request(x: int, seed: int) -> TrialRequest:
+    return TrialRequest(Configuration.of({"x": x}), (seed,))
 
 
 def test_requests_of_one_key_fill_packs_in_the_order_of_asking() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ray import cloudpickle
 
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.ray_tune import RayTune
 from raysearch.race.race import Race
 from raysearch.records import Configuration, Progress
@@ -26,14 +26,14 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def exhaustive(train: Any, folder: Path, n_instances: int, tracker: Any = None) -> Conductor:
+def exhaustive(train: Any, folder: Path, n_instances: int, tracker: Any = None) -> RaceRunner:
     pool = [Configuration.of({"folder": str(folder), "x": x}) for x in range(2)]
     rule = load("rules", "exhaustive", n_instances=n_instances)
-    conductor = Conductor(
+    runner = RaceRunner(
         Race(lambda outcomes: [] if outcomes else pool, load("criteria", "max"), rule), tracker or Silent()
     )
-    RayTune(heartbeat_s=0.5).run(conductor, Function(train))
-    return conductor
+    RayTune(heartbeat_s=0.5).run(runner, Function(train))
+    return runner
 
 
 def artifacts() -> set[Path]:
@@ -57,8 +57,8 @@ def test_working_directories_go_with_their_instances_unless_something_is_in_them
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     before = artifacts()
-    conductor = exhaustive(neighbours, tmp_path, 15)
-    assert conductor.race.state.pool.losses.max() < 10, "30 instances on two slots"
+    runner = exhaustive(neighbours, tmp_path, 15)
+    assert runner.race.state.pool.losses.max() < 10, "30 instances on two slots"
     left = artifacts() - before
     assert [path.read_text() for path in left if path.is_file()] == ["a training wrote this"]
     assert all((path / "notes.txt").exists() for path in left if path.parent.name == "working_dirs")

@@ -13,7 +13,7 @@ from races import FirstDecides
 from ray import cloudpickle
 
 from raysearch.errors import ResourceError, WorkloadError
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.ray_cluster import _join_or_start
 from raysearch.execution.ray_tune import RayTune
 from raysearch.race.race import Race
@@ -29,11 +29,11 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def race(parameters: list[dict[str, Any]], rule: Any, journal: Any = None, **settings: Any) -> Conductor:
+def race(parameters: list[dict[str, Any]], rule: Any, journal: Any = None, **settings: Any) -> RaceRunner:
     pool = [Configuration.of(p) for p in parameters]
     propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
     raise_on_failure = settings.pop("raise_on_failure", False)
-    return Conductor(
+    return RaceRunner(
         Race(propose, load("criteria", "median"), rule, journal=journal, **settings),
         Silent(),
         raise_on_failure=raise_on_failure,
@@ -56,9 +56,9 @@ def _train(config: dict[str, Any], seed: int) -> Any:
 
 def test_running_instance_of_an_eliminated_configuration_is_stopped_at_once(tmp_path: Path) -> None:
     pool = [{"folder": str(tmp_path), "slow": slow} for slow in (False, True)]
-    conductor = race(pool, FirstDecides(), confirm=2)
-    RayTune().run(conductor, Function(_train))
-    state = conductor.race.state
+    runner = race(pool, FirstDecides(), confirm=2)
+    RayTune().run(runner, Function(_train))
+    state = runner.race.state
     assert state.counts[Status.STOPPED] == 1
     assert state.counts["told"] == 3  # the winner's one race instance and two confirmations
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
@@ -67,9 +67,9 @@ def test_running_instance_of_an_eliminated_configuration_is_stopped_at_once(tmp_
 def test_a_crash_is_tried_again_and_counts_for_nothing(tmp_path: Path) -> None:
     workload = Synthetic(fail=0.3, failure="kill", fail_once_in=str(tmp_path))
     pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2, 0.3, 0.4)]
-    conductor = race(pool, load("rules", "exhaustive", n_instances=3), retries=1)
-    RayTune().run(conductor, workload)
-    counts = conductor.race.state.counts
+    runner = race(pool, load("rules", "exhaustive", n_instances=3), retries=1)
+    RayTune().run(runner, workload)
+    counts = runner.race.state.counts
     assert counts["failures"] > 0
     assert counts[Status.FAILED] == 0
     assert counts[Status.COMPLETE] == 12
@@ -80,9 +80,9 @@ def test_an_instance_that_always_crashes_counts_as_infinite_with_its_traceback(t
     pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2, 0.3, 0.4)]
     with Journal(tmp_path / "journal.jsonl") as journal:
         journal.write({"event": "start", "version": 1})
-        conductor = race(pool, load("rules", "exhaustive", n_instances=3), journal, retries=2)
-        RayTune().run(conductor, workload)
-    counts = conductor.race.state.counts
+        runner = race(pool, load("rules", "exhaustive", n_instances=3), journal, retries=2)
+        RayTune().run(runner, workload)
+    counts = runner.race.state.counts
     assert counts[Status.FAILED] > 0
     assert counts["failures"] == 3 * counts[Status.FAILED]
     failed = [e for e in read(tmp_path / "journal.jsonl") if e["event"] == "tell" and e["status"] == "FAILED"]
@@ -90,24 +90,24 @@ def test_an_instance_that_always_crashes_counts_as_infinite_with_its_traceback(t
 
 
 def test_on_failure_raise_ends_the_search_with_the_traceback() -> None:
-    conductor = race([{"x": 1}], load("rules", "exhaustive", n_instances=4), retries=0, raise_on_failure=True)
+    runner = race([{"x": 1}], load("rules", "exhaustive", n_instances=4), retries=0, raise_on_failure=True)
     with pytest.raises(WorkloadError, match=r"on_failure: raise[\s\S]*ZeroDivisionError"):
-        RayTune().run(conductor, Function(lambda config, seed: 1 / 0))
+        RayTune().run(runner, Function(lambda config, seed: 1 / 0))
 
 
 def test_a_broken_workload_ends_the_search_instead_of_failing_everywhere() -> None:
-    conductor = race([{"x": n} for n in range(50)], load("rules", "halving"), retries=0)
+    runner = race([{"x": n} for n in range(50)], load("rules", "halving"), retries=0)
     with pytest.raises(WorkloadError, match=r"all of the first 5 instances failed[\s\S]*must give a loss"):
-        RayTune().run(conductor, Function(lambda config, seed: None))
-    assert conductor.race.state.counts["asked"] < 20
+        RayTune().run(runner, Function(lambda config, seed: None))
+    assert runner.race.state.counts["asked"] < 20
 
 
 def test_a_hanging_instance_meets_its_time_limit() -> None:
     workload = Synthetic(fail=0.4, failure="hang")
     pool = [{"level": level, "spread": 0.01} for level in (0.1, 0.2)]
-    conductor = race(pool, load("rules", "exhaustive", n_instances=2), retries=0)
-    RayTune(timeout_s=1.5, heartbeat_s=0.5).run(conductor, workload)
-    counts = conductor.race.state.counts
+    runner = race(pool, load("rules", "exhaustive", n_instances=2), retries=0)
+    RayTune(timeout_s=1.5, heartbeat_s=0.5).run(runner, workload)
+    counts = runner.race.state.counts
     assert counts[Status.FAILED] > 0
     assert counts[Status.FAILED] + counts[Status.COMPLETE] == 4
 
@@ -132,9 +132,9 @@ class _Shared:
 
 
 def test_shared_data_is_prepared_once_and_read_from_the_object_store(tmp_path: Path) -> None:
-    conductor = race([{"x": 1}, {"x": 2}], load("rules", "exhaustive", n_instances=4), retries=0, block=2)
-    RayTune().run(conductor, _Shared(str(tmp_path)))
-    assert conductor.race.state.counts[Status.COMPLETE] == 8
+    runner = race([{"x": 1}, {"x": 2}], load("rules", "exhaustive", n_instances=4), retries=0, block=2)
+    RayTune().run(runner, _Shared(str(tmp_path)))
+    assert runner.race.state.counts[Status.COMPLETE] == 8
     assert (tmp_path / "prepared").read_text() == "x"
 
 
@@ -228,13 +228,13 @@ class _Keeps(_Shared):
 
 def test_the_checkpoint_of_a_stopped_instance_is_deleted(tmp_path: Path) -> None:
     slow = {"epochs": 2000}
-    conductor = race([{"epochs": 1, "after": Configuration.of(slow).id}, slow], FirstDecides())
+    runner = race([{"epochs": 1, "after": Configuration.of(slow).id}, slow], FirstDecides())
     other = tmp_path / Configuration.of(slow).id / "77.safetensors"
     other.parent.mkdir()
     other.touch()
-    RayTune(checkpoints=str(tmp_path)).run(conductor, _Keeps(str(tmp_path)))
-    assert conductor.race.state.counts[Status.STOPPED] == 1
-    (stopped,) = conductor.given_up
+    RayTune(checkpoints=str(tmp_path)).run(runner, _Keeps(str(tmp_path)))
+    assert runner.race.state.counts[Status.STOPPED] == 1
+    (stopped,) = runner.given_up
     assert stopped.configuration_id == Configuration.of(slow).id
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [other]
 
@@ -262,9 +262,9 @@ def _wait(config: dict[str, Any], seed: int) -> float:
 
 def test_views_are_right_while_instances_are_long(tmp_path: Path) -> None:
     views = _Views(tmp_path / "mark")
-    conductor = race([{"mark": str(views.mark), "x": x} for x in (1, 2)], FirstDecides())
-    conductor.tracker = views
-    RayTune(heartbeat_s=0.5).run(conductor, Function(_wait))
+    runner = race([{"mark": str(views.mark), "x": x} for x in (1, 2)], FirstDecides())
+    runner.tracker = views
+    RayTune(heartbeat_s=0.5).run(runner, Function(_wait))
     assert views.mark.exists(), "they were shown nothing while two instances trained"
 
 

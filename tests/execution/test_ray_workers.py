@@ -14,7 +14,7 @@ from races import FirstDecides
 from ray import cloudpickle
 
 from raysearch.execution import ray_controller
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.ray_tune import RayTune
 from raysearch.race.race import Race
 from raysearch.records import Configuration, Status
@@ -27,15 +27,15 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def search(train: Any, folder: Path, *, confirm: int = 4) -> Conductor:
+def search(train: Any, folder: Path, *, confirm: int = 4) -> RaceRunner:
     """Race a configuration that gives its loss at once against one that trains on; retries 0: a failure would count."""
     settings = {"folder": str(folder), "seconds": 0.5, "meet": True}
     pool = [Configuration.of({**settings, "row": row}) for row in (0, 1)]
     propose = lambda outcomes: [] if outcomes else pool  # noqa: E731
     race = Race(propose, load("criteria", "median"), FirstDecides(), confirm=confirm, retries=0)
-    conductor = Conductor(race, Silent())
-    RayTune().run(conductor, Function(train))
-    return conductor
+    runner = RaceRunner(race, Silent())
+    RayTune().run(runner, Function(train))
+    return runner
 
 
 def of_seed(seed: int, n: int = 20) -> float:
@@ -178,7 +178,7 @@ def test_a_training_past_its_time_limit_changes_no_other_loss(tmp_path: Path) ->
     pool = [Configuration.of({"folder": str(tmp_path), "seconds": 0.5, "row": 0, "meet": False})]
     rule = load("rules", "exhaustive", n_instances=4)
     race = Race(lambda outcomes: [] if outcomes else pool, load("criteria", "median"), rule, retries=1)
-    RayTune(timeout_s=5.0, heartbeat_s=0.5).run(Conductor(race, Silent()), Function(hangs_once))
+    RayTune(timeout_s=5.0, heartbeat_s=0.5).run(RaceRunner(race, Silent()), Function(hangs_once))
     state = race.state
     assert (state.counts["failures"], state.counts[Status.FAILED]) == (1, 0)
     seeds = [seed for _, seed in started(tmp_path, row=0)]

@@ -9,8 +9,8 @@ import pytest
 from races import pool_of
 
 from raysearch import registry
-from raysearch.execution.conductor import Conductor
 from raysearch.execution.local import Local
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 from raysearch.tracking.silent import Silent
@@ -34,7 +34,7 @@ def carry_out(executor: Any, train: Any, *, n: int = 2, n_instances: int = 2, bl
     rule = registry.load("rules", "exhaustive", n_instances=n_instances)
     criterion = registry.load("criteria", "max")
     race = Race(lambda outcomes: [] if outcomes else pool, criterion, rule, block=block, retries=0)
-    executor.run(Conductor(race, Silent()), workload_of(train))
+    executor.run(RaceRunner(race, Silent()), workload_of(train))
     assert race.state.verdict is not None
     return race
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures._attacks import box, fgsm, pgd
 from raysearch.training.measures.adversarial import Adversarial
 
@@ -39,7 +39,7 @@ def test_the_attack_fools_the_example_with_the_small_margin_only():
     width = 0.15
     epsilon = width / float(INPUTS.std(correction=0))
     assert box(INPUTS, epsilon) == pytest.approx(width)
-    found = Adversarial(epsilon)(Subject(difference(), INPUTS, LABELS, CrossEntropy())).numbers
+    found = Adversarial(epsilon)(EvaluatedModel(difference(), INPUTS, LABELS, CrossEntropy())).numbers
     assert found["clean_error"] == 0.0
     assert found["fgsm_error"] == pytest.approx(1 / 3)
     assert found["pgd_error"] == pytest.approx(1 / 3)
@@ -53,7 +53,7 @@ def test_a_regression_is_attacked_by_its_loss():
     inputs = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     targets = torch.tensor([0.0, 1.0, 4.0, 6.0])  # the second is off by 1
     epsilon = 0.25 / float(inputs.std(correction=0))
-    found = Adversarial(epsilon)(Subject(module, inputs, targets, Rmse())).numbers
+    found = Adversarial(epsilon)(EvaluatedModel(module, inputs, targets, Rmse())).numbers
     assert found["clean_error"] == pytest.approx(0.5)
     assert found["fgsm_error"] >= 0.75  # 2 * 0.25 more on the second example, at least
     assert "nte" not in found

@@ -6,12 +6,12 @@ from torch import nn
 
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures.calibration import Calibration
 
 
 def measured(p, labels):
-    subject = Subject(nn.Identity(), torch.tensor(p).log(), torch.tensor(labels), CrossEntropy())
+    subject = EvaluatedModel(nn.Identity(), torch.tensor(p).log(), torch.tensor(labels), CrossEntropy())
     return Calibration()(subject).numbers
 
 
@@ -34,9 +34,9 @@ def test_the_surest_examples_are_taken_first():
 
 def test_a_regression_has_a_bias_and_a_slope():
     targets = torch.tensor([0.0, 2.0, 4.0])
-    subject = Subject(nn.Identity(), targets / 2 + 1, targets, Rmse())
+    subject = EvaluatedModel(nn.Identity(), targets / 2 + 1, targets, Rmse())
     found = Calibration()(subject).numbers
     assert found["slope"] == pytest.approx(2.0)
     assert found["miscalibration"] == pytest.approx(0.0, abs=1e-6)
-    subject = Subject(nn.Identity(), targets + 1, targets, Rmse())
+    subject = EvaluatedModel(nn.Identity(), targets + 1, targets, Rmse())
     assert Calibration()(subject).numbers["miscalibration"] == pytest.approx(1 / (8 / 3) ** 0.5)

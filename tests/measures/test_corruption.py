@@ -4,7 +4,7 @@ from torch import nn
 
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures.corruption import Corruption, blurred
 
 
@@ -22,7 +22,7 @@ def test_blur_keeps_a_flat_image_and_spreads_a_point():
 
 def test_noise_on_an_identity_is_the_error_that_was_added():
     inputs = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 2.0
-    found = Corruption(noise=0.5, n_examples=4000)(Subject(nn.Identity(), inputs, inputs, Rmse())).numbers
+    found = Corruption(noise=0.5, n_examples=4000)(EvaluatedModel(nn.Identity(), inputs, inputs, Rmse())).numbers
     assert found["clean_error"] == 0.0
     assert found["noise_error"] == pytest.approx(0.5 * float(inputs.std(correction=0)), rel=0.05)
     assert found["mean_error"] == found["noise_error"]
@@ -37,7 +37,7 @@ def test_a_classifier_of_a_pixel_fails_where_the_pixel_is_blurred_away():
 
     inputs = torch.zeros(2, 7, 7)
     inputs[1, 3, 3] = 1.0
-    found = Corruption(noise=1e-6)(Subject(Pixel(), inputs, torch.tensor([0, 1]), CrossEntropy())).numbers
+    found = Corruption(noise=1e-6)(EvaluatedModel(Pixel(), inputs, torch.tensor([0, 1]), CrossEntropy())).numbers
     assert found["clean_error"] == found["noise_error"] == 0.0
     assert found["blur_error"] == 0.5
     assert found["mean_error"] == 0.25

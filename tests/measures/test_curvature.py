@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from raysearch.training.losses.cross_entropy import CrossEntropy
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures.curvature import Curvature
 
 
@@ -23,7 +23,7 @@ def quadratic(matrix):
         return 0.5 * outputs @ matrix @ outputs
 
     n = len(matrix)
-    return Subject(Weights(n), torch.zeros(4, 1), torch.zeros(4), task)
+    return EvaluatedModel(Weights(n), torch.zeros(4, 1), torch.zeros(4), task)
 
 
 def test_the_top_eigenvalue_of_a_quadratic_loss_is_that_of_its_matrix():
@@ -55,7 +55,9 @@ def test_an_eigenvalue_that_has_not_converged_is_no_number():
 
 
 def test_a_linear_loss_is_flat():
-    subject = Subject(Weights(3), torch.zeros(2, 1), torch.zeros(2), lambda outputs, targets, step=None: outputs.sum())
+    subject = EvaluatedModel(
+        Weights(3), torch.zeros(2, 1), torch.zeros(2), lambda outputs, targets, step=None: outputs.sum()
+    )
     assert Curvature()(subject).numbers["top_eigenvalue"] == pytest.approx(0.0, abs=1e-6)
 
 
@@ -65,7 +67,7 @@ def test_it_agrees_with_the_whole_hessian_of_a_small_network():
         module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.5), nn.Linear(4, 3))
         inputs = torch.randn(20, 3)
     labels = torch.arange(20) % 3
-    subject = Subject(module, inputs, labels, CrossEntropy())
+    subject = EvaluatedModel(module, inputs, labels, CrossEntropy())
     flat = nn.utils.parameters_to_vector(module.parameters()).detach()
     shapes = [(name, value.shape) for name, value in module.named_parameters()]
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from raysearch.errors import ExperimentError
 from raysearch.registry import load
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 from raysearch.training.measures.noise_resilience import NoiseResilience
 
 
@@ -16,7 +16,7 @@ def line(w):
     module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Flatten(0))
     nn.init.constant_(module[0].weight, w)
     inputs = torch.tensor([[1.0], [2.0]])
-    return Subject(module, inputs, torch.zeros(2), squared)
+    return EvaluatedModel(module, inputs, torch.zeros(2), squared)
 
 
 def test_the_rise_of_a_quadratic_loss_is_that_of_the_squared_weight():

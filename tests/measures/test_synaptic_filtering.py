@@ -5,7 +5,7 @@ from torch import nn
 
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._filters import Bench, Curves, curves, fragile_layers, keep
 from raysearch.training.measures.synaptic_filtering import SynapticFiltering, kind_of
 
@@ -69,7 +69,7 @@ def test_scores_are_areas_between_the_curves():
 def test_the_measure_reports_every_layer_filter_and_score():
     module, inputs, labels = two_lines()
     model = nn.Sequential(module, nn.ReLU(), nn.Linear(2, 2))
-    found = SynapticFiltering(n_thresholds=5)(Subject(model, inputs, labels, CrossEntropy()))
+    found = SynapticFiltering(n_thresholds=5)(EvaluatedModel(model, inputs, labels, CrossEntropy()))
     assert len(found.numbers) == 1 + 3 * 3 * 3
     expected = -np.mean([found.numbers[f"global.{kind}.difference"] for kind in ("high", "low", "pulse")])
     assert found.numbers["fragility"] == pytest.approx(expected)
@@ -89,7 +89,7 @@ def test_a_regression_is_harmed_where_its_loss_rises():
 
 
 def test_the_spread_of_the_instances_is_the_tolerance():
-    founds = [Found({"fragility": 0.0, "0.high.clean": -0.2 - d, "0.low.clean": d}, {}) for d in (-0.01, 0.01)]
+    founds = [MeasureResult({"fragility": 0.0, "0.high.clean": -0.2 - d, "0.low.clean": d}, {}) for d in (-0.01, 0.01)]
     rows = SynapticFiltering().summarize(founds).tables["layers"]
     assert [row["is"] for row in rows] == ["fragile", "robust"]
     assert rows[0]["tolerance"] == pytest.approx(2 * 0.02 / 2**0.5, abs=1e-4)

@@ -16,13 +16,13 @@ from raysearch.driver import run
 from raysearch.driver.resume import resume
 from raysearch.driver.search import search
 from raysearch.errors import ExperimentError, UnknownNameError
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.replay import simulate
 from raysearch.experiment.experiment import from_data
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import pareto
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome, Train
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Outcome, TrialRequest
 from raysearch.rules.halving import Halving
 from raysearch.samplers.random import Random
 from raysearch.samplers.search_space import parse
@@ -42,7 +42,7 @@ def answer(state: State, key: InstanceKey) -> InstanceResult:
 
 def race_of(sampler: Any, seed: int = 0) -> Race:
     race = Race(sampler.bind(SPACE, seed, Q3()), Q3(), Halving(warmup=2), seed=seed)
-    simulate(Conductor(race, Silent()), answer, 1)
+    simulate(RaceRunner(race, Silent()), answer, 1)
     return race
 
 
@@ -162,7 +162,7 @@ def test_pareto_set_of_level_and_spread() -> None:
     }
     pool = [Configuration.of({"name": name}) for name in losses]
     race = Race(lambda outcomes: [] if outcomes else pool, Median(), Halving(warmup=3))
-    for train in [event for event in race.ask(12) if isinstance(event, Train)]:
+    for train in [event for event in race.ask(12) if isinstance(event, TrialRequest)]:
         values = losses[train.configuration.parameters["name"]]
         index = race.state.seeds.index(train.seeds[0])[1]
         if index < len(values):

@@ -18,7 +18,7 @@ from raysearch.records import (
     Progress,
     Status,
     Summary,
-    Train,
+    TrialRequest,
     Verdict,
 )
 from raysearch.rules import Elimination
@@ -68,7 +68,7 @@ class SmallRace:
 
     def train(self, tracker: Any, configuration: Configuration, seed: int, phase: Phase = Phase.RACE) -> float:
         result = self.result(configuration, seed)
-        tracker.started(Train(configuration, (seed,), phase))
+        tracker.started(TrialRequest(configuration, (seed,), phase))
         tracker.told(configuration, result, phase)
         self.results[result.key] = result
         return result.loss

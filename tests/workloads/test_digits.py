@@ -110,6 +110,6 @@ def test_an_instance_can_be_measured_on_examples_of_either_kind():
     parameters = {"hidden": [8], "optimizer": "AdamW", "lr": 0.01, "batch_size": 32}
     (result,) = workload.train(Configuration.of(parameters), [3], lambda *_: None, data)
     for examples, loss in (("validation", result.loss), ("test", result.test_loss)):
-        subject = workload.instrument(parameters, result.weights, 3, data, examples)
+        subject = workload.load_for_evaluation(parameters, result.weights, 3, data, examples)
         assert float(subject.task(answers(subject.module, subject.inputs), subject.targets)) == pytest.approx(loss)
         assert len(subject.taught[0]) == 200

@@ -5,7 +5,7 @@ import pytest
 
 from raysearch.errors import WorkloadError
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
-from raysearch.training.measures import Found
+from raysearch.training.measures import MeasureResult
 from raysearch.workloads._measured import Measured
 
 CONFIGURATION = Configuration.of({"x": 1})
@@ -24,13 +24,15 @@ class Trained:
         own = {"metrics": {"accuracy": 0.9}, "weights": b"", "test_loss": 0.6, "curve": (0.7, self.loss)}
         return [InstanceResult.of(InstanceKey(configuration.id, seed), self.loss, **own) for seed in seeds]
 
-    def instrument(self, parameters, weights, seed, data, examples):
+    def load_for_evaluation(self, parameters, weights, seed, data, examples):
         assert (parameters, weights, data) == ({"x": 1}, b"", "data")
         return examples
 
 
 def measure(validation, test=0.0):
-    return lambda examples: Found({"width": validation if examples == "validation" else test, "layer.width": 9.0})
+    return lambda examples: MeasureResult(
+        {"width": validation if examples == "validation" else test, "layer.width": 9.0}
+    )
 
 
 def broken(examples):

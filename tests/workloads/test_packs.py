@@ -12,7 +12,7 @@ from packed import check_pack, members_of, quiet
 
 from raysearch import registry
 from raysearch.records import Configuration
-from raysearch.training.measures import Found
+from raysearch.training.measures import MeasureResult
 from raysearch.workloads._measured import Measured
 from raysearch.workloads.digits import Digits
 
@@ -101,9 +101,9 @@ assert "torch" not in sys.modules
 
 
 def test_instances_of_a_pack_are_measured_as_lone_ones_are() -> None:
-    def measure(subject: Any) -> Found:
+    def measure(subject: Any) -> MeasureResult:
         weights = [value.detach().abs().sum() for value in subject.module.parameters()]
-        return Found({"size": float(sum(weights)) / (1.0 if len(subject.inputs) == 300 else 2.0)})
+        return MeasureResult({"size": float(sum(weights)) / (1.0 if len(subject.inputs) == 300 else 2.0)})
 
     workload = Measured(make_digits(), {"weights": measure}, of="weights.size")
     data = workload.prepare()

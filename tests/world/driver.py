@@ -9,7 +9,7 @@ from typing import Any
 from raysearch.driver.finish import score
 from raysearch.driver.resume import go_on, rule_in_force
 from raysearch.driver.sync import tell_again
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.race import Race
 from raysearch.race.verdict import verdict
 from raysearch.records import Status
@@ -35,7 +35,7 @@ class Driver:
         self.went_on = False
 
     def live(
-        self, execute: Callable[[Conductor], None], settings: dict[str, Any], *, retry_failed: bool, calm: bool
+        self, execute: Callable[[RaceRunner], None], settings: dict[str, Any], *, retry_failed: bool, calm: bool
     ) -> Race:
         """Take the search over, or begin it, and return its race at the end."""
         s, content = self.setting, None
@@ -53,12 +53,12 @@ class Driver:
             try:
                 journal.append(Resume(settings) if history else Start(settings), now)
                 self.auditor.look(content, race)
-                conductor = Conductor(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
+                runner = RaceRunner(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
                 self._audit(race, content)
                 if history:
                     go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
                 self.went_on = True
-                execute(conductor)
+                execute(runner)
                 self._finish(race)
             except Killed:
                 raise

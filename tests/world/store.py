@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from raysearch.tracking._mlflow_place import Place
+from raysearch.tracking._mlflow_place import RunLocation
 from raysearch.tracking._mlflow_runs import Runs, is_final
 from raysearch.tracking._writer import Writer
 from raysearch.tracking.mlflow import Mlflow
@@ -168,7 +168,7 @@ class Tracked(Mlflow):
         return tracker
 
     def _reach(self, name: str, run_dir: Path) -> tuple[Runs, bool]:
-        place = Place("memory", "1", name, "one")
+        place = RunLocation("memory", "1", name, "one")
         return Runs(self.store, place, self.store.upload), bool(self.store.runs)
 
     def _writer(self, runs: Runs, hint: str) -> Writer:

@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raysearch.execution.conductor import Conductor
-from raysearch.records import DONE, InstanceResult, Train
+from raysearch.execution.race_runner import RaceRunner
+from raysearch.records import DONE, InstanceResult, TrialRequest
 
 from .auditor import Auditor, hold
 from .setting import Setting
@@ -20,7 +20,7 @@ MOST_STEPS = 20_000
 class Trial:
     """A block on a worker."""
 
-    block: Train
+    block: TrialRequest
     how: str
     late: bool = False
 
@@ -42,23 +42,23 @@ class Workers:
         self.heap: list[tuple[float, int, Trial]] = []
         self.n = 0
 
-    def execute(self, conductor: Conductor) -> None:
+    def execute(self, runner: RaceRunner) -> None:
         """Train what the race asks for until it is done."""
-        slots = conductor.n_slots = self.setting.n_workers
+        slots = runner.n_slots = self.setting.n_workers
         for _ in range(MOST_STEPS):
-            self.world.between(conductor)
-            if conductor.failure is not None:
-                raise conductor.failure
+            self.world.between(runner)
+            if runner.failure is not None:
+                raise runner.failure
             if self.g.random() < self.setting.faults.node:
-                slots = self._change_slots(conductor, slots)
+                slots = self._change_slots(runner, slots)
             free = slots - len(self.heap)
             answered: Any = ()
             if free > 0:
                 wanted = self.g.choice((1, free, free))
-                answered = conductor.ask(wanted)
+                answered = runner.ask(wanted)
                 hold(not isinstance(answered, list) or len(answered) <= wanted, "no more is handed out than asked for")
             for block in answered if isinstance(answered, list) else ():
-                self._start(conductor, block)
+                self._start(runner, block)
             if not self.heap:
                 if answered is DONE:
                     return
@@ -66,75 +66,75 @@ class Workers:
                 continue
             now, _, trial = heapq.heappop(self.heap)
             self.world.clock.now = max(self.world.clock.now, now)
-            self._end(conductor, trial)
+            self._end(runner, trial)
         hold(False, "once faults stop, the search ends", MOST_STEPS)
 
-    def _start(self, conductor: Conductor, block: Train) -> None:
-        g, state = self.g, conductor.race.state
+    def _start(self, runner: RaceRunner, block: TrialRequest) -> None:
+        g, state = self.g, runner.race.state
         how = "complete"
         if any(self.setting.fails(key, state.attempts[key] + 1) for key in block.keys):
             how = "crash"
-        elif g.random() < self.setting.faults.crash and self._may_crash(conductor, block):
+        elif g.random() < self.setting.faults.crash and self._may_crash(runner, block):
             how = g.choice(("crash", "hang", "less", "none", "status"))
         elif g.random() < self.setting.faults.twice:
             how = "twice"
         self._push(Trial(block, how), 60.0 if how == "hang" else g.choice((1.0, g.random() * 5)))
         self.world.say(lambda: f"start {block.configuration.id[:4]} {block.seeds} {how}")
 
-    def _may_crash(self, conductor: Conductor, block: Train) -> bool:
+    def _may_crash(self, runner: RaceRunner, block: TrialRequest) -> bool:
         """A fault of the machine's is promised to change nothing only as long as tries are left."""
-        attempts, retries = conductor.race.state.attempts, self.setting.race["retries"]
+        attempts, retries = runner.race.state.attempts, self.setting.race["retries"]
         return all(attempts[key] + 1 <= retries for key in block.keys)
 
     def _push(self, trial: Trial, seconds: float) -> None:
         self.n += 1
         heapq.heappush(self.heap, (self.world.clock.now + seconds, self.n, trial))
 
-    def _change_slots(self, conductor: Conductor, slots: int) -> int:
+    def _change_slots(self, runner: RaceRunner, slots: int) -> int:
         """A node leaves, with all that runs on it, or joins."""
         if self.g.random() < 0.5:
             return slots + 2
         for _ in range(min(2, len(self.heap))):
             trial = self.heap.pop(self.g.randrange(len(self.heap)))[2]
             heapq.heapify(self.heap)
-            if self._may_crash(conductor, trial.block):
-                self._crash(conductor, trial, "the node is gone")
+            if self._may_crash(runner, trial.block):
+                self._crash(runner, trial, "the node is gone")
             else:
                 self._push(trial, 1.0)
         return max(slots - 2, 1)
 
-    def _end(self, conductor: Conductor, trial: Trial) -> None:
+    def _end(self, runner: RaceRunner, trial: Trial) -> None:
         self.world.say(lambda: f"end {trial.block.configuration.id[:4]} {trial.block.seeds} {trial.how}")
         if trial.how in ("crash", "hang"):
             if not trial.late:
-                self._crash(conductor, trial, trial.how)
+                self._crash(runner, trial, trial.how)
             return
-        block, state = trial.block, conductor.race.state
-        results = [result_of(self.setting, conductor.race, key) for key in block.keys]
+        block, state = trial.block, runner.race.state
+        results = [result_of(self.setting, runner.race, key) for key in block.keys]
         screened = [epoch for epoch, cutoff in sorted(block.cutoffs.items()) if not results[0].loss <= cutoff]
         if screened:
             epoch = screened[0]
-            stopped = conductor.screen_out(block.keys[0], results[0].curve[:epoch], block.cutoffs[epoch], 0.1, "")
+            stopped = runner.screen_out(block.keys[0], results[0].curve[:epoch], block.cutoffs[epoch], 0.1, "")
         else:
             brought: Any = results
             if trial.how in ("less", "none", "status") and all(key in state.running for key in block.keys):
                 damaged = replace(results[0], status=self.g.choice(("FAILED", "STOPPED", "odd")))
                 brought = {"less": results[:-1], "none": None, "status": [damaged, *results[1:]]}[trial.how]
-            stopped = conductor.complete(block, brought, "node")
+            stopped = runner.complete(block, brought, "node")
             if trial.how == "twice":
-                hold(not conductor.complete(block, brought, "node"), "a result that comes twice changes nothing")
+                hold(not runner.complete(block, brought, "node"), "a result that comes twice changes nothing")
         if stopped:
-            self._end_obsolete(conductor)
+            self._end_obsolete(runner)
 
-    def _crash(self, conductor: Conductor, trial: Trial, why: str) -> None:
-        if conductor.fail_block(trial.block, why, "node"):
-            self._end_obsolete(conductor)
+    def _crash(self, runner: RaceRunner, trial: Trial, why: str) -> None:
+        if runner.fail_block(trial.block, why, "node"):
+            self._end_obsolete(runner)
 
-    def _end_obsolete(self, conductor: Conductor) -> None:
+    def _end_obsolete(self, runner: RaceRunner) -> None:
         """End the trials that nobody waits for; some go on, and answer late."""
         kept = []
         for entry in self.heap:
-            if any(map(conductor.awaited, entry[2].block.keys)):
+            if any(map(runner.awaited, entry[2].block.keys)):
                 kept.append(entry)
             elif self.g.random() < self.setting.faults.late:
                 entry[2].late = True

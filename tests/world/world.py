@@ -172,7 +172,7 @@ class World:
 
     # ---- between two events
 
-    def between(self, conductor: Any) -> None:
+    def between(self, runner: Any) -> None:
         """Whatever may happen beside the race."""
         s, g = self.setting.faults, self.g
         if s.clock and g.random() < s.clock:
@@ -296,8 +296,8 @@ class Calm:
                 self.failed = True
         return None if self.failed else self.at
 
-    def _execute(self, conductor: Any) -> None:
-        Local().run(conductor, Table(self.setting, conductor.race))
+    def _execute(self, runner: Any) -> None:
+        Local().run(runner, Table(self.setting, runner.race))
 
 
 class Table:

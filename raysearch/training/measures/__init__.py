@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasureResult:
     """What a measure found: `numbers` by name; `arrays` by name, by example or layer; `tables` as lists of rows."""
 
     numbers: Mapping[str, float]
@@ -25,7 +25,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """One trained network, examples to judge it by, those it was `taught`, and its task loss (a Loss)."""
 
     module: nn.Module

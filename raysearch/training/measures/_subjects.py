@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysearch.training.losses import Loss
-from raysearch.training.measures import Subject
+from raysearch.training.measures import EvaluatedModel
 
 _BATCH = 2048
 
 
 @contextmanager
-def examined(subject: Subject, n_examples: int) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
+def examined(subject: EvaluatedModel, n_examples: int) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
     """Yield the network in evaluation mode and the first `n_examples` inputs and targets; its mode is restored."""
     was_training = subject.module.training
     subject.module.eval()
@@ -72,7 +72,7 @@ def replaced(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Ite
                 tensors[name].copy_(value)
 
 
-def told(subject: Subject) -> NDArray[Any]:
+def told(subject: EvaluatedModel) -> NDArray[Any]:
     """Return what the network says of the subject's examples: probabilities `(n, n_classes)`, or numbers `(n,)`."""
     with examined(subject, len(subject.inputs)) as (module, inputs, targets):
         outputs = answers(module, inputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from raysearch.registry import Validated
 from raysearch.training.losses import Loss
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._attacks import box, fgsm, pgd
 from raysearch.training.measures._subjects import answers, error, examined, is_classification
 
@@ -44,7 +44,7 @@ class Adversarial(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "fgsm_error"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the numbers."""
         task, generator = subject.task, torch.Generator().manual_seed(self.seed)
         with examined(subject, self.n_examples) as (module, inputs, targets):
@@ -64,7 +64,7 @@ class Adversarial(Validated):
             if len(fooled):
                 first, second = fooled.softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
                 numbers["nte"] = float((first - second).mean())
-        return Found(numbers)
+        return MeasureResult(numbers)
 
 
 def _uniform(inputs: Tensor, width: float, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._subjects import answers, examined, is_classification
 
 
@@ -35,11 +35,13 @@ class Calibration(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "miscalibration"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the numbers."""
         with examined(subject, self.n_examples) as (module, inputs, targets):
             outputs = answers(module, inputs)
-        return Found(self._classes(outputs, targets) if is_classification(targets) else _numbers(outputs, targets))
+        return MeasureResult(
+            self._classes(outputs, targets) if is_classification(targets) else _numbers(outputs, targets)
+        )
 
     def _classes(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         log_p = outputs.log_softmax(dim=1)

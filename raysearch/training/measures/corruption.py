@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._subjects import answers, error, examined
 
 
@@ -40,7 +40,7 @@ class Corruption(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "mean_error"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the numbers."""
         generator = torch.Generator().manual_seed(self.seed)
         with examined(subject, self.n_examples) as (module, inputs, targets):
@@ -50,7 +50,7 @@ class Corruption(Validated):
                 corrupted["blur_error"] = blurred(inputs, self.blur)
             errors = {name: error(answers(module, values), targets, subject.task) for name, values in corrupted.items()}
             clean = error(answers(module, inputs), targets, subject.task)
-        return Found({"mean_error": float(np.mean(list(errors.values()))), **errors, "clean_error": clean})
+        return MeasureResult({"mean_error": float(np.mean(list(errors.values()))), **errors, "clean_error": clean})
 
 
 def blurred(inputs: Tensor, width: float) -> Tensor:

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._subjects import examined
 
 Array = NDArray[Any]
@@ -45,7 +45,7 @@ class Curvature(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "top_eigenvalue"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the eigenvalue that is greatest, not the one greatest in magnitude."""
         with examined(subject, self.n_examples) as (module, inputs, targets):
             parameters = {name: value.detach() for name, value in module.named_parameters()}
@@ -64,7 +64,7 @@ class Curvature(Validated):
             first = torch.randn(flat.shape, generator=generator, dtype=flat.dtype).numpy()
             return self._greatest(lambda v: pull(torch.as_tensor(v).to(flat))[0].cpu().numpy(), first)
 
-    def _greatest(self, apply: Callable[[Array], Array], first: Array) -> Found:
+    def _greatest(self, apply: Callable[[Array], Array], first: Array) -> MeasureResult:
         n_products = 0
 
         def product(vector: Array) -> Array:
@@ -88,4 +88,4 @@ class Curvature(Validated):
                     f"the top eigenvalue has not converged after {n_products} Hessian-vector products "
                     f"(n_iterations = {self.n_iterations}, tolerance = {self.tolerance}): raise one of the two"
                 ) from error
-        return Found({"top_eigenvalue": value, "n_iterations": float(n_products)})
+        return MeasureResult({"top_eigenvalue": value, "n_iterations": float(n_products)})

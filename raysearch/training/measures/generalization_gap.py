@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._subjects import answers, error, examined, is_classification
 
 
@@ -31,7 +31,7 @@ class GeneralizationGap(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "gap"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the gap; raises ValueError where the subject does not say what it was taught."""
         if subject.taught is None:
             raise ValueError("generalization_gap needs the examples that the instance was taught")
@@ -44,4 +44,4 @@ class GeneralizationGap(Validated):
         numbers["permuted_loss"] = float(task(unseen, targets[order]))
         if is_classification(targets):
             numbers["error_gap"] = error(unseen, targets, task) - error(seen, subject.taught[1], task)
-        return Found(numbers)
+        return MeasureResult(numbers)

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found
+from raysearch.training.measures import MeasureResult
 
 Array = NDArray[Any]
 
@@ -39,14 +39,14 @@ class LocalInstability(Validated):
     over: ClassVar[str] = "instances"
     main: ClassVar[str] = "instability"
 
-    def __call__(self, outputs: Array, targets: Array) -> Found:
+    def __call__(self, outputs: Array, targets: Array) -> MeasureResult:
         """Return what was found; raises ValueError for no instance or outputs of another shape."""
         outputs, targets = np.asarray(outputs), np.asarray(targets)
         if outputs.ndim not in (2, 3) or not len(outputs) or outputs.shape[1:2] != targets.shape:
             raise ValueError(f"outputs {outputs.shape} do not fit targets {targets.shape}, or there is no instance")
         return self._numbers(outputs, targets) if outputs.ndim == 2 else self._classes(outputs, targets)
 
-    def _classes(self, p: Array, targets: Array) -> Found:
+    def _classes(self, p: Array, targets: Array) -> MeasureResult:
         labels, n = p.argmax(axis=2), len(p)
         counts = _counts(p)
         entropy = _entropies(counts, n)
@@ -70,7 +70,7 @@ class LocalInstability(Validated):
         }
         return self._found(numbers, by_example, targets, "label_entropy")
 
-    def _numbers(self, outputs: Array, targets: Array) -> Found:
+    def _numbers(self, outputs: Array, targets: Array) -> MeasureResult:
         spread, mean = outputs.std(axis=0), outputs.mean(axis=0)
         numbers = {
             "instability": spread.mean(),
@@ -79,7 +79,7 @@ class LocalInstability(Validated):
         }
         return self._found(numbers, {"spread": spread, "mean": mean}, targets, "spread")
 
-    def _found(self, numbers: dict[str, Any], by_example: dict[str, Array], targets: Array, key: str) -> Found:
+    def _found(self, numbers: dict[str, Any], by_example: dict[str, Array], targets: Array, key: str) -> MeasureResult:
         worst = np.argsort(-by_example[key], kind="stable")[: self.n_worst]
         rows = [
             {
@@ -89,7 +89,7 @@ class LocalInstability(Validated):
             }
             for i in worst
         ]
-        return Found({name: float(value) for name, value in numbers.items()}, by_example, {"worst": rows})
+        return MeasureResult({name: float(value) for name, value in numbers.items()}, by_example, {"worst": rows})
 
 
 def epoch_instability(outputs: Array) -> float:

@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._subjects import answers, examined, replaced
 
 
@@ -36,7 +36,7 @@ class NoiseResilience(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "rise"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the rise of the loss."""
         generator = torch.Generator().manual_seed(self.seed)
         with examined(subject, self.n_examples) as (module, inputs, targets):
@@ -52,4 +52,4 @@ class NoiseResilience(Validated):
                 with replaced(parameters, noisy):
                     loss = float(subject.task(answers(module, inputs), targets))
                 rises.append((loss - plain) / max(plain, 1e-12))
-        return Found({"rise": float(np.mean(rises)), "rise_over_draws": float(np.std(rises)), "loss": plain})
+        return MeasureResult({"rise": float(np.mean(rises)), "rise_over_draws": float(np.std(rises)), "loss": plain})

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from raysearch.registry import Validated
-from raysearch.training.measures import Found, Subject
+from raysearch.training.measures import EvaluatedModel, MeasureResult
 from raysearch.training.measures._filters import GLOBAL, KINDS, Bench, Curves, by_layer
 from raysearch.training.measures._subjects import examined
 
@@ -46,7 +46,7 @@ class SynapticFiltering(Validated):
     over: ClassVar[str] = "instance"
     main: ClassVar[str] = "fragility"
 
-    def __call__(self, subject: Subject) -> Found:
+    def __call__(self, subject: EvaluatedModel) -> MeasureResult:
         """Return the scores and the curves."""
         with examined(subject, self.n_examples) as (module, inputs, targets):
             bench = Bench(module, inputs, targets, subject.task, self.epsilon)
@@ -58,9 +58,9 @@ class SynapticFiltering(Validated):
         }
         fragility = -float(np.mean([numbers[f"{GLOBAL}.{kind}.difference"] for kind in KINDS]))
         arrays = {f"{layer}.{kind}": _stack(one) for (layer, kind), one in found.items()}
-        return Found({"fragility": fragility, **numbers}, arrays)
+        return MeasureResult({"fragility": fragility, **numbers}, arrays)
 
-    def summarize(self, founds: Sequence[Found]) -> Found:
+    def summarize(self, founds: Sequence[MeasureResult]) -> MeasureResult:
         """Return means over instances, and the table `layers` of what each layer is by each filter and score.
 
         One instance has no spread: without `tolerance` nothing but a score of exactly 0 is then robust.
@@ -78,7 +78,7 @@ class SynapticFiltering(Validated):
                 rows.append({**row, "tolerance": round(tolerance, 4), "is": kind_of(numbers[name], tolerance)})
         arrays = {name: np.mean([found.arrays[name] for found in founds], axis=0) for name in founds[0].arrays}
         numbers["fragility_std"] = float(values["fragility"].std(ddof=1)) if len(founds) > 1 else 0.0
-        return Found(numbers, arrays, {"layers": rows})
+        return MeasureResult(numbers, arrays, {"layers": rows})
 
 
 def kind_of(score: float, tolerance: float) -> str:

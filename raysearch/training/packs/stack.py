@@ -28,7 +28,7 @@ class CannotPack(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """Where in a row a tensor lies, and its shape and strides there."""
 
     start: int
@@ -51,7 +51,7 @@ class Place:
         return rows.as_strided((len(rows), *self.shape), (rows.stride(0), *self.stride), start)
 
 
-Places = Mapping[str, Place]
+Places = Mapping[str, RunLocation]
 Values = TypeVar("Values", Tensor, tuple[Any, ...])
 
 
@@ -150,7 +150,7 @@ class Stack:
         return found
 
 
-def _places(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Place]:
+def _places(named: Sequence[Mapping[str, Tensor]]) -> dict[str, RunLocation]:
     """Return the place of each name in a row; what fills the processor's vectors comes first."""
     first = named[0]
     if any(_shapes(other) != _shapes(first) for other in named):
@@ -160,7 +160,7 @@ def _places(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Place]:
     found, start = {}, 0
     for name in sorted(first, key=lambda name: bool(first[name].numel() % LANES)):
         value = first[name]
-        found[name] = Place(start, value.shape, _dense_strides(value))
+        found[name] = RunLocation(start, value.shape, _dense_strides(value))
         start = -(-found[name].end // LANES) * LANES
     return {name: found[name] for name in first}
 

@@ -1,4 +1,4 @@
-"""The conductor stands between a race, those who execute it and those who watch it."""
+"""The runner stands between a race, those who execute it and those who watch it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raysearch.execution.packing import Pack, Packer
 from raysearch.execution.together import Screened
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
-from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, Train
+from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, TrialRequest
 from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.events import Eliminate, Event, Screen, Stop, Tell
 from raysearch.tracking import Tracker
@@ -28,7 +28,7 @@ _HOPELESS = 5
 """So many failed instances, and no other, end a search: its workload is broken, not its configurations."""
 
 
-class Conductor:
+class RaceRunner:
     """Passes asks and tells to the race, and what follows from them to the tracker and to the executor.
 
     Whatever brings something to the race returns the instances that nobody waits for any more: the executor ends them.
@@ -62,9 +62,9 @@ class Conductor:
         self.n_slots, self._packer = n_slots, packer or self._packer
         self.race.begin(n_slots * self._packer.width)
 
-    def ask(self, n: int = 1) -> list[Train] | Signal:
+    def ask(self, n: int = 1) -> list[TrialRequest] | Signal:
         """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
-        trials = [event for event in self.race.ask(n) if isinstance(event, Train)]
+        trials = [event for event in self.race.ask(n) if isinstance(event, TrialRequest)]
         self._news |= bool(trials)
         self.look()
         return trials or (DONE if self.race.done else WAIT)
@@ -209,3 +209,7 @@ def _in_short(results: Any) -> str:
     except (TypeError, AttributeError):
         return f"{results!r:.80}"
     return f"those of seeds {seeds[:8]}" if seeds else "none at all"
+
+
+Conductor = RaceRunner
+"""Its name in release 0.1.0."""

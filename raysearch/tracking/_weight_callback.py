@@ -10,7 +10,7 @@ from typing import Any
 
 from raysearch.records import Configuration, InstanceResult, Phase, Status
 from raysearch.rules import Elimination
-from raysearch.storage.weights import Shelf
+from raysearch.storage.weights import WeightStore
 from raysearch.tracking.silent import Silent
 
 FOLDER = "measured_weights"
@@ -18,18 +18,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Keeper(Silent):
+class WeightCallback(Silent):
     """Safetensors files in `run_dir/measured_weights`; those of eliminated configurations go, unless `all_of_them`.
 
     They stay when the search has ended, so that it can be gone on with and measured again.
     """
 
     all_of_them: bool
-    _shelves: list[Shelf] = field(default_factory=list, init=False, repr=False, compare=False)
+    _shelves: list[WeightStore] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Take the folder."""
-        self._shelves[:] = [Shelf(run_dir / FOLDER)]
+        self._shelves[:] = [WeightStore(run_dir / FOLDER)]
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
         """Keep the weights of a whole instance."""
@@ -49,4 +49,4 @@ class Keeper(Silent):
 
 def kept(run_dir: Path, configuration_id: str) -> dict[int, Path]:
     """Return the kept files of a configuration by seed."""
-    return Shelf(run_dir / FOLDER).kept(configuration_id)
+    return WeightStore(run_dir / FOLDER).kept(configuration_id)
