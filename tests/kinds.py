@@ -88,7 +88,7 @@ class Kinds:
             return
         terminalreporter.section("time by kind")
         terminalreporter.line(f"{'kind':8} {'tests':>7} {'skipped':>8} {'seconds':>9}")
-        for kind in KINDS:
+        for kind in [kind for kind in KINDS if kind in self.seconds]:
             row = f"{self.outcomes[kind, 'run']:7} {self.outcomes[kind, 'skipped']:8} {self.seconds[kind]:9.1f}"
             terminalreporter.line(f"{kind:8} {row}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,6 @@ def test_a_report_that_cannot_be_written_leaves_result_and_table(
     assert f"raysearch report {tmp_path / 'run'}" in caplog.text
 
 
-@pytest.mark.mlflow
 @dataclasses.dataclass(frozen=True)
 class _Forgetful(Synthetic):
     """Keeps weights, and cannot read them."""
@@ -105,9 +105,10 @@ class _Forgetful(Synthetic):
         raise KeyError("layer.0")
 
 
-@pytest.mark.mlflow
-def test_a_model_that_cannot_be_made_leaves_the_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tracking = {"name": "mlflow", "uri": f"sqlite:///{tmp_path}/mlflow.db"}
+def test_a_model_that_cannot_be_made_leaves_the_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make_store: Callable[..., str]
+) -> None:
+    tracking = {"name": "mlflow", "uri": make_store(tmp_path)}
     with caplog.at_level(logging.WARNING, "raysearch"):
         found = raysearch.search(
             _Forgetful(), space={"level": [0.1, 5.0]}, rule={"name": "halving", "warmup": 2}, confirm=2,

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,16 +27,24 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DO
 @pytest.mark.ray
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_python_block_runs(
-    number: int, tmp_path: Path, make_store: Callable[..., str], request: pytest.FixtureRequest
+    number: int,
+    tmp_path: Path,
+    make_store: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     make_store(tmp_path)  # where the script would make one, in seconds
-    if "ray.init(" not in BLOCKS[number]:  # where it would start a cluster, in seconds
-        request.getfixturevalue("ray_address")
     script = tmp_path / "example.py"
     script.write_text(BLOCKS[number])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="rs", dir="/tmp", ignore_cleanup_errors=True) as place:
+        if "ray.init(" in BLOCKS[number]:  # it would join what somebody else has just started in Ray's usual place
+            monkeypatch.setenv("RAY_TMPDIR", place)
+        else:
+            request.getfixturevalue("ray_address")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        command = [sys.executable, str(script)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 

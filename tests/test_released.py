@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,9 @@ def test_a_journal_of_a_released_version_comes_to_its_verdict(journal: Path, tmp
     assert write_report(run_dir, None).is_file()
 
 
-@pytest.mark.mlflow
-def test_a_journal_of_a_released_version_can_be_synced(tmp_path: Path) -> None:
+def test_a_journal_of_a_released_version_can_be_synced(tmp_path: Path, make_store: Callable[..., str]) -> None:
     journal = RELEASED / "0.1.0" / "halving.jsonl"
-    settings = {"tracking": {"name": "mlflow", "uri": f"sqlite:///{tmp_path}/mlflow.db"}}
+    settings = {"tracking": {"name": "mlflow", "uri": make_store(tmp_path)}}
     n_ended = journal.read_text().count('{"event":"tell"')
     assert sync(restored(journal, tmp_path), settings) == n_ended > 40
 

@@ -30,7 +30,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
 
 @pytest.mark.process
 def test_driver_killed_at_random_moments_without_ray(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
-    counted = kill_and_resume(tmp_path, 4, random.Random(1))
+    counted = kill_and_resume(tmp_path, 4, random.Random(1), "--set", "workload.seconds=0.06")
     assert facts(tmp_path / "run") == undisturbed
     assert counted["lost"] == 0
     assert counted["trained twice"] <= 4

@@ -27,7 +27,7 @@ EXPERIMENT = {
     "workload": {"name": "digits", "epochs": 2, "n_train": 200},
     "space": {"hidden": [[8], [16]], "optimizer": ["AdamW"], "lr": [0.01], "batch_size": [32]},
     "rule": {"name": "halving", "warmup": 2},
-    "race": {"confirm": 3},
+    "race": {"confirm": 1},
     "execution": "local",
 }
 
