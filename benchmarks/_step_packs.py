@@ -20,7 +20,7 @@ from raysearch.training.packs.members import Common, Job, Member, sorted_for_pac
 from raysearch.training.recipe import Recipe
 
 WIDTHS = (1, 8, 16, 32, 64)
-EPOCHS = {"digits": 8, "energy": 2, "position": 2}
+EPOCHS = {"digits": 8, "energy": 1, "position": 1}
 Parts = tuple[Callable[[], nn.Module], training.Sets, Any, Recipe]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,19 +25,15 @@ from raysearch.training.packs.turns import drawing_from
 
 _log = logging.getLogger(__name__)
 
-
-class PackReport(Protocol):
-    """What a pack tells of its members; may have the attribute `checkpoints`, as the report of a lone instance may."""
-
-    def __call__(self, member: int, epoch: int, loss: float) -> bool | None:
-        """Take in a member's loss after an epoch (from 1) and return False to end it; raises to end all of them."""
+Report = Callable[[int, int, float], bool | None]
+"""`report(member, epoch, loss)`, epoch from 1; False ends that member, raising ends all. May have `checkpoints`."""
 
 
 class _Ended(BaseException):
     """Ends a lone training that stands for a member."""
 
 
-def instances(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterator[tuple[int, InstanceResult]]:
+def instances(jobs: Sequence[Job], common: Common, report: Report) -> Iterator[tuple[int, InstanceResult]]:
     """Train the jobs and yield each one's number and result as soon as it has ended; those ended by `report` have none.
 
     The results are those of loop.instance, weights and losses bit by bit on a CPU, but for `seconds`, a member's share
@@ -101,7 +97,7 @@ def _hear_teachers(members: Sequence[Member], common: Common) -> None:
         members[teacher.number].seconds += teacher.seconds
 
 
-def _restored(member: Member, common: Common, report: PackReport) -> bool:
+def _restored(member: Member, common: Common, report: Report) -> bool:
     """Bring a member to the state of its checkpoint, if it has one, and return whether it goes on."""
     job, goes_on = member.job, True
     if getattr(report, "checkpoints", None) is None:
@@ -138,7 +134,7 @@ def _at_work(common: Common) -> AbstractContextManager[None]:
     return seeded(0, common.settings.n_threads, common.sets.train[0].device)
 
 
-def _one_by_one(jobs: Sequence[Job], common: Common, report: PackReport) -> Iterator[tuple[int, InstanceResult]]:
+def _one_by_one(jobs: Sequence[Job], common: Common, report: Report) -> Iterator[tuple[int, InstanceResult]]:
     for number, job in enumerate(jobs):
         told = _Alone(number, report)
         try:
@@ -165,7 +161,7 @@ def _one_by_one(jobs: Sequence[Job], common: Common, report: PackReport) -> Iter
 class _Alone:
     """The report of a lone instance that stands for a member."""
 
-    def __init__(self, number: int, report: PackReport) -> None:
+    def __init__(self, number: int, report: Report) -> None:
         self._number, self._report = number, report
         self.checkpoints = getattr(report, "checkpoints", None)
 
