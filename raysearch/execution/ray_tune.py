@@ -170,7 +170,8 @@ class RayTune(Validated):
         """Delete what an instance kept that will not go on; see training_checkpoints for the files' names."""
         if self.checkpoints is not None:
             with suppress(OSError):
-                for path in Path(self.checkpoints, key.configuration_id).glob(f"{key.seed}.*"):
+                folder = Path(self.checkpoints, key.configuration_id)
+                for path in (*folder.glob(f"{key.seed}.*"), *folder.glob(f".{key.seed}.*")):
                     path.unlink(missing_ok=True)
 
     def _resources(self) -> dict[str, float]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.records import InstanceKey
+from raysearch.storage.whole_file import whole
 from raysearch.training.aids import Averaging
 from raysearch.training.fingerprint import fingerprint
 from raysearch.training.score import Trained
@@ -122,17 +122,8 @@ class Checkpoint:
 
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(f".{os.getpid()}")
-        try:
-            with open(aside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut could leave an empty file under the final name
-            aside.replace(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
-            raise
+        with whole(self.path, to_disk=True) as aside:  # or a power cut could leave an empty file under the final name
+            aside.write_bytes(content)
 
     def _warn_once(self, error: OSError) -> None:
         if not self._warned:
