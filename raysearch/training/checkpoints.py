@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from raysearch.records import InstanceKey
 from raysearch.storage.whole_file import whole
-from raysearch.training.aids import Averaging
+from raysearch.training.averaging import Averaging
 from raysearch.training.fingerprint import fingerprint
 from raysearch.training.score import Trained
 

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from raysearch import registry
 from raysearch.records import InstanceKey, InstanceResult
-from raysearch.training import aids
+from raysearch.training import distillation
 from raysearch.training import optimizer as training_optimizer
+from raysearch.training.averaging import Averaging
 from raysearch.training.checkpoints import Checkpoint, Loop
 from raysearch.training.device import choose_device, seeded
+from raysearch.training.freezing import freeze_fragile
 from raysearch.training.losses import Loss, Step
 from raysearch.training.measures.local_instability import epoch_instability
+from raysearch.training.optimizer import rate_factor
 from raysearch.training.recipe import Device, Recipe
 from raysearch.training.score import BEST, SCORING_BATCH, Trained, check_score, n_scored
 
@@ -97,13 +100,12 @@ def fit(
 
     `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
     task loss unless given; `soft` is what a teacher said of the training examples.
-
-    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; where the
-    best epoch is scored it returns to that. The order of the batches comes from `seed`.
+    Ends at the last epoch, when patience is used up, or when a loss is no longer finite; where the best epoch is
+    scored it returns to that. The order of the batches comes from `seed`.
     """
     loss, optimizer = training_loss(recipe) or task, training_optimizer.optimizer(module, recipe)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, aids.rate_factor(recipe, settings.epochs))
-    averaging = aids.Averaging(module, recipe, settings.epochs)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(recipe, settings.epochs))
+    averaging = Averaging(module, recipe, settings.epochs)
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
     step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
@@ -112,7 +114,7 @@ def fit(
     scheduler.last_epoch = kept.restore(loop, report) if kept else 0
     for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
         if epoch == recipe.freeze_from:
-            aids.freeze_fragile(module, *sets.train, task, recipe)
+            freeze_fragile(module, *sets.train, task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
         trained.train_curve.append(_epoch(module, step, loss, sets.train, order, optimizer, averaging, recipe))
         scheduler.step()
@@ -141,7 +143,7 @@ def _epoch(
     train: Pair,
     order: torch.Generator,
     optimizer: torch.optim.Optimizer,
-    averaging: aids.Averaging,
+    averaging: Averaging,
     recipe: Recipe,
 ) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
@@ -256,7 +258,7 @@ def _taught(
     def train(module: nn.Module, plain: Recipe, of_teacher: int, listen: Callable[[nn.Module], None]) -> None:
         fit(module, sets, task, plain, own, of_teacher, lambda epoch, loss: listen(module))
 
-    return aids.teach(build, train, recipe, sets.train[0], aids.teacher_seed(loss, seed), loss.soften)
+    return distillation.teach(build, train, recipe, sets.train[0], distillation.teacher_seed(loss, seed), loss.soften)
 
 
 def teacher_settings(loss: Any, settings: Settings) -> Settings:

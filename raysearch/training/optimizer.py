@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,3 +39,14 @@ def batches(
         taken = rows, inputs.index_select(0, rows), targets.index_select(0, rows)
         parts = (torch.split(values, batch_size) for values in taken)
         yield from zip(*parts, strict=True)
+
+
+def rate_factor(recipe: Recipe, epochs: int) -> Callable[[int], float]:
+    """Return the function of the epoch (from 0) that scales the learning rate: warm-up, then the schedule."""
+
+    def factor(epoch: int) -> float:
+        warm = min(1.0, (epoch + 1) / (recipe.warmup_epochs + 1))
+        cosine = 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)) if recipe.schedule == "cosine" else 1.0
+        return warm * cosine
+
+    return factor

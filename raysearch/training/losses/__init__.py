@@ -2,7 +2,7 @@
 
 Contract: a frozen dataclass with `__call__(outputs, targets, step=None) -> scalar tensor`, lower is better. A task loss
 needs no `step` and scores validation examples too; `step` is what a training loss may know of the past and the network.
-A loss with `teacher_epochs`, `teacher_seed` and `soften(outputs) -> outputs` has a teacher: aids.teach. One with
+A loss with `teacher_epochs`, `teacher_seed` and `soften(outputs) -> outputs` has a teacher: distillation. One with
 `of_members`, which takes `(n_members, n, ...)` and returns the loss of each `(n_members,)`, can train packs.
 """
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from raysearch.records import InstanceResult
-from raysearch.training import aids
+from raysearch.training import distillation
 from raysearch.training import loop as alone
 from raysearch.training.checkpoints import Checkpoint
 from raysearch.training.device import choose_device, seeded
@@ -81,8 +81,8 @@ def _hear_teachers(members: Sequence[Member], common: Common) -> None:
     own = dataclasses.replace(common, settings=alone.teacher_settings(losses[0], common.settings), score=None)
     teachers = []
     for member, loss in zip(members, losses, strict=True):
-        job = dataclasses.replace(member.job, recipe=aids.teachers_recipe(member.job.recipe))
-        seed = aids.teacher_seed(loss, member.job.seed)
+        job = dataclasses.replace(member.job, recipe=distillation.teachers_recipe(member.job.recipe))
+        seed = distillation.teacher_seed(loss, member.job.seed)
         teachers.append(Member.of(member.number, job, seed, own.settings.n_scored, common.sets.train[0].device))
     heard: list[Tensor] = [torch.zeros((), device=common.sets.train[0].device) for _ in members]
 

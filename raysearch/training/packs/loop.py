@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysearch.training import aids
+from raysearch.training.averaging import Averaging
 from raysearch.training.device import seeded
 from raysearch.training.loop import is_over, mean_loss, outputs, training_loss
 from raysearch.training.losses import Loss, Step
+from raysearch.training.optimizer import rate_factor
 from raysearch.training.packs.members import Common, Member
 from raysearch.training.packs.network import Network
 from raysearch.training.packs.optimizer import Clip, Optimizer, State, from_alone, to_alone
@@ -103,7 +104,7 @@ class Pack:
     def _go_on(self, states: Sequence[State], average: dict[str, Tensor]) -> None:
         """Let optimizers and average begin at these states, anew where there are none."""
         recipe = self._members[0].job.recipe
-        self._averaging = aids.Averaging(self._stack.rows, recipe, self._settings.epochs)
+        self._averaging = Averaging(self._stack.rows, recipe, self._settings.epochs)
         self._averaging.restore(average)
         self._optimizers = [
             Optimizer(self._stack, span, self._members[span.start].job.recipe, states[span])
@@ -168,7 +169,7 @@ class Pack:
     def _rate(self, row: int, epoch: int) -> float:
         """Return a member's learning rate in an epoch, from 1."""
         recipe = self._members[row].job.recipe
-        return recipe.lr * aids.rate_factor(recipe, self._settings.epochs)(epoch - 1)
+        return recipe.lr * rate_factor(recipe, self._settings.epochs)(epoch - 1)
 
     def _judge(self) -> None:
         """Score all members: together where all that is scored are their weights as they are, else in turns."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from raysearch.records import InstanceKey
-from raysearch.training import aids
 from raysearch.training import optimizer as alone
+from raysearch.training.averaging import Averaging
 from raysearch.training.checkpoints import Checkpoint, Loop
 from raysearch.training.device import seed_all
 from raysearch.training.loop import Pair, Sets, Settings
@@ -101,7 +101,7 @@ class Member:
         """Return the loop of a lone training at its start, around this member's network and generators."""
         recipe = self.job.recipe
         optimizer = alone.optimizer(self.module, recipe)
-        averaging = aids.Averaging(self.module, recipe, epochs)
+        averaging = Averaging(self.module, recipe, epochs)
         return Loop(self.module, optimizer, averaging, {"order": self.order, "noise": self.noise}, self.trained)
 
     def leave(self) -> None:

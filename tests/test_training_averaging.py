@@ -6,10 +6,11 @@ from torch import nn
 
 from raysearch.errors import ExperimentError
 from raysearch.records import InstanceKey
-from raysearch.training import aids as training_aids
+from raysearch.training import distillation
 from raysearch.training import loop as training
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
+from raysearch.training.optimizer import rate_factor
 from raysearch.training.recipe import Recipe
 
 KEY = InstanceKey("c", 0)
@@ -49,9 +50,9 @@ def classifier():
 
 
 def test_the_learning_rate_warms_up_evenly_and_then_follows_the_schedule():
-    warm = training_aids.rate_factor(Recipe("SGD", 0.1, 1, warmup_epochs=3), epochs=8)
+    warm = rate_factor(Recipe("SGD", 0.1, 1, warmup_epochs=3), epochs=8)
     assert [warm(epoch) for epoch in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
-    both = training_aids.rate_factor(Recipe("SGD", 0.1, 1, warmup_epochs=1, schedule="cosine"), epochs=4)
+    both = rate_factor(Recipe("SGD", 0.1, 1, warmup_epochs=1, schedule="cosine"), epochs=4)
     assert both(0) == pytest.approx(0.5)
     assert both(2) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
 
@@ -135,7 +136,7 @@ def test_the_teachers_word_is_the_mean_over_its_epochs():
         listen(module)
 
     recipe = Recipe("SGD", 0.1, 1, loss="tgtss")
-    soft = training_aids.teach(Scripted, loop, recipe, torch.zeros(1, 3), 7, lambda z: z)
+    soft = distillation.teach(Scripted, loop, recipe, torch.zeros(1, 3), 7, lambda z: z)
     assert soft.tolist() == [[0.5, 0.5]]
     assert heard == [(None, 7)]
 
@@ -164,6 +165,6 @@ def test_every_training_loss_learns_classes_and_numbers_and_is_scored_on_the_tas
         {"freeze_score": "S"},
     ],
 )
-def test_impossible_aids_are_refused(bad):
+def test_impossible_recipes_are_refused(bad):
     with pytest.raises(ExperimentError, match=next(iter(bad))):
         Recipe("SGD", 0.1, 1, **bad)
