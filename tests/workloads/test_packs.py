@@ -87,6 +87,7 @@ def make_digits() -> Digits:
     return Digits(epochs=2, n_train=100)
 
 
+@pytest.mark.process
 def test_a_key_needs_no_torch() -> None:
     program = f"""
 import sys
