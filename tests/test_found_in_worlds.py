@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import pytest
 from races import Memory, make_race, pool_of, result_of, trials
 from world.machine import Clock, Disk, Fuse
 
+from raysearch import registry
 from raysearch.driver.resume import resume, rule_in_force
 from raysearch.driver.run import run
 from raysearch.driver.sync import out_of_date, tell_again
 from raysearch.errors import JournalError
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment.experiment import from_data
+from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status
+from raysearch.rules import Decision, RuleVerdict
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Decide, Reopen, Resume, Retry, Start, Wave
 from raysearch.storage.journal import Journal, read
@@ -166,6 +169,33 @@ def test_rounds_before_a_new_beginning_are_out_of_date() -> None:
     for event in (Decide(2), Reopen(whole_pool=True), Decide(3)):
         journal.append(event)
     assert out_of_date(journal.entries) == {1}
+
+
+@dataclass(frozen=True)
+class FirstToFinish:
+    """A rule: everybody starts; who ends first wins, and nobody is cut."""
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        n_ended = np.count_nonzero(~np.isnan(losses), axis=1)
+        new, ended = np.flatnonzero(n_ended + pending == 0).tolist(), np.flatnonzero(n_ended).tolist()
+        return Decision((), (), RuleVerdict(ended[0], (ended[0],))) if ended and not new else Decision(tuple(new))
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        return n_configurations, n_configurations
+
+
+def test_who_lost_a_wave_whose_rule_cut_nobody_trains_no_more() -> None:  # world 688
+    waves, mean = pool_of(4), registry.load("criteria", "mean")
+    race = Race(lambda outcomes: waves[len(outcomes) : len(outcomes) + 2], mean, FirstToFinish())
+    winner, loser = [block.keys[0] for block in trials(race, 2)]
+    race.tell(result_of(race, winner, LOSSES))
+    assert race.state.wave == 2
+    assert not race.state.awaited(loser), "nobody waits for it: it is stopped"
+    race = Race(lambda outcomes: waves[len(outcomes) : len(outcomes) + 2], mean, FirstToFinish())
+    winner, loser = [block.keys[0] for block in trials(race, 2)]
+    race.fail(loser, "crashed")
+    race.tell(result_of(race, winner, LOSSES))
+    assert loser.configuration_id not in {block.configuration.id for block in trials(race, 9)}
 
 
 # ---- what MLflow shows

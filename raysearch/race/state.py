@@ -109,7 +109,9 @@ class State:
         row = self.pool.rows[key.configuration_id]
         if self.phase(key) is Phase.CONFIRMATION:
             return self.verdict is None or self.verdict.leader != row
-        return self.verdict is not None or not self.pool.alive[row]
+        if self.verdict is not None or not self.pool.alive[row]:
+            return True
+        return self.wave > 1 and row not in self.members  # it lost an earlier wave, whose rule cut nobody
 
     def race_key(self, row: int, column: int) -> InstanceKey:
         """Return the race instance in a cell of the loss matrix."""

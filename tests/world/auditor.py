@@ -209,7 +209,8 @@ class Auditor:
         key = self._end(e)
         self.stopped.add(key)
         raced = key[1] in self.columns["race"]
-        obsolete = (self.leader is not None or key[0] in self.out) if raced else key[0] != self.leader
+        races = key[0] in self.members - self.out
+        obsolete = (self.leader is not None or not races) if raced else key[0] != self.leader
         hold(obsolete, "what is still needed is not stopped", e)
 
     def _on_retry(self, e: dict[str, Any]) -> None:

@@ -97,6 +97,7 @@ class Driver:
             race.note(Measured("curvature", winner, seed, {"v": 1.0}))
         found = verdict(race, "c", 1)
         hold(found.winner.id == self.auditor.leader, "the verdict names the winner", found.winner.id)
+        hold(set(found.survivors) == self.auditor.members - self.auditor.out, "survivors raced to the end")
         hold(found.n_instances == self.auditor.n_asked, "the verdict counts the instances", found.n_instances)
         score(race, self.tracker)
         self.tracker.finished(found, {}, None)

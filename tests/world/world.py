@@ -31,9 +31,11 @@ MOST_DRIVERS = 6
 class World:
     """One search from its first driver to the end of the last, with the faults of its seed."""
 
-    def __init__(self, seed: int, story: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int, story: Callable[[str], None] | None = None, setting: Setting | None = None) -> None:
         self.seed, self.story = seed, story
-        self.setting = draw(seed)
+        self.setting = setting or draw(seed)
+        self.rules = [self.setting.rule, *(value for what, value in self.setting.later if what == "rule")]
+        self.calm = Calm(copy.deepcopy(self.setting))
         self.g = random.Random(f"world {seed}")
         self.clock, self.fuse = Clock(), Fuse()
         self.disk = Disk(self.fuse, self.g)
@@ -46,7 +48,6 @@ class World:
         self.tracker: Any = None
         self.told: Counter[str] = Counter()
         self.promised, self.n_later = True, 0
-        self.calm = Calm(seed)
 
     def _auditor(self, s: Setting) -> Auditor:
         auditor = Auditor(s.race["seed"], s.criterion, s.race["retries"])
@@ -167,7 +168,10 @@ class World:
         return Tracked.on(self.store)
 
     def _release(self) -> None:
-        for session in getattr(self.tracker, "_open", ()):
+        self._release_of(self.tracker)
+
+    def _release_of(self, tracker: Any) -> None:
+        for session in getattr(tracker, "_open", ()):
             session.environment.release()
 
     # ---- between two events
@@ -224,14 +228,21 @@ class World:
         self.told["compared"] += 1
 
     def _always_pure(self) -> bool:
-        rules = [draw(self.seed).rule, *(value for what, value in self.setting.later if what == "rule")]
-        return all(name in PURE for name, _ in rules)
+        return all(name in PURE for name, _ in self.rules)
 
     def _sync(self) -> None:
         """Tell MLflow all that a silent server missed: twice changes nothing, and a fresh store shows the same."""
         from .store import Store, Tracked
 
         self.fuse.left = None
+        self.store.mend()
+        self.store.p_error = self.store.p_lost_answer = self.setting.faults.store
+        with contextlib.suppress(TrackingError):
+            tracker = Tracked.on(self.store)
+            Driver(self.setting, self.disk, self.clock, self.auditor, tracker).sync()
+            if not tracker.n_lost:
+                self.auditor.check_store(self.store.image())
+        self._release_of(tracker)
         self.store.mend()
         images = []
         for _ in range(2):
@@ -266,11 +277,10 @@ def _difference(one: dict[Any, Any], other: dict[Any, Any]) -> list[Any]:
 
 
 class Calm:
-    """The undisturbed world of a seed: one worker in this process, no faults, one driver for each stage."""
+    """The undisturbed world of a setting: one worker in this process, no faults, one driver for each stage."""
 
-    def __init__(self, seed: int) -> None:
-        self.setting = draw(seed)
-        self.later = list(self.setting.later)
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.later = setting, list(setting.later)
         self.setting.faults, self.setting.mlflow = Faults(), False
         self.clock = Clock()
         self.disk = Disk(Fuse(), random.Random(0))
