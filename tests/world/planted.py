@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from raysearch.driver import sync
-from raysearch.execution.conductor import Conductor
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.loss_matrix import Pool
 from raysearch.race.race import Race
 from raysearch.race.state import State
@@ -199,15 +199,15 @@ def failures_are_taken_back_before_the_pool_is_opened(patch: Patch) -> None:  # 
 
 @bug
 def a_block_fails_as_a_whole(patch: Patch) -> None:  # *
-    def fail_block(self: Any, block: Any, error: str, node: str = "") -> Any:
+    def fail_pack(self: Any, block: Any, error: str, node: str = "") -> Any:
         return [stopped for key in block.keys for stopped in self.fail(key, error, node)]
 
-    patch(Conductor, "fail_block", fail_block)
+    patch(RaceRunner, "fail_pack", fail_pack)
 
 
 @bug
 def failed_in_plain_text_counts_at_once(patch: Patch) -> None:  # *
-    original = Conductor.complete
+    original = RaceRunner.complete
 
     def complete(self: Any, block: Any, results: Any, node: str = "") -> Any:
         for one in results or ():
@@ -215,7 +215,7 @@ def failed_in_plain_text_counts_at_once(patch: Patch) -> None:  # *
                 return self.tell(*results)
         return original(self, block, results, node)
 
-    patch(Conductor, "complete", complete)
+    patch(RaceRunner, "complete", complete)
 
 
 # ---- MLflow

@@ -127,7 +127,7 @@ class Workers:
             self._end_obsolete(runner)
 
     def _crash(self, runner: RaceRunner, trial: Trial, why: str) -> None:
-        if runner.fail_block(trial.block, why, "node"):
+        if runner.fail_pack(trial.block, why, "node"):
             self._end_obsolete(runner)
 
     def _end_obsolete(self, runner: RaceRunner) -> None:
