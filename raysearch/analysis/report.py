@@ -43,7 +43,7 @@ class _Drawing:
     caption: str
 
 
-_DRAWINGS = (
+DRAWINGS = (
     _Drawing(
         "losses",
         lambda results, _: figures_race.loss_boxes(results),
@@ -184,7 +184,7 @@ def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
     names = figures_race.differing(results, results.finalists())
     order = f"Values beside an id are, in this order: {', '.join(names)}." if names else ""
     found: list[dict[str, Any]] = []
-    for drawing in _DRAWINGS:
+    for drawing in DRAWINGS:
         try:
             figure = drawing.draw(results.drawable, spent)
             image = None if figure is None else Markup(plots.svg(figure, drawing.key))
@@ -194,6 +194,13 @@ def _figures(results: Results, spent: Savings) -> list[dict[str, Any]]:
             caption = drawing.caption.replace("{order}", order)
             found += [{"wide": drawing.wide, "caption": caption, "image": image}] if image is not None else []
     return found
+
+
+def draw(results: Results, key: str) -> plots.Figure | None:
+    """Return one figure of the report, None where there is nothing to draw; raises KeyError for an unknown key."""
+    drawing = {drawing.key: drawing for drawing in DRAWINGS}[key]
+    with np.errstate(over="ignore", invalid="ignore"):  # losses at the ends of floating point
+        return drawing.draw(results.drawable, verdict.spending(results))
 
 
 def _part(title: str, index: int, content: Content) -> dict[str, Any]:

@@ -53,6 +53,18 @@ class SearchResult:
         """One row per instance; see raysearch.storage.instances."""
         return load(self.run_dir)
 
+    def plot(self, name: str = "losses") -> Any:
+        """Return a figure of the report as a `matplotlib.figure.Figure`; an unknown name is answered with all names."""
+        from raysearch.driver.notebook import plot
+
+        return plot(self.run_dir, name)
+
+    def _repr_html_(self) -> str:
+        """Show winner, interval and box plots in a notebook."""
+        from raysearch.driver.notebook import page
+
+        return page(self)
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -63,7 +63,7 @@ class RunStatus:
 def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     """Return how the search in `run_dir` stands; raises RunDirectoryError or JournalError."""
     driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
-    race, experiment, history = _race_of(run_dir)
+    race, experiment, history = race_of(run_dir)
     now = replace(progress(race, _seconds(history, driven, clock)), criterion=label(experiment.criterion))
     status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(history))
     if not race.done:
@@ -107,7 +107,7 @@ def read_errors(run_dir: Path) -> tuple[str, ...]:
 
 def write_report(run_dir: Path, out: Path | None) -> Path:
     """Write the report of the search in `run_dir`, finished or not, and return its path."""
-    race, experiment, history = _race_of(run_dir)
+    race, experiment, history = race_of(run_dir)
     end = finish.verdict_of(race, experiment) if race.done else None
     path = out or RunDirectory.open(run_dir).report
     if path.is_dir():
@@ -120,7 +120,8 @@ def write_report(run_dir: Path, out: Path | None) -> Path:
         raise RunDirectoryError(f"cannot write the report {path}: {error.strerror}") from error
 
 
-def _race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
+def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
+    """Return the race of the search in `run_dir` as far as it went, its experiment and its events."""
     directory = RunDirectory.open(run_dir)
     history = list(entries(read(directory.journal)))
     experiment = experiment_of(history)
