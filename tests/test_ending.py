@@ -67,8 +67,8 @@ def test_a_figure_that_fails_is_named_in_the_report_and_costs_nothing_else(
     def broken(*_: Any) -> None:
         raise ValueError("x and y must have the <same> first dimension")
 
-    drawings = [dataclasses.replace(d, draw=broken) if d.key == "criteria" else d for d in report._DRAWINGS]
-    monkeypatch.setattr(report, "_DRAWINGS", tuple(drawings))
+    drawings = [dataclasses.replace(d, draw=broken) if d.key == "criteria" else d for d in report.DRAWINGS]
+    monkeypatch.setattr(report, "DRAWINGS", tuple(drawings))
     with caplog.at_level(logging.WARNING, "raysearch"):
         found = raysearch.search(lambda config, seed: config["a"], run_dir=tmp_path / "run", confirm=1, **EIGHT)
     assert found.verdict.winner.parameters == {"a": 1}

@@ -191,7 +191,7 @@ def look_at(run_dir):
     with only_clear_errors():
         write_parquet(to_table(read_measured(entries(read(run_dir / "journal.jsonl")))), run_dir / "measures.parquet")
     with only_clear_errors():
-        race, _, _ = status._race_of(run_dir)
+        race, _, _ = status.race_of(run_dir)
         ending.rounds(race.state, race.criterion)
 
 

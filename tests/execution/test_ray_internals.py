@@ -208,8 +208,8 @@ def lint(path: Path, tree: ast.AST) -> Iterator[str]:
     place = path.relative_to(PACKAGE.parent)
     allowed = IN_WORKLOADS if path == PACKAGE / "workloads" / "function.py" else {"_replace"}  # of a named tuple
     for line, of, name in touched(tree):
-        # the packs in training/ call kernels of torch that begin with an underscore
-        whose = ("", "self", "cls", "torch")
+        # kernels of torch, and os._exit, begin with an underscore and are no Ray
+        whose = ("", "self", "cls", "torch", "os")
         foreign = name in LISTED or (of not in whose and is_private(name) and name not in OWN)
         if foreign and name not in allowed:
             yield f"{place}, line {line}: {of}.{name}"
