@@ -1,7 +1,9 @@
 """The journal on a real disk: torn lines, damage, a second driver, a full disk, a killed writer."""
 
+import dataclasses
 import json
 import logging
+import math
 import os
 import resource
 import signal
@@ -16,9 +18,10 @@ from races import drive, image, make_race, once, outcome, pool_of, result_of, tr
 
 from raysearch.errors import JournalError
 from raysearch.race.state import State
+from raysearch.rules import RuleVerdict
 from raysearch.storage.decoding import EVENTS, entries
-from raysearch.storage.encoding import _ENCODERS
-from raysearch.storage.events import REMARKS, Event
+from raysearch.storage.encoding import _ENCODERS, encode
+from raysearch.storage.events import REMARKS, Conclude, Event
 from raysearch.storage.journal import VERSION, Journal, read
 
 START = {"event": "start", "version": VERSION, "experiment": {"seed": 0}}
@@ -213,3 +216,12 @@ def test_a_journal_of_the_papers_race_is_replayed_in_seconds():
     rebuilt.replay(journal.entries)
     assert time.process_time() - start < 10
     assert rebuilt.done
+
+
+def test_a_verdict_without_a_number_for_its_confidence_can_be_written_and_read(tmp_path):
+    (one,) = pool_of(1)
+    verdict = RuleVerdict(one.id, (one.id,), math.nan, 0.01, False)
+    write(tmp_path / "journal.jsonl", START, encode(Conclude(1, verdict)))
+    _, back = entries(read(tmp_path / "journal.jsonl"))
+    assert math.isnan(back.event.verdict.probability)
+    assert dataclasses.replace(back.event.verdict, probability=None) == dataclasses.replace(verdict, probability=None)

@@ -71,6 +71,8 @@ def _eliminate(event: e.Eliminate) -> Line:
 def _conclude(event: e.Conclude) -> Line:
     own = dataclasses.asdict(event.verdict)
     leader, same = own.pop("leader"), own.pop("indistinguishable")
+    if own["probability"] is not None:  # NaN where losses are at the ends of floating point
+        own["probability"] = encode_number(own["probability"])
     seen = {} if event.n_seen is None else {"n_seen": event.n_seen}
     return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own, **seen}
 
