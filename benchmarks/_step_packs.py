@@ -15,23 +15,25 @@ from torch import nn
 from raysearch.records import InstanceKey
 from raysearch.training import device as training_device
 from raysearch.training import loop as training
+from raysearch.training.job import Common, Job, Sets, Settings
 from raysearch.training.packs.loop import Pack
-from raysearch.training.packs.members import Common, Job, Member, sorted_for_packs
+from raysearch.training.packs.members import Member, sorted_for_packs
 from raysearch.training.recipe import Recipe
 
 WIDTHS = (1, 8, 16, 32, 64)
 EPOCHS = {"digits": 8, "energy": 1, "position": 1}
-Parts = tuple[Callable[[], nn.Module], training.Sets, Any, Recipe]
+Parts = tuple[Callable[[], nn.Module], Sets, Any, Recipe]
 
 
 def alone(parts: Parts, epochs: int, seed: int) -> tuple[float, list[float]]:
     """Return the CPU seconds of one lone training, and its losses."""
     build, sets, task, recipe = parts
-    settings, cpu = training.Settings(epochs, device="cpu"), torch.device("cpu")
+    settings, cpu = Settings(epochs, device="cpu"), torch.device("cpu")
     with training_device.seeded(seed, 1, cpu):
         module = build()
         start = time.process_time()
-        trained = training.fit(module, sets, task, recipe, settings, seed, lambda *_: None)
+        job = Job(InstanceKey("c", seed), build, recipe, seed, None)
+        trained = training.fit(module, sets, job, Common(sets, task, settings), lambda *_: None)
         return time.process_time() - start, trained.curve
 
 
@@ -41,12 +43,11 @@ def packed(parts: Parts, epochs: int, seed: int, width: int, spread: float = 0.0
     With a `spread` each member has a learning rate of its own, which costs a step of the optimizer for each.
     """
     build, sets, task, recipe = parts
-    common, cpu = Common(sets, task, training.Settings(epochs, device="cpu")), torch.device("cpu")
-    rows = torch.arange(len(sets.train[0]))
+    common, cpu = Common(sets, task, Settings(epochs, device="cpu")), torch.device("cpu")
     members = []
     for number in range(width):
         own = dataclasses.replace(recipe, lr=recipe.lr * (1.0 + spread * number))
-        job = Job(InstanceKey("c", number), build, rows, own, seed + number, None)
+        job = Job(InstanceKey("c", number), build, own, seed + number, None)
         members.append(Member.of(number, job, seed + number, common.settings.n_scored, cpu))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -28,8 +28,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from raysearch import registry
+from raysearch.records import InstanceKey
 from raysearch.training import device as training_device
+from raysearch.training import job as training_job
 from raysearch.training import loop as training
+from raysearch.training.job import Sets, Settings
 from raysearch.training.losses import Step
 from raysearch.training.recipe import Recipe
 from raysearch.workloads import _instruments
@@ -66,7 +69,7 @@ JOBS = (
 )
 
 
-def parts(job: Job) -> tuple[Callable[[], nn.Module], training.Sets, Any, Recipe]:
+def parts(job: Job) -> tuple[Callable[[], nn.Module], Sets, Any, Recipe]:
     """Return a job's network to be, its examples, its task loss and its recipe."""
     n = N_EXAMPLES[job.data]
     recipe = Recipe(job.optimizer, 0.001, job.batch_size, weight_decay=0.01)
@@ -87,7 +90,7 @@ def old_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor, step: object
     return -outputs.log_softmax(dim=1).gather(1, targets[:, None]).mean()
 
 
-def old_fit(module: nn.Module, sets: training.Sets, task: Any, recipe: Recipe, epochs: int, seed: int) -> list[float]:
+def old_fit(module: nn.Module, sets: Sets, task: Any, recipe: Recipe, epochs: int, seed: int) -> list[float]:
     """The loop as it was: a gather, a second task loss and an update of each parameter in every step."""
     task = old_cross_entropy if sets.train[1].dtype == torch.long else task
     slow = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "foreach": False}
@@ -111,11 +114,12 @@ def old_fit(module: nn.Module, sets: training.Sets, task: Any, recipe: Recipe, e
     return curve
 
 
-def new_fit(module: nn.Module, sets: training.Sets, task: Any, recipe: Recipe, epochs: int, seed: int) -> list[float]:
+def new_fit(module: nn.Module, sets: Sets, task: Any, recipe: Recipe, epochs: int, seed: int) -> list[float]:
     """The loop as it is."""
-    settings = training.Settings(epochs, device="cpu")
+    settings = Settings(epochs, device="cpu")
     with training_device.seeded(seed, 1, torch.device("cpu")):
-        return training.fit(module, sets, task, recipe, settings, seed, lambda *_: None).curve
+        own = training_job.Job(InstanceKey("c", seed), lambda: module, recipe, seed, None)
+        return training.fit(module, sets, own, training_job.Common(sets, task, settings), lambda *_: None).curve
 
 
 def measure(job: Job, new: bool, seed: int) -> Run:

@@ -12,9 +12,9 @@ from torch import nn
 
 from raysearch.records import Configuration, InstanceKey, InstanceResult
 from raysearch.training import loop
+from raysearch.training.job import Common, Job, Sets, Settings
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.packs.instances import instances
-from raysearch.training.packs.members import Common, Job
 from raysearch.training.recipe import Recipe
 
 Report = Callable[[int, int, float], Any]
@@ -62,21 +62,21 @@ def assert_same(one: InstanceResult, other: InstanceResult) -> None:
     assert metrics == others
 
 
-def sets_of(n: int = 96, n_features: int = 6) -> loop.Sets:
+def sets_of(n: int = 96, n_features: int = 6) -> Sets:
     """Return a small problem of two classes, its training set to serve as a pool."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(n + 64, n_features, generator=generator)
     labels = (inputs[:, 0] + 0.5 * inputs[:, 1] > 0).long()
-    return loop.Sets((inputs[:n], labels[:n]), (inputs[n:], labels[n:]), (inputs[n + 32 :], labels[n + 32 :]))
+    return Sets((inputs[:n], labels[:n]), (inputs[n:], labels[n:]), (inputs[n + 32 :], labels[n + 32 :]))
 
 
 class Problem:
     """Networks of a test's own, trained in a pack and alone."""
 
-    def __init__(self, build: Callable[[], nn.Module], sets: loop.Sets | None = None, task: Any = None) -> None:
+    def __init__(self, build: Callable[[], nn.Module], sets: Sets | None = None, task: Any = None) -> None:
         self.build = build
         measure = loop.accuracies if task is None else None
-        self.common = Common(sets or sets_of(), task or CrossEntropy(), loop.Settings(3, device="cpu"), measure=measure)
+        self.common = Common(sets or sets_of(), task or CrossEntropy(), Settings(3, device="cpu"), measure=measure)
 
     def jobs(self, recipes: Sequence[Recipe], seeds: Sequence[int] = (1, 2)) -> list[Job]:
         n = len(self.common.sets.train[0])
@@ -84,15 +84,11 @@ class Problem:
         for number, recipe in enumerate(recipes):
             for seed in seeds:
                 rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[: n * 3 // 4]
-                made.append(Job(InstanceKey(f"c{number}", seed), self.build, rows, recipe, seed, "a test"))
+                made.append(Job(InstanceKey(f"c{number}", seed), self.build, recipe, seed, "a test", rows))
         return made
 
     def alone(self, job: Job, report: Any = quiet) -> InstanceResult:
-        common, own = self.common, {"shaped_by": job.shaped_by, "measure": self.common.measure}
-        sets = common.own(job)
-        return loop.instance(
-            job.key, self.build, sets, common.task, job.recipe, common.settings, job.seed, report, **own
-        )
+        return loop.instance(job, self.common, report)
 
     def check(self, recipes: Sequence[Recipe], report: Report = quiet) -> list[InstanceResult]:
         jobs = self.jobs(recipes)

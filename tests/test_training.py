@@ -6,6 +6,7 @@ from torch import nn
 
 from raysearch.records import InstanceKey, Status
 from raysearch.training import loop as training
+from raysearch.training.job import Common, Job, Sets, Settings
 from raysearch.training.losses.rmse import Rmse
 from raysearch.training.recipe import Recipe
 
@@ -18,7 +19,7 @@ def quiet(epoch, loss):
 
 def line(n=64):
     x = torch.linspace(-1.0, 1.0, n)[:, None]
-    return training.Sets((x, 2.0 * x[:, 0] + 1.0), (x, 2.0 * x[:, 0] + 1.0), (x[:5], 2.0 * x[:5, 0] + 1.0))
+    return Sets((x, 2.0 * x[:, 0] + 1.0), (x, 2.0 * x[:, 0] + 1.0), (x[:5], 2.0 * x[:5, 0] + 1.0))
 
 
 def build():
@@ -27,8 +28,9 @@ def build():
 
 def train(recipe=None, build=build, seed=0, report=quiet, sets=None, **settings):
     recipe = recipe or Recipe("SGD", lr=0.1, batch_size=16)
-    settings = training.Settings(**({"epochs": 30, "device": "cpu"} | settings))
-    return training.instance(KEY, build, sets or line(), Rmse(), recipe, settings, seed, report, shaped_by=None)
+    settings = Settings(**({"epochs": 30, "device": "cpu"} | settings))
+    common = Common(sets or line(), Rmse(), settings)
+    return training.instance(Job(KEY, build, recipe, seed, None), common, report)
 
 
 def test_a_line_is_learned_and_the_result_says_so():

@@ -8,6 +8,7 @@ from raysearch.errors import ExperimentError
 from raysearch.records import InstanceKey
 from raysearch.training import distillation
 from raysearch.training import loop as training
+from raysearch.training.job import Common, Job, Sets, Settings
 from raysearch.training.losses.cross_entropy import CrossEntropy
 from raysearch.training.losses.rmse import Rmse
 from raysearch.training.optimizer import rate_factor
@@ -18,7 +19,7 @@ KEY = InstanceKey("c", 0)
 
 def line(n=64):
     x = torch.linspace(-1.0, 1.0, n)[:, None]
-    return training.Sets((x, 2.0 * x[:, 0] + 1.0), (x, 2.0 * x[:, 0] + 1.0))
+    return Sets((x, 2.0 * x[:, 0] + 1.0), (x, 2.0 * x[:, 0] + 1.0))
 
 
 def build():
@@ -27,10 +28,9 @@ def build():
 
 def train(epochs=6, build=build, sets=None, task=None, seed=0, **recipe):
     recipe = Recipe(**({"optimizer": "SGD", "lr": 0.1, "batch_size": 16} | recipe))
-    settings = training.Settings(epochs, device="cpu")
-    return training.instance(
-        KEY, build, sets or line(), task or Rmse(), recipe, settings, seed, lambda *_: None, shaped_by=None
-    )
+    settings = Settings(epochs, device="cpu")
+    common = Common(sets or line(), task or Rmse(), settings)
+    return training.instance(Job(KEY, build, recipe, seed, None), common, lambda *_: None)
 
 
 def weight_of(result):
@@ -42,7 +42,7 @@ def weight_of(result):
 def two_classes(n=80):
     x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
     labels = (x[:, 0] > 0).long()
-    return training.Sets((x, labels), (x, labels))
+    return Sets((x, labels), (x, labels))
 
 
 def classifier():
@@ -90,9 +90,10 @@ def test_frozen_layers_stop_and_the_others_go_on(monkeypatch):
     monkeypatch.setattr(_filters, "fragile_layers", lambda *_: ["0"])
     module = classifier()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    settings = training.Settings(2, device="cpu")
+    settings = Settings(2, device="cpu")
     recipe = Recipe("AdamW", 0.01, 16, weight_decay=0.1, freeze_from=1)
-    training.fit(module, two_classes(), CrossEntropy(), recipe, settings, 0, lambda *_: None)
+    common, job = Common(two_classes(), CrossEntropy(), settings), Job(KEY, classifier, recipe, 0, None)
+    training.fit(module, common.sets, job, common, lambda *_: None)
     after = module.state_dict()
     assert after["0.weight"].equal(before["0.weight"])
     assert after["0.bias"].equal(before["0.bias"])

@@ -12,7 +12,7 @@ import torch
 from packed import Problem, assert_same, quiet, sets_of
 from torch import Tensor, nn
 
-from raysearch.training import loop
+from raysearch.training.job import Pair, Sets
 from raysearch.training.losses.rmse import Rmse
 from raysearch.training.packs import instances as training_packs
 from raysearch.training.packs import network
@@ -278,14 +278,14 @@ def test_recipes_that_do_not_fit_together_train_alone(more: dict[str, Any], capl
     assert "4 instances train one by one: recipes that do not fit together" in caplog.text
 
 
-def two_numbers() -> loop.Sets:
+def two_numbers() -> Sets:
     """Return a problem with two numbers to be found for each example."""
 
-    def numbers(pair: loop.Pair) -> loop.Pair:
+    def numbers(pair: Pair) -> Pair:
         return pair[0], pair[0][:, :2] * pair[0][:, 2:4]
 
     sets = sets_of()
-    return loop.Sets(numbers(sets.train), numbers(sets.validation))
+    return Sets(numbers(sets.train), numbers(sets.validation))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,17 +15,18 @@ from raysearch import registry
 from raysearch.errors import ExperimentError
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 from raysearch.training import loop as training
+from raysearch.training.job import Common, Job, Sets, Settings
 from raysearch.training.losses.rmse import Rmse
 from raysearch.training.recipe import Recipe
 
 SLOW = Recipe("SGD", lr=0.05, batch_size=16)
 
 
-def passing_by(n: int = 64) -> training.Sets:
+def passing_by(n: int = 64) -> Sets:
     """A line to learn, and half of it to be judged by: the loss falls until the network is half way, then rises."""
     x = torch.linspace(-1.0, 1.0, n)[:, None]
     y = 2.0 * x[:, 0] + 1.0
-    return training.Sets((x, y), (x, 0.5 * y), (x[::2], 0.5 * y[::2]))
+    return Sets((x, y), (x, 0.5 * y), (x[::2], 0.5 * y[::2]))
 
 
 def build() -> nn.Module:
@@ -36,9 +37,9 @@ def build() -> nn.Module:
 
 
 def train(recipe: Recipe = SLOW, report: Any = None, **settings: Any) -> InstanceResult:
-    chosen = training.Settings(**({"epochs": 30, "device": "cpu"} | settings))
-    key, sets = InstanceKey("c", 0), passing_by()
-    return training.instance(key, build, sets, Rmse(), recipe, chosen, 0, report or Report(None), shaped_by=None)
+    chosen = Settings(**({"epochs": 30, "device": "cpu"} | settings))
+    job = Job(InstanceKey("c", 0), build, recipe, 0, None)
+    return training.instance(job, Common(passing_by(), Rmse(), chosen), report or Report(None))
 
 
 def loss_of_kept_weights(result: InstanceResult, examples: tuple[Tensor, Tensor]) -> float:
@@ -160,18 +161,9 @@ def test_a_training_that_diverges_after_its_best_epoch_has_diverged() -> None:
             self.n = getattr(self, "n", 0) + (not self.training)
             return super().forward(x) * (math.nan if self.n == 4 else 1.0)
 
-    recipe, settings = SLOW, training.Settings(9, patience=3, device="cpu")
-    result = training.instance(
-        InstanceKey("c", 0),
-        lambda: Bursting(*build()),
-        passing_by(),
-        Rmse(),
-        recipe,
-        settings,
-        0,
-        Report(None),
-        shaped_by=None,
-    )
+    job = Job(InstanceKey("c", 0), lambda: Bursting(*build()), SLOW, 0, None)
+    common = Common(passing_by(), Rmse(), Settings(9, patience=3, device="cpu"))
+    result = training.instance(job, common, Report(None))
     assert (result.status, result.loss, result.epochs) == (Status.DIVERGED, math.inf, 4)
     assert result.test_loss is None
 

@@ -54,7 +54,7 @@ class Checkpoint:
         self._warned = False
 
     @classmethod
-    def of(cls, report: Callable[[int, float], None], key: InstanceKey, *shaped_by: object) -> Checkpoint | None:
+    def of(cls, report: Callable[..., object], key: InstanceKey, *shaped_by: object) -> Checkpoint | None:
         """Return the checkpoint of an instance, None where the executor that made `report` keeps none.
 
         `shaped_by` is everything that the training depends on: workload, parameters, data, seed ...

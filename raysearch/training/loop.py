@@ -4,123 +4,70 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysearch import registry
-from raysearch.records import InstanceKey, InstanceResult
+from raysearch.records import InstanceResult
 from raysearch.training import distillation
 from raysearch.training import optimizer as training_optimizer
 from raysearch.training.averaging import Averaging
 from raysearch.training.checkpoints import Checkpoint, Loop
 from raysearch.training.device import choose_device, seeded
 from raysearch.training.freezing import freeze_fragile
+from raysearch.training.job import Common, Job, Pair, Sets, Settings
 from raysearch.training.losses import Loss, Step
 from raysearch.training.measures.local_instability import epoch_instability
 from raysearch.training.optimizer import rate_factor
-from raysearch.training.recipe import Device, Recipe
-from raysearch.training.score import BEST, SCORING_BATCH, Trained, check_score, n_scored
+from raysearch.training.recipe import Recipe
+from raysearch.training.score import BEST, SCORING_BATCH, Trained
 
-Pair = tuple[Tensor, Tensor]
 Report = Callable[[int, float], None]
 EPOCH_INSTABILITY = "epoch_instability"
 """The metric that holds it: mean label entropy in nats, or std in the target's unit."""
 
 
-@dataclass(frozen=True)
-class Sets:
-    """Inputs and targets of one instance: `train` teaches, `validation` steers the race, `test` steers nothing."""
-
-    train: Pair
-    validation: Pair
-    test: Pair | None = None
-
-    def to(self, device: torch.device) -> Sets:
-        """Return the same sets on a device."""
-
-        def move(pair: Pair) -> Pair:
-            return pair[0].to(device), pair[1].to(device)
-
-        return Sets(move(self.train), move(self.validation), None if self.test is None else move(self.test))
-
-
-@dataclass(frozen=True)
-class Settings(registry.Validated):
-    """What a workload, not a configuration, decides about training.
-
-    Args:
-        epochs: passes over the training set, at least 1.
-        patience: stop after so many epochs without a better validation loss; None never stops early.
-        score: what an instance's loss is: that of its `last` epoch; that of its `best`, the first of the lowest
-            validation loss, which weights, test loss and metrics are then those of too; or `mean_last_5` (or another
-            number), the mean over so many last epochs, of which the last gives weights, test loss and metrics.
-            With patience it is always the best. A training that diverges counts as diverged whatever came before.
-        n_threads: of torch, at least 1; one is best where instances share cores.
-        device: `cpu`, `cuda`, or `auto` (a GPU where this process sees one).
-    """
-
-    epochs: Annotated[int, Ge(1)]
-    patience: Annotated[int, Ge(1)] | None = None
-    n_threads: Annotated[int, Ge(1)] = 1
-    device: Device = "auto"
-    score: str = "last"
-
-    def __post_init__(self) -> None:
-        """Refuse a score that these epochs cannot have."""
-        super().__post_init__()
-        check_score(self.score, self.epochs, self.patience)
-
-    @property
-    def n_scored(self) -> int:
-        """Over how many last epochs the loss is a mean; training_score.BEST where it is the best epoch's."""
-        return BEST if self.patience is not None else n_scored(self.score)
-
-
 def fit(
     module: nn.Module,
     sets: Sets,
-    task: Loss,
-    recipe: Recipe,
-    settings: Settings,
-    seed: int,
+    job: Job,
+    common: Common,
     report: Report,
-    score: Loss | None = None,
     soft: Tensor | None = None,
     kept: Checkpoint | None = None,
 ) -> Trained:
-    """Train `module` in place, calling `report(epoch, validation loss)` after each epoch.
+    """Train `module` in place on a job's own `sets`, calling `report(epoch, validation loss)` after each epoch.
 
-    `task` is minimised unless the recipe names another loss; `score` is what validation examples are judged by, the
-    task loss unless given; `soft` is what a teacher said of the training examples.
+    `soft` is what a teacher said of the training examples.
     Ends at the last epoch, when patience is used up, or when a loss is no longer finite; where the best epoch is
-    scored it returns to that. The order of the batches comes from `seed`.
+    scored it returns to that. The order of the batches comes from the job's seed.
     """
-    loss, optimizer = training_loss(recipe) or task, training_optimizer.optimizer(module, recipe)
+    recipe, settings = job.recipe, common.settings
+    loss, optimizer = training_loss(recipe) or common.task, training_optimizer.optimizer(module, recipe)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(recipe, settings.epochs))
     averaging = Averaging(module, recipe, settings.epochs)
-    order = torch.Generator().manual_seed(seed)
-    noise = torch.Generator().manual_seed(seed ^ 1)  # its own, so that no loss changes the order of the batches
-    step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), task, noise, soft=soft)
+    order = torch.Generator().manual_seed(job.seed)
+    noise = torch.Generator().manual_seed(job.seed ^ 1)  # its own, so that no loss changes the order of the batches
+    step = Step(module, sets.train[0][:0], torch.empty(0, dtype=torch.long), common.task, noise, soft=soft)
     trained = Trained(module, settings.n_scored)
     loop = Loop(module, optimizer, averaging, {"order": order, "noise": noise}, trained)
     scheduler.last_epoch = kept.restore(loop, report) if kept else 0
     for epoch in range(scheduler.last_epoch + 1, settings.epochs + 1):
         if epoch == recipe.freeze_from:
-            freeze_fragile(module, *sets.train, task, recipe)
+            freeze_fragile(module, *sets.train, common.task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        trained.train_curve.append(_epoch(module, step, loss, sets.train, order, optimizer, averaging, recipe))
+        trained.train_curve.append(_epoch(loop, step, loss, sets.train, recipe))
         scheduler.step()
         scored = averaging.after_epoch(epoch)
         told = outputs(scored, sets.validation[0])
-        trained.judge(float((score or task)(told, sets.validation[1])), scored, told)
+        trained.judge(float(common.judge(told, sets.validation[1])), scored, told)
         report(epoch, trained.curve[-1])
         if is_over(trained, settings):
             break
@@ -136,29 +83,22 @@ def training_loss(recipe: Recipe) -> Loss | None:
     return registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else None
 
 
-def _epoch(
-    module: nn.Module,
-    step: Step,
-    loss: Loss,
-    train: Pair,
-    order: torch.Generator,
-    optimizer: torch.optim.Optimizer,
-    averaging: Averaging,
-    recipe: Recipe,
-) -> float:
+def _epoch(loop: Loop, step: Step, loss: Loss, train: Pair, recipe: Recipe) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
-    module.train()
-    parameters, losses, sizes = list(module.parameters()), [], []
-    for step.index, step.inputs, wanted in training_optimizer.batches(*train, order, recipe.batch_size):
-        predicted = module(step.inputs)
+    loop.module.train()
+    parameters, losses, sizes = list(loop.module.parameters()), [], []
+    for step.index, step.inputs, wanted in training_optimizer.batches(
+        *train, loop.generators["order"], recipe.batch_size
+    ):
+        predicted = loop.module(step.inputs)
         found = loss(predicted, wanted, step)
         for parameter in parameters:
             parameter.grad = None
         torch.autograd.backward(found)
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-        optimizer.step()
-        averaging.after_step()
+        loop.optimizer.step()
+        loop.averaging.after_step()
         losses.append(found.detach() if loss is step.task else step.task(predicted.detach(), wanted))
         sizes.append(len(wanted))
     return mean_loss(torch.stack(losses), sizes)
@@ -185,58 +125,41 @@ def outputs(module: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([module(part) for part in torch.split(inputs, SCORING_BATCH)])
 
 
-def instance(
-    key: InstanceKey,
-    build: Callable[[], nn.Module],
-    sets: Sets,
-    task: Loss,
-    recipe: Recipe,
-    settings: Settings,
-    seed: int,
-    report: Report,
-    *,
-    shaped_by: object,
-    score: Loss | None = None,
-    measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None,
-) -> InstanceResult:
-    """Build, train and score one network; `seed` gives initial weights, order of batches and dropout.
-
-    `shaped_by` is what made these arguments, a workload and the parameters of a configuration: with them it tells
-    whether a checkpoint is this training's. `score` judges validation and test examples, the task loss unless given;
-    `measure(trained, sets)` adds metrics.
-    """
+def instance(job: Job, common: Common, report: Report) -> InstanceResult:
+    """Build, train and score one network, calling `report(epoch, validation loss)` after each epoch."""
     start = time.perf_counter()
-    device = choose_device(settings.device)
+    device = choose_device(common.settings.device)
+    sets = common.own(job)
     placed = sets.to(device)
-    with seeded(seed, settings.n_threads, device):
-        module = build().to(device)
-        soft = _taught(build, placed, task, recipe, settings, seed)
-        kept = Checkpoint.of(report, key, shaped_by, str(module), sets, task, score, recipe, settings, seed)
-        trained = fit(module, placed, task, recipe, settings, seed, report, score, soft, kept)
-        found = result(key, trained, placed, settings, score or task, measure, start)
+    with seeded(job.seed, common.settings.n_threads, device):
+        module = job.build().to(device)
+        soft = _taught(job, common, placed)
+        kept = kept_state(job, common, report, module, sets)
+        trained = fit(module, placed, job, common, report, soft, kept)
+        found = result(job, common, trained, placed, start)
         if kept:
             kept.drop()
     return found
 
 
-def result(
-    key: InstanceKey,
-    trained: Trained,
-    sets: Sets,
-    settings: Settings,
-    score: Loss,
-    measure: Callable[[Trained, Sets], Mapping[str, float]] | None,
-    since: float,
-) -> InstanceResult:
+def kept_state(
+    job: Job, common: Common, report: Callable[..., object], module: nn.Module, sets: Sets
+) -> Checkpoint | None:
+    """Return the checkpoint of a job, None where the executor keeps none; all that shapes a training tells it apart."""
+    shape = (job.shaped_by, str(module), sets, common.task, common.score, job.recipe, common.settings, job.seed)
+    return Checkpoint.of(report, job.key, *shape)
+
+
+def result(job: Job, common: Common, trained: Trained, sets: Sets, since: float) -> InstanceResult:
     """Return what came of a training that began at `since`, a time.perf_counter, with its test loss and metrics."""
     test_loss = None
     if sets.test is not None and math.isfinite(trained.loss):
-        test_loss = float(score(outputs(trained.module, sets.test[0]), sets.test[1]))
+        test_loss = float(common.judge(outputs(trained.module, sets.test[0]), sets.test[1]))
     metrics = {"train_loss": trained.train_curve[trained.epoch - 1], **_unrest(trained)}
-    metrics |= {"best_epoch": float(trained.epoch)} if settings.n_scored == BEST else {}
-    metrics |= measure(trained, sets) if measure else {}
+    metrics |= {"best_epoch": float(trained.epoch)} if common.settings.n_scored == BEST else {}
+    metrics |= common.measure(trained, sets) if common.measure else {}
     return InstanceResult.of(
-        key,
+        job.key,
         trained.loss,
         curve=tuple(trained.curve),
         test_loss=test_loss,
@@ -246,19 +169,19 @@ def result(
     )
 
 
-def _taught(
-    build: Callable[[], nn.Module], sets: Sets, task: Loss, recipe: Recipe, settings: Settings, seed: int
-) -> Tensor | None:
+def _taught(job: Job, common: Common, sets: Sets) -> Tensor | None:
     """Return what a teacher says of the training examples, None where the training loss asks for none."""
-    loss: Any = training_loss(recipe)
+    loss: Any = training_loss(job.recipe)
     if not hasattr(loss, "soften"):
         return None
-    own = teacher_settings(loss, settings)
+    by_task = Common(sets, common.task, teacher_settings(loss, common.settings))
 
     def train(module: nn.Module, plain: Recipe, of_teacher: int, listen: Callable[[nn.Module], None]) -> None:
-        fit(module, sets, task, plain, own, of_teacher, lambda epoch, loss: listen(module))
+        teacher = replace(job, recipe=plain, seed=of_teacher)
+        fit(module, sets, teacher, by_task, lambda epoch, loss: listen(module))
 
-    return distillation.teach(build, train, recipe, sets.train[0], distillation.teacher_seed(loss, seed), loss.soften)
+    teacher_seed = distillation.teacher_seed(loss, job.seed)
+    return distillation.teach(job.build, train, job.recipe, sets.train[0], teacher_seed, loss.soften)
 
 
 def teacher_settings(loss: Any, settings: Settings) -> Settings:

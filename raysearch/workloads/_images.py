@@ -8,12 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from raysearch import registry
-from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.records import Configuration, InstanceResult
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Recipe
 from raysearch.workloads import Report, _packs
-from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import sources
 
 Data = Mapping[str, NDArray[Any]]
@@ -57,16 +55,10 @@ class Images:
         self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Data
     ) -> Iterator[tuple[int, InstanceResult]]:
         """Train instances of one key together and yield each one's number and result when it has ended."""
-        from raysearch.training import loop
         from raysearch.training.packs.instances import instances
 
-        score = loop.error if self.loss == "error" else None
-        common = _packs.common(self, data, "images", "labels", "cross_entropy", score=score, measure=loop.accuracies)
-        jobs = []
-        for configuration, seed in members:
-            build = functools.partial(self.network, configuration.parameters)
-            jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
-        return instances(jobs, common, report)
+        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
+        return instances(jobs, self._common(data), report)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str
@@ -83,21 +75,20 @@ class Images:
 
     def _instance(self, configuration: Configuration, seed: int, report: Report, data: Data) -> InstanceResult:
         from raysearch.training import loop
-        from raysearch.workloads import _instruments
 
         weights_seed, sample = self._sample(seed, data)
-        return loop.instance(
-            InstanceKey(configuration.id, seed),
-            lambda: self.network(configuration.parameters),
-            _instruments.sets(data, "images", "labels", sample),
-            registry.load("losses", "cross_entropy"),
-            Recipe.of(configuration.parameters),
-            training_settings(self),
-            weights_seed,
-            report,
-            shaped_by=(self, configuration.parameters),
-            score=loop.error if self.loss == "error" else None,
-            measure=loop.accuracies,
+        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
+
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+        build = functools.partial(self.network, configuration.parameters)
+        return _packs.job(self, configuration, seed, build, weights_seed, sample)
+
+    def _common(self, data: Data, sample: Any = slice(None)) -> Any:
+        from raysearch.training import loop
+
+        score = loop.error if self.loss == "error" else None
+        return _packs.common(
+            self, data, "images", "labels", "cross_entropy", sample, score=score, measure=loop.accuracies
         )
 
     def _sample(self, seed: int, data: Data) -> tuple[int, NDArray[Any]]:

@@ -10,20 +10,20 @@ import torch
 from numpy.typing import NDArray
 
 from raysearch import registry
-from raysearch.training import loop
+from raysearch.training.job import Pair, Sets
 from raysearch.training.measures import EvaluatedModel
 
 
-def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any] | slice) -> loop.Sets:
+def sets(data: Mapping[str, NDArray[Any]], inputs: str, targets: str, rows: NDArray[Any] | slice) -> Sets:
     """Return the sets that `data` holds as `{pool,validation,test}_{inputs,targets}`; `rows` of the pool are taught."""
 
-    def pair(name: str, chosen: Any = slice(None)) -> loop.Pair:
+    def pair(name: str, chosen: Any = slice(None)) -> Pair:
         return torch.tensor(data[f"{name}_{inputs}"][chosen]), torch.tensor(data[f"{name}_{targets}"][chosen])
 
-    return loop.Sets(pair("pool", rows), pair("validation"), pair("test"))
+    return Sets(pair("pool", rows), pair("validation"), pair("test"))
 
 
-def subject(network: torch.nn.Module, weights: bytes, own: loop.Sets, task: str, examples: str) -> EvaluatedModel:
+def subject(network: torch.nn.Module, weights: bytes, own: Sets, task: str, examples: str) -> EvaluatedModel:
     """Return `network` with these `weights`, to be judged by its `validation` or `test` examples; on the CPU.
 
     Inputs of whole numbers become floats, so that they can be moved a little.

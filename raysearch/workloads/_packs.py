@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from numpy.typing import NDArray
+
 from raysearch.records import Configuration, InstanceResult
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from raysearch.training.packs.members import Common, Job
+    from raysearch.training.job import Common, Job
     from raysearch.training.recipe import Recipe
 
 
@@ -48,24 +50,32 @@ def key(workload: Any, network: object, recipe: Recipe) -> Hashable | None:
     return None if own is None or workload.n_threads > 1 else (repr(network), own)
 
 
-def common(workload: Any, data: Mapping[str, Any], inputs: str, targets: str, task: str, **more: Any) -> Common:
-    """Return what instances share: the sets `{pool,validation,test}_{inputs,targets}` of `data`, and the settings."""
+def common(
+    workload: Any,
+    data: Mapping[str, Any],
+    inputs: str,
+    targets: str,
+    task: str,
+    rows: NDArray[Any] | slice = slice(None),
+    **more: Any,
+) -> Common:
+    """Return what instances share: `rows` of the sets `{pool,validation,test}_{inputs,targets}`, and the settings."""
     from raysearch import registry
-    from raysearch.training.packs.members import Common
+    from raysearch.training.job import Common
     from raysearch.workloads._instruments import sets
     from raysearch.workloads._settings import training_settings
 
-    whole = sets(data, inputs, targets, slice(None))
-    return Common(whole, registry.load("losses", task), training_settings(workload), **more)
+    return Common(sets(data, inputs, targets, rows), registry.load("losses", task), training_settings(workload), **more)
 
 
-def job(workload: Any, configuration: Configuration, seed: int, build: Any, weights_seed: int, rows: Any) -> Job:
-    """Return one instance of a pack: `rows` of the pool are taught, `build()` makes its network."""
+def job(workload: Any, configuration: Configuration, seed: int, build: Any, weights_seed: int, rows: Any = None) -> Job:
+    """Return one instance: `rows` of the pool are taught, all of them unless given; `build()` makes its network."""
     import torch
 
     from raysearch.records import InstanceKey
-    from raysearch.training.packs.members import Job
+    from raysearch.training.job import Job
     from raysearch.training.recipe import Recipe
 
     recipe, shaped_by = Recipe.of(configuration.parameters), (workload, configuration.parameters)
-    return Job(InstanceKey(configuration.id, seed), build, torch.as_tensor(rows), recipe, weights_seed, shaped_by)
+    taught = None if rows is None else torch.as_tensor(rows)
+    return Job(InstanceKey(configuration.id, seed), build, recipe, weights_seed, shaped_by, taught)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysearch.training.loop import Settings
+    from raysearch.training.job import Settings
 
 
 def training_settings(workload: Any) -> Settings:
     """Return what the workload decides about training."""
-    from raysearch.training.loop import Settings
+    from raysearch.training.job import Settings
 
     return Settings(
         epochs=workload.epochs,

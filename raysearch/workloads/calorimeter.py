@@ -11,9 +11,8 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from raysearch import registry
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.records import Configuration, InstanceResult
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Device, Recipe, check_names
@@ -21,7 +20,6 @@ from raysearch.training.score import check_score
 from raysearch.workloads import Report, _packs
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import simulate
-from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import Vary, sources
 
 _TASKS = {"energy": "relative_rmse", "position": "rmse"}
@@ -112,22 +110,18 @@ class Calorimeter(Validated):
         self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[np.float32]]
     ) -> InstanceResult:
         from raysearch.training import loop
-        from raysearch.workloads import _instruments
-        from raysearch.workloads._calorimeter.networks import Network
 
         weights_seed, sample = self._sample(seed, data)
-        architecture = Architecture.of(configuration.parameters)
-        return loop.instance(
-            InstanceKey(configuration.id, seed),
-            lambda: Network(architecture, self.target),
-            _instruments.sets(data, "cells", "targets", sample),
-            registry.load("losses", _TASKS[self.target]),
-            Recipe.of(configuration.parameters),
-            training_settings(self),
-            weights_seed,
-            report,
-            shaped_by=(self, configuration.parameters),
-        )
+        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
+
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+        from raysearch.workloads._calorimeter.networks import Network
+
+        build = partial(Network, Architecture.of(configuration.parameters), self.target)
+        return _packs.job(self, configuration, seed, build, weights_seed, sample)
+
+    def _common(self, data: Mapping[str, NDArray[np.float32]], sample: Any = slice(None)) -> Any:
+        return _packs.common(self, data, "cells", "targets", _TASKS[self.target], sample)
 
     def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
         """Return what configurations have in common whose instances can train together; None where each is alone."""
@@ -138,13 +132,9 @@ class Calorimeter(Validated):
     ) -> Iterator[tuple[int, InstanceResult]]:
         """Train instances of one key together and yield each one's number and result when it has ended."""
         from raysearch.training.packs.instances import instances
-        from raysearch.workloads._calorimeter.networks import Network
 
-        jobs = []
-        for configuration, seed in members:
-            build = partial(Network, Architecture.of(configuration.parameters), self.target)
-            jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
-        return instances(jobs, _packs.common(self, data, "cells", "targets", _TASKS[self.target]), report)
+        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
+        return instances(jobs, self._common(data), report)
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
         """Return the torch seed and the rows of the pool that an instance is taught."""

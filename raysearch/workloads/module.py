@@ -12,15 +12,13 @@ import numpy as np
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
-from raysearch import registry
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.records import Configuration, InstanceResult
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import NAMES, Device, Recipe
 from raysearch.training.score import check_score
 from raysearch.workloads import Report, _packs
-from raysearch.workloads._settings import training_settings
 from raysearch.workloads._sources import Vary, sources
 
 SETS = ("pool", "validation", "test")
@@ -116,12 +114,8 @@ class Module(Validated):
         """Train instances of one key together and yield each one's number and result when it has ended."""
         from raysearch.training.packs.instances import instances
 
-        common = _packs.common(self, data, "inputs", "targets", self.task, measure=self._measure)
-        jobs = []
-        for configuration, seed in members:
-            build = functools.partial(self.network, configuration.parameters)
-            jobs.append(_packs.job(self, configuration, seed, build, *self._sample(seed, data)))
-        return instances(jobs, common, report)
+        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
+        return instances(jobs, self._common(data), report)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str
@@ -153,21 +147,16 @@ class Module(Validated):
 
     def _instance(self, configuration: Configuration, seed: int, report: Report, data: Any) -> InstanceResult:
         from raysearch.training import loop
-        from raysearch.workloads import _instruments
 
         weights_seed, sample = self._sample(seed, data)
-        return loop.instance(
-            InstanceKey(configuration.id, seed),
-            lambda: self.network(configuration.parameters),
-            _instruments.sets(data, "inputs", "targets", sample),
-            registry.load("losses", self.task),
-            Recipe.of(configuration.parameters),
-            training_settings(self),
-            weights_seed,
-            report,
-            shaped_by=(self, configuration.parameters),
-            measure=self._measure,
-        )
+        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
+
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+        build = functools.partial(self.network, configuration.parameters)
+        return _packs.job(self, configuration, seed, build, weights_seed, sample)
+
+    def _common(self, data: Any, sample: Any = slice(None)) -> Any:
+        return _packs.common(self, data, "inputs", "targets", self.task, sample, measure=self._measure)
 
     def _sample(self, seed: int, data: Any) -> tuple[int, NDArray[Any]]:
         """Return the torch seed and the rows of the pool that an instance is taught."""

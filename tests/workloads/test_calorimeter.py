@@ -111,7 +111,7 @@ def test_the_sample_depends_on_the_seed_alone_and_on_nothing_where_weights_vary(
 
     seen = []
     instance = training.instance
-    monkeypatch.setattr(training, "instance", lambda *a, **k: seen.append(a[2].train[1]) or instance(*a, **k))
+    monkeypatch.setattr(training, "instance", lambda *a, **k: seen.append(a[1].sets.train[1]) or instance(*a, **k))
     for vary in ("both", "weights"):
         workload = make(epochs=1, vary=vary)
         for parameters in (SMALL, {**SMALL, "conv1": 5}):

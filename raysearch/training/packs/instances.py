@@ -15,10 +15,10 @@ from torch import Tensor
 from raysearch.records import InstanceResult
 from raysearch.training import distillation
 from raysearch.training import loop as alone
-from raysearch.training.checkpoints import Checkpoint
 from raysearch.training.device import choose_device, seeded
+from raysearch.training.job import Common, Job
 from raysearch.training.packs.loop import Pack
-from raysearch.training.packs.members import Common, Job, Member, sorted_for_packs
+from raysearch.training.packs.members import Member, sorted_for_packs
 from raysearch.training.packs.rehearsal import rehearse
 from raysearch.training.packs.stack import CannotPack
 from raysearch.training.packs.turns import drawing_from
@@ -102,8 +102,7 @@ def _restored(member: Member, common: Common, report: Report) -> bool:
     job, goes_on = member.job, True
     if getattr(report, "checkpoints", None) is None:
         return True
-    content = (job.shaped_by, str(member.module), common.own(job), common.task, common.score, job.recipe)
-    member.kept = Checkpoint.of(report, job.key, *content, common.settings, job.seed)  # type: ignore[arg-type]
+    member.kept = alone.kept_state(job, common, report, member.module, common.own(job))
     if member.kept is None:
         return True
 
@@ -121,9 +120,8 @@ def _restored(member: Member, common: Common, report: Report) -> bool:
 
 def _result(member: Member, common: Common) -> InstanceResult:
     since = time.perf_counter() - member.seconds
-    sets, score = common.own(member.job), common.score or common.task
     with _at_work(common):
-        found = alone.result(member.job.key, member.trained, sets, common.settings, score, common.measure, since)
+        found = alone.result(member.job, common, member.trained, common.own(member.job), since)
     if member.kept:
         member.kept.drop()
     return found
@@ -136,24 +134,8 @@ def _at_work(common: Common) -> AbstractContextManager[None]:
 
 def _one_by_one(jobs: Sequence[Job], common: Common, report: Report) -> Iterator[tuple[int, InstanceResult]]:
     for number, job in enumerate(jobs):
-        told = _Alone(number, report)
         try:
-            yield (
-                number,
-                alone.instance(
-                    job.key,
-                    job.build,
-                    common.own(job),
-                    common.task,
-                    job.recipe,
-                    common.settings,
-                    job.seed,
-                    told,
-                    shaped_by=job.shaped_by,
-                    score=common.score,
-                    measure=common.measure,
-                ),
-            )
+            yield number, alone.instance(job, common, _Alone(number, report))
         except _Ended:
             continue
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from raysearch.training.averaging import Averaging
 from raysearch.training.device import seeded
+from raysearch.training.job import Common
 from raysearch.training.loop import is_over, mean_loss, outputs, training_loss
 from raysearch.training.losses import Loss, Step
 from raysearch.training.optimizer import rate_factor
-from raysearch.training.packs.members import Common, Member
+from raysearch.training.packs.members import Member
 from raysearch.training.packs.network import Network
 from raysearch.training.packs.optimizer import Clip, Optimizer, State, from_alone, to_alone
 from raysearch.training.packs.stack import CannotPack, Rows, Stack
@@ -97,8 +98,7 @@ class Pack:
             (span, _of_members(training_loss(members[span.start].job.recipe)) or self._task)
             for span in _runs([member.job.recipe.loss_parameters for member in members])
         ]
-        device = self._stack.weights.device
-        self._rows = torch.stack([member.job.rows for member in members]).to(device)
+        self._rows = torch.stack([self._common.rows(member.job) for member in members])
         self._soft = None if members[0].soft is None else torch.stack([m.soft for m in members if m.soft is not None])
 
     def _go_on(self, states: Sequence[State], average: dict[str, Tensor]) -> None:
@@ -175,7 +175,7 @@ class Pack:
         """Score all members: together where all that is scored are their weights as they are, else in turns."""
         inputs, targets = self._common.sets.validation
         scored = self._averaging.after_epoch(self._epoch)
-        score = self._common.score or self._common.task
+        score = self._common.judge
         if scored is self._stack.rows and self._network.is_batched:
             told = self._network.outputs(inputs)
             losses = self._scores(score, told, targets)

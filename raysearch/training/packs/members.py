@@ -2,55 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from raysearch.records import InstanceKey
 from raysearch.training import optimizer as alone
 from raysearch.training.averaging import Averaging
 from raysearch.training.checkpoints import Checkpoint, Loop
 from raysearch.training.device import seed_all
-from raysearch.training.loop import Pair, Sets, Settings
-from raysearch.training.losses import Loss
-from raysearch.training.recipe import Recipe
+from raysearch.training.job import Job
 from raysearch.training.score import Trained
-
-
-@dataclass(frozen=True)
-class Job:
-    """One instance to be trained: what loop.instance takes, `rows` `(n,)` of the common pool in its sets' place."""
-
-    key: InstanceKey
-    build: Callable[[], nn.Module]
-    rows: Tensor
-    recipe: Recipe
-    seed: int
-    shaped_by: object
-
-
-@dataclass(frozen=True)
-class Common:
-    """What the members of a pack share; `sets.train` is the pool from whose rows each is taught."""
-
-    sets: Sets
-    task: Loss
-    settings: Settings
-    score: Loss | None = None
-    measure: Callable[[Trained, Sets], Mapping[str, float]] | None = None
-
-    def taught(self, job: Job) -> Pair:
-        """Return the training examples of an instance."""
-        rows = job.rows.to(self.sets.train[0].device)
-        return self.sets.train[0].index_select(0, rows), self.sets.train[1].index_select(0, rows)
-
-    def own(self, job: Job) -> Sets:
-        """Return the sets of an instance."""
-        return dataclasses.replace(self.sets, train=self.taught(job))
 
 
 @dataclass

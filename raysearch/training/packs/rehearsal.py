@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from raysearch.training.packs.members import Common, Member
+from raysearch.training.job import Common
+from raysearch.training.packs.members import Member
 from raysearch.training.packs.network import Network
 from raysearch.training.packs.stack import CannotPack, Stack
 from raysearch.training.packs.turns import drawing_from, random_state
