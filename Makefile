@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# how many tests run beside each other
+JOBS ?= 2
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
@@ -25,11 +27,12 @@ demo: setup
 	$(BIN)/raysearch plan search_spaces/demo.yaml
 	$(BIN)/raysearch run search_spaces/demo.yaml
 
+# beside each other, but for the tests with a Ray cluster, which take turns (tests/kinds.py)
 test: setup
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses=$(JOBS) --dist=loadgroup
 
 test-all: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -22,6 +22,8 @@ KINDS = {
     "ray": "a Ray cluster",
 }
 """By what they cost; tests are carried out in this order, so that nobody shares the machine with an idle Ray."""
+ALONE = ("cluster", "ray")
+"""Kinds whose tests never run beside each other: they share one Ray cluster, ports and network namespaces."""
 FIXTURES = {"start": "process", "make_store": "mlflow", "ray_cluster": "ray"}
 FOLDERS = {"cluster": "cluster", "dashboards": "cluster"}
 RANK = list(KINDS)
@@ -48,7 +50,6 @@ class Kinds:
     """Gives every test its kind, holds it to it, and adds up what the kinds take."""
 
     def __init__(self) -> None:
-        self.of: dict[str, str] = {}
         self.seconds: Counter[str] = Counter()
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
@@ -56,28 +57,37 @@ class Kinds:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Mark every test before `-m` chooses, the cheap kinds first."""
         for item in items:
-            self.of[item.nodeid] = kind = kind_of(item)
+            kind = kind_of(item)
             if item.get_closest_marker(kind) is None:
                 item.add_marker(kind)
+            item.add_marker(pytest.mark.xdist_group("alone" if kind in ALONE else str(item.path)))
         # who starts a cluster of its own goes first: the shared one would have to be started anew after it
-        items.sort(key=lambda i: (RANK.index(self.of[i.nodeid]), "ray_cluster" in getattr(i, "fixturenames", ())))
+        items.sort(key=lambda i: (RANK.index(_marked(i)), "ray_cluster" in getattr(i, "fixturenames", ())))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """Fail a test that needs more than its kind says."""
         yield
         needed = max(("pure", *_seen), key=RANK.index)
-        if RANK.index(needed) > RANK.index(self.of[item.nodeid]):
-            pytest.fail(f"a {self.of[item.nodeid]} test that needs {KINDS[needed]}: mark it `pytest.mark.{needed}`")
+        kind = _marked(item)
+        if RANK.index(needed) > RANK.index(kind):
+            pytest.fail(f"a {kind} test that needs {KINDS[needed]}: mark it `pytest.mark.{needed}`")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         """Forget what the test before did."""
         _seen.clear()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        """Write the kind on the report, which may be read in another process."""
+        report: Any = yield
+        report.kind = _marked(item)
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Add up the time of setup, call and teardown; what tests share counts where it is made."""
-        kind = self.of[report.nodeid]
+        kind = report.kind
         self.seconds[kind] += report.duration
         if report.when == "call" or report.skipped:
             self.outcomes[kind, "skipped" if report.skipped else "run"] += 1
@@ -91,6 +101,10 @@ class Kinds:
         for kind in [kind for kind in KINDS if kind in self.seconds]:
             row = f"{self.outcomes[kind, 'run']:7} {self.outcomes[kind, 'skipped']:8} {self.seconds[kind]:9.1f}"
             terminalreporter.line(f"{kind:8} {row}")
+
+
+def _marked(item: pytest.Item) -> str:
+    return next(kind for kind in KINDS if item.get_closest_marker(kind))
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
