@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 # how many tests run beside each other
-JOBS ?= 2
+JOBS ?= 3
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/raysearch plan search_spaces/demo.yaml
 	$(BIN)/raysearch run search_spaces/demo.yaml
 
-# beside each other, but for the tests with a Ray cluster, which take turns (tests/kinds.py)
+# beside each other, as much of their time is waiting; those with a Ray cluster take turns (tests/kinds.py)
 test: setup
 	$(BIN)/pytest -m "not slow" --numprocesses=$(JOBS) --dist=loadgroup
 

@@ -22,8 +22,8 @@ KINDS = {
     "ray": "a Ray cluster",
 }
 """By what they cost; tests are carried out in this order, so that nobody shares the machine with an idle Ray."""
-ALONE = ("cluster", "ray")
-"""Kinds whose tests never run beside each other: they share one Ray cluster, ports and network namespaces."""
+TOGETHER = ("cluster", "ray")
+"""Kinds whose tests never run beside others of their kind: they share a Ray cluster, or ports and namespaces."""
 FIXTURES = {"start": "process", "make_store": "mlflow", "ray_cluster": "ray"}
 FOLDERS = {"cluster": "cluster", "dashboards": "cluster"}
 RANK = list(KINDS)
@@ -60,7 +60,7 @@ class Kinds:
             kind = kind_of(item)
             if item.get_closest_marker(kind) is None:
                 item.add_marker(kind)
-            item.add_marker(pytest.mark.xdist_group("alone" if kind in ALONE else str(item.path)))
+            item.add_marker(pytest.mark.xdist_group(kind if kind in TOGETHER else str(item.path)))
         # who starts a cluster of its own goes first: the shared one would have to be started anew after it
         items.sort(key=lambda i: (RANK.index(_marked(i)), "ray_cluster" in getattr(i, "fixturenames", ())))
 
