@@ -47,9 +47,9 @@ def test_every_plugin_is_a_frozen_dataclass_made_by_name(room, name):
     ("room", "ability", "able"),
     [
         ("workloads", Workload, set(registry.names("workloads"))),
-        ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "module", "synthetic"}),
-        ("workloads", Predicts, {"calorimeter", "cifar10", "digits", "module"}),
-        ("workloads", Measurable, {"calorimeter", "cifar10", "digits", "module"}),
+        ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "images", "module", "synthetic"}),
+        ("workloads", Predicts, {"calorimeter", "cifar10", "digits", "images", "module"}),
+        ("workloads", Measurable, {"calorimeter", "cifar10", "digits", "images", "module"}),
         ("rules", Budgeted, {"sequential_halving", "top_two"}),
         ("execution", HasGauges, {"ray_tune"}),
     ],

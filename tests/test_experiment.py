@@ -264,7 +264,7 @@ def test_measures_may_do_without_a_name_too():
         (
             "workload",
             {"epochs": 3},
-            "workload: .* since calorimeter, cifar10, digits, module and synthetic take epochs: write ",
+            "workload: .* since calorimeter, cifar10, digits, images, module and synthetic take epochs: write ",
         ),
         ("execution", {"gpuz": 1}, r"execution: unknown parameter of ray_tune .* 'gpuz'. Did you mean 'gpus'\?"),
     ],

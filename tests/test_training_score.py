@@ -118,7 +118,7 @@ def test_the_teacher_of_fewer_epochs_is_no_trouble() -> None:
     assert result.loss == pytest.approx(sum(result.curve[-5:]) / 5)
 
 
-@pytest.mark.parametrize("name", ["calorimeter", "digits", "cifar10"])
+@pytest.mark.parametrize("name", ["calorimeter", "digits", "cifar10", "images"])
 @pytest.mark.parametrize(
     ("settings", "text"),
     [

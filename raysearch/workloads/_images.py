@@ -18,7 +18,7 @@ Data = Mapping[str, NDArray[Any]]
 """`SET_images` and `SET_labels` of the sets pool, validation and test."""
 
 
-class Images:
+class ClassifiesImages:
     """Trains networks on cross entropy; a workload adds its data, its settings, `network` and `n_sample`."""
 
     loss: str

@@ -16,14 +16,14 @@ from raysearch.registry import Validated
 from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
 from raysearch.workloads._digits import Classifier
-from raysearch.workloads._images import Images
+from raysearch.workloads._images import ClassifiesImages
 from raysearch.workloads._sources import Vary
 
 _N_IMAGES = 1797
 
 
 @dataclass(frozen=True)
-class Digits(Images, Validated):
+class Digits(ClassifiesImages, Validated):
     """Networks that read a digit; the loss is cross entropy (nats) or error (1 - accuracy) on validation examples.
 
     The space may name the fields of `Classifier` (conv, hidden, activation, dropout) and of `Recipe` (optimizer ...).

@@ -1,11 +1,18 @@
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
-from packed import check_pack
+import torch
+from packed import assert_same, check_pack
+from torch import nn
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, WorkloadError
 from raysearch.records import Configuration, Status
 from raysearch.training.packs import instances as training_packs
+from raysearch.training.packs.turns import Draws
+from raysearch.workloads.cifar10 import Cifar10
 
 PARAMETERS = {"width": 4, "blocks": 1, "optimizer": "AdamW", "lr": 0.01, "batch_size": 16}
 
@@ -91,3 +98,93 @@ def test_bad_input_is_refused(folder):
 def test_resnets_train_in_packs_as_they_do_alone(more, folder, data, monkeypatch):
     monkeypatch.setattr(training_packs, "_one_by_one", lambda *_: pytest.fail("trained one by one"))
     check_pack(make(folder), data, [{**PARAMETERS, **more}, {**PARAMETERS, **more, "lr": 0.003}])
+
+
+# ---- the workload as it was before it became a special case of `images`: its losses must be the same, bit by bit
+
+
+def _convolution(before, after, stride, side=3):
+    return nn.Conv2d(before, after, side, stride, padding=side // 2, bias=False), nn.BatchNorm2d(after)
+
+
+class _Mirror(Draws):
+    def forward(self, values):
+        if not self.training:
+            return values
+        mirrored = torch.rand(len(values), device=values.device) < 0.5
+        return torch.where(mirrored[:, None, None, None], values.flip(3), values)
+
+
+class _Block(nn.Module):
+    def __init__(self, before, after, stride):
+        super().__init__()
+        self.path = nn.Sequential(*_convolution(before, after, stride), nn.ReLU(), *_convolution(after, after, 1))
+        same = before == after and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(before, after, stride, side=1))
+
+    def forward(self, values):
+        return torch.relu(self.path(values) + self.shortcut(values))
+
+
+class ResNetBefore(nn.Module):
+    def __init__(self, width, blocks, dropout=0.0, flip=True):
+        super().__init__()
+        self.mirror = _Mirror() if flip else nn.Identity()
+        layers = [*_convolution(3, width, stride=1), nn.ReLU()]
+        before = width
+        for stage in range(4):
+            for number in range(blocks):
+                after = width << stage
+                layers.append(_Block(before, after, stride=2 if stage and not number else 1))
+                before = after
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, 10))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images):
+        values = self.mirror((images.float() / 255.0 - 0.473) / 0.251)
+        return self.head(self.body(values.contiguous(memory_format=torch.channels_last)))
+
+
+@dataclass(frozen=True)
+class Cifar10Before(Cifar10):
+    """Its network and its reading of files, restated."""
+
+    def network(self, parameters):
+        own = ("width", "blocks", "dropout", "flip")
+        return ResNetBefore(**{name: parameters[name] for name in own if name in parameters})
+
+    def prepare(self):
+        def read(name):
+            records = np.fromfile(Path(self.folder) / name, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+            return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
+
+        parts = [read(f"data_batch_{number}.bin") for number in range(1, 6)]
+        images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.random.default_rng(self.split_seed).permutation(len(labels))
+        rows = {"validation": order[: self.n_validation], "pool": order[self.n_validation :]}
+        made = {f"{name}_images": images[own] for name, own in rows.items()}
+        made |= {f"{name}_labels": labels[own] for name, own in rows.items()}
+        made["test_images"], made["test_labels"] = read("test_batch.bin")
+        return made
+
+
+@pytest.mark.parametrize("more", [{}, {"flip": False, "dropout": 0.2}, {"loss": "label_smoothing", "blocks": 2}])
+def test_its_losses_are_those_of_before_it_became_a_case_of_images(more, folder):
+    settings = {"folder": str(folder), "n_validation": 20, "epochs": 2}
+    now, before = Cifar10(**settings), Cifar10Before(**settings)
+    parameters = {**PARAMETERS, **more}
+    configuration, data = Configuration.of(parameters), now.prepare()
+    for name, values in before.prepare().items():
+        np.testing.assert_array_equal(data[name], values)
+    (result,) = now.train(configuration, [1], quiet, data)
+    (known,) = before.train(configuration, [1], quiet, data)
+    assert_same(result, known)
+    # a model that was kept then answers as it did
+    images = data["test_images"]
+    np.testing.assert_array_equal(
+        now.predict(parameters, known.weights, images), before.predict(parameters, known.weights, images)
+    )

@@ -21,6 +21,7 @@ PARAMETERS = {
     "digits": {"hidden": [32], **TRAINING},
     "calorimeter": {"conv1": 4, "fc": [9], **TRAINING},
     "cifar10": {"width": 4, "blocks": 1, **TRAINING},
+    "images": {"network": "lenet", "conv": [4], "hidden": [8], **TRAINING},
 }
 ALIKE: list[dict[str, Any]] = [
     {"lr": 0.003},
@@ -41,6 +42,7 @@ SHAPES = {
     "digits": [{"hidden": [33]}, {"conv": [4]}, {"activation": "Tanh"}],
     "calorimeter": [{"conv1": 5}, {"feature": True}, {"pool1": 1}, {"activation": "PReLU"}],
     "cifar10": [{"width": 8}, {"blocks": 2}, {"flip": False}],
+    "images": [{"conv": [5]}, {"kernel": 3}, {"hidden": []}, {"activation": "Tanh"}, {"flip": True}],
 }
 
 
