@@ -3,6 +3,7 @@
 # make test    installs, then runs the tests;   make test-all  the slow ones too
 # make check   formatting, lint, types
 # make bench   every benchmark at its full size: hours
+# make dataset Fashion-MNIST, from Debian's package, where this is Debian and the user is root
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ JOBS ?= 3
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: setup demo test test-all check bench bench-peers clean
+.PHONY: setup demo test test-all check bench bench-peers dataset clean
 
 setup: $(VENV)/installed
 
@@ -46,6 +47,11 @@ bench: setup
 	$(BIN)/python benchmarks/calorimeter.py
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/methods.py
+
+dataset:
+	@test -d /usr/share/datasets/fashion-mnist || \
+	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends dataset-fashion-mnist; } || \
+	  echo "no Fashion-MNIST: apt install dataset-fashion-mnist, or set workload.folder to where its IDX files are"
 
 # SMAC3 and Syne Tune, for benchmarks/selection.py --peers-python .venv-peers/bin/python
 bench-peers:
