@@ -97,6 +97,18 @@ class TrialRequest:
 
 
 @dataclass(frozen=True)
+class PackGain:
+    """What was measured of one architecture: `width` instances are worth training together, 1 means each alone.
+
+    `alone_s` is what a training step takes alone, `packed_s` what it takes for each member of such a pack.
+    """
+
+    width: int
+    alone_s: float = 0.0
+    packed_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class InstanceResult:
     """What came of one training. `loss` is +inf unless `status` is COMPLETE; lower is better.
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import socket
 import traceback
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from annotated_types import Ge
+from typing import Any
 
 from raysearch.errors import StuckError
-from raysearch.execution.packing import Pack, Packer
+from raysearch.execution.packing import Pack, Packer, Width
 from raysearch.execution.race_runner import RaceRunner
-from raysearch.execution.together import Member, train
+from raysearch.execution.together import Member, measured_gain, train
 from raysearch.execution.watch import Watch
 from raysearch.records import DONE, Signal
 from raysearch.registry import Validated
@@ -25,11 +23,12 @@ class Local(Validated):
 
     Args:
         debug: lets a workload's first exception through at once instead of counting it as a failure to be tried again.
-        pack: so many instances train together, for workloads that can: batched kernels, the same losses; 1 packs none.
+        pack: so many instances train together, for workloads that can: batched kernels, the same losses; 1 packs none,
+            `auto` as many as pay, by a measurement of each architecture.
     """
 
     debug: bool = False
-    pack: Annotated[int, Ge(1)] = 1
+    pack: Width = 1
 
     def check(self, workload: Workload | None = None) -> None:
         """Do nothing: this process is here."""
@@ -48,10 +47,11 @@ class Local(Validated):
     def _train(self, pack: Pack, runner: RaceRunner, workload: Workload, data: Any) -> None:
         members = [Member(one.configuration, one.seeds, Watch(one.cutoffs)) for one in pack.requests]
         try:
+            gain = None if pack.measures is None else measured_gain(workload, members[0], data)
             outcome = train(workload, members, data, monotonic=runner.clock.monotonic)
         except (Exception, SystemExit):  # as on Ray, a training that calls sys.exit ends itself, not the search
             if self.debug:
                 raise
             runner.fail_pack(pack, traceback.format_exc(), socket.gethostname())
             return
-        runner.complete(pack, outcome.results, socket.gethostname(), outcome.screened)
+        runner.complete(pack, outcome.results, socket.gethostname(), outcome.screened, gain)

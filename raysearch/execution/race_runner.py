@@ -14,9 +14,20 @@ from raysearch.execution.packing import Pack, Packer
 from raysearch.execution.together import Screened
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
-from raysearch.records import DONE, WAIT, InstanceKey, InstanceResult, Phase, Progress, Signal, Status, TrialRequest
+from raysearch.records import (
+    DONE,
+    WAIT,
+    InstanceKey,
+    InstanceResult,
+    PackGain,
+    Phase,
+    Progress,
+    Signal,
+    Status,
+    TrialRequest,
+)
 from raysearch.storage.clock import CLOCK, Clock
-from raysearch.storage.events import Eliminate, Event, Screen, Stop, Tell
+from raysearch.storage.events import Eliminate, Event, Packs, Screen, Stop, Tell
 from raysearch.tracking import Tracker
 from raysearch.tracking.relay import Relay
 
@@ -60,6 +71,8 @@ class RaceRunner:
     def begin(self, n_slots: int, packer: Packer | None = None) -> None:
         """Note how many trials can run at once, and what makes packs of them; called by executors before they ask."""
         self.n_slots, self._packer = n_slots, packer or self._packer
+        if self.race.screening is not None or self.race.ahead:
+            self._packer.pack_nothing_unasked()  # who waits to fill a pack knows less, or trains what nobody wants
         self.race.begin(n_slots * self._packer.width)
 
     def ask(self, n: int = 1) -> list[TrialRequest] | Signal:
@@ -75,7 +88,7 @@ class RaceRunner:
             pack = self._packer.take(whole=True)
             answer: object = None
             if pack is None:
-                answer = self.ask(self._packer.width)
+                answer = self.ask(self._packer.n_wanted)
                 if isinstance(answer, list):
                     self._packer.add(answer)
                     continue
@@ -84,7 +97,8 @@ class RaceRunner:
                 return DONE if answer is DONE else WAIT
             left = tuple(request for request in pack.requests if any(map(self.awaited, request.keys)))
             if left:
-                return Pack(left)
+                return Pack(left, pack.measures)
+            self._packer.learn(pack, None)
 
     def look(self) -> None:
         """Show how the race stands, unless it was shown a moment ago; called by executors while instances run.
@@ -105,9 +119,18 @@ class RaceRunner:
         return [key for result in results for key in self.tell(result)]
 
     def complete(
-        self, pack: Pack, results: Any, node: str = "", screened: Sequence[Screened] = ()
+        self,
+        pack: Pack,
+        results: Any,
+        node: str = "",
+        screened: Sequence[Screened] = (),
+        gain: PackGain | None = None,
     ) -> list[InstanceKey]:
-        """Take in what a workload returned for a pack on `node`: an instance that got no result has failed."""
+        """Take in what a workload returned for a pack on `node`: an instance that got no result has failed.
+
+        `gain` is what its worker has measured of packs.
+        """
+        self._learn(pack, gain, node)
         by_key: dict[InstanceKey, InstanceResult] = {}
         with contextlib.suppress(TypeError):  # None, say, instead of a list
             by_key = {one.key: one for one in results if isinstance(one, InstanceResult)}
@@ -129,6 +152,7 @@ class RaceRunner:
 
     def fail_pack(self, pack: Pack, error: str, node: str = "") -> list[InstanceKey]:
         """Take in the crash of a whole pack; several instances are tried again one by one: it may have been one."""
+        self._learn(pack, None, node)
         if len(pack.keys) == 1:
             return self.fail(pack.keys[0], error, node)
         self._packer.keep_apart(pack.keys)
@@ -148,6 +172,12 @@ class RaceRunner:
         """Note that an instance was ended early."""
         self._follow(self.race.stop(key))
 
+    def give_up(self, pack: Pack) -> None:
+        """Note that a whole pack was ended early."""
+        self._learn(pack, None, "")
+        for key in pack.keys:
+            self.stop(key)
+
     def awaited(self, key: InstanceKey) -> bool:
         """Return whether anybody still waits for the result of an instance."""
         return self.race.state.awaited(key)
@@ -164,6 +194,14 @@ class RaceRunner:
         """Return this moment of the race, with the times of this driver."""
         now = progress(self.race, self.clock.monotonic() - self._started, self._told_before)
         return now if self.count_running is None else replace(now, n_running=self.count_running())
+
+    def _learn(self, pack: Pack, gain: PackGain | None, node: str) -> None:
+        measures = getattr(pack, "measures", None)  # a request for a pack of one, from executors that make none
+        if measures is None:
+            return
+        self._packer.learn(pack, gain)
+        if gain is not None:
+            self._follow(self.race.note(Packs(pack.requests[0].configuration.id, gain, node)))
 
     def _reason_to_end(self, failed: InstanceResult) -> WorkloadError | None:
         counts, key = self.race.state.counts, failed.key

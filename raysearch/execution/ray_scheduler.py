@@ -14,7 +14,7 @@ from raysearch.execution import ray_tune_internals as internals
 from raysearch.execution.packing import Pack
 from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, tell_to_end
 from raysearch.execution.ray_searcher import RaceSearcher
-from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
+from raysearch.execution.ray_words import FAILURE, GAIN, RESULTS, SCREENED
 from raysearch.records import InstanceKey, InstanceResult
 
 
@@ -153,7 +153,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         if FAILURE in result:
             return self.runner.fail_pack(pack, result[FAILURE], node)
         if RESULTS in result:
-            return self.runner.complete(pack, result[RESULTS], node, result.get(SCREENED, ()))
+            return self.runner.complete(pack, result[RESULTS], node, result.get(SCREENED, ()), result.get(GAIN))
         if self.searcher.metric in result:
             loss = float(result[self.searcher.metric])
             whole = (*curve, loss)[: int(result.get("training_iteration", len(curve) + 1))]

@@ -60,7 +60,8 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
             return None
         self.packs[trial_id] = answer
         first, *others = answer.requests
-        asked = {"members": [_plain(request) for request in (first, *others)]}
+        members = [_plain(request) for request in (first, *others)]
+        asked = {"members": members, "measures": answer.measures is not None}
         # a user's own trainable finds the parameters of its configuration
         return {**({} if others else first.configuration.parameters), "seed": first.seeds[0], PACK: asked}
 
@@ -79,8 +80,7 @@ class RaceSearcher(Searcher):  # type: ignore[misc]
             if error:
                 self.stopped += self.runner.fail_pack(pack, why)
                 return
-            for key in pack.keys:
-                self.runner.stop(key)
+            self.runner.give_up(pack)
 
     @contextlib.contextmanager
     def noting_failure(self) -> Iterator[None]:

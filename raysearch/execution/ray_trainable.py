@@ -14,8 +14,8 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from raysearch.execution.ray_words import FAILURE, PACK, RESULTS, SCREENED
-from raysearch.execution.together import Member, train
+from raysearch.execution.ray_words import FAILURE, GAIN, PACK, RESULTS, SCREENED
+from raysearch.execution.together import Member, measured_gain, train
 from raysearch.execution.watch import Watch
 from raysearch.records import Configuration, InstanceKey
 from raysearch.workloads import Workload
@@ -34,6 +34,8 @@ class _Training(threading.Thread):
     def __init__(self, workload: Workload, data: Any, config: dict[str, Any], kept: tuple[str, float] | None) -> None:
         super().__init__(daemon=True, name="raysearch-instance")
         self.members = [self._member(one, kept) for one in config[PACK]["members"]]
+        self.measured_s = 0.0
+        self.measures = bool(config[PACK].get("measures"))
         self.n_instances = sum(len(member.seeds) for member in self.members)
         self.workload, self.data = workload, data
         self.stopped, self.ended = threading.Event(), threading.Event()
@@ -42,10 +44,13 @@ class _Training(threading.Thread):
 
     def run(self) -> None:
         try:
+            since = time.monotonic()
+            gain = measured_gain(self.workload, self.members[0], self.data) if self.measures else None
+            self.measured_s = time.monotonic() - since  # no instance's time
             outcome = train(self.workload, self.members, self.data, self.stopped_members.__contains__)
             node = socket.gethostname()
             results = [one if one.node else dataclasses.replace(one, node=node) for one in outcome.results]
-            self.outcome = {RESULTS: results, SCREENED: outcome.screened}
+            self.outcome = {RESULTS: results, SCREENED: outcome.screened, GAIN: gain}
         except InstanceStopped:
             self.outcome = {}
         except BaseException:
@@ -114,7 +119,8 @@ class RaceTrainable(Trainable):  # type: ignore[misc]
             return {"done": True, **self._training.outcome}
         if (
             self._timeout_s is not None
-            and time.monotonic() - self._since > self._timeout_s * self._training.n_instances
+            and time.monotonic() - self._since - self._training.measured_s
+            > self._timeout_s * self._training.n_instances
         ):
             self.end_training()
             raise TimeoutError(f"no end after {self._timeout_s} s per instance (timeout_s of the execution section)")

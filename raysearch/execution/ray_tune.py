@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 
 from raysearch.errors import ExperimentError, ResourceError
+from raysearch.execution.packing import Packer, Width
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.records import InstanceKey
 from raysearch.registry import Validated
@@ -41,7 +42,7 @@ class RayTune(Validated):
             of the torch loop) keep their state, to go on from it if they are cut off; None keeps nothing.
         checkpoint_every_s: least time between two writes of one instance, in seconds.
         pack: so many instances share a trial and train together, for workloads that can: batched kernels, one round
-            trip, the same losses; 1 packs none.
+            trip, the same losses; 1 packs none, `auto` as many as pay, by what a worker measures of each architecture.
         autoscaling: the cluster may grow to what is asked for, so missing resources are waited for.
     """
 
@@ -54,7 +55,7 @@ class RayTune(Validated):
     checkpoints: str | None = None
     checkpoint_every_s: Annotated[float, Gt(0)] = 30.0
     autoscaling: bool = False
-    pack: Annotated[int, Ge(1)] = 1
+    pack: Width = 1
 
     def __post_init__(self) -> None:
         """Refuse resources that no machine can give."""
@@ -90,13 +91,13 @@ class RayTune(Validated):
         import ray
         from ray import tune
 
-        from raysearch.execution.packing import Packer
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
         from raysearch.execution.ray_tune_internals import NoProgress
 
         self.check()
-        runner.begin(self._n_slots(ray.cluster_resources()), Packer.of(workload, self.pack))
+        n_slots = self._n_slots(ray.cluster_resources())
+        runner.begin(n_slots, Packer.of(workload, self.pack, n_slots))
         searcher = RaceSearcher(runner)
         runner.on_given_up = self._drop_checkpoint
         trainable = self._trainable(workload, runner.n_slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysearch.execution.watch import ScreenedOut, Watch
-from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain
+
+_log = logging.getLogger(__name__)
 
 Screened = tuple[InstanceKey, tuple[float, ...], float, float, str]
 """A first instance that ended at a rung: key, curve, cutoff, seconds, node."""
@@ -62,6 +65,16 @@ def train(
     pairs = [(member.configuration, seed) for member, seed in each]
     results: list[InstanceResult] = [result for _, result in workload.train_pack(pairs, report, data)]
     return Outcome(results, report.screened)
+
+
+def measured_gain(workload: Any, member: Member, data: Any) -> PackGain:
+    """Return what packs of a member's architecture gain in this process; none where that cannot be found out."""
+    try:
+        gain: PackGain = workload.measure_pack(member.configuration, data)
+    except Exception as error:
+        _log.warning("instances as those of %s train alone: %r", member.configuration.id, error)
+        return PackGain(1)
+    return gain
 
 
 class _Report:

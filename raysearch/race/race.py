@@ -174,9 +174,9 @@ class Race:
         self._sight = Sight(self.state)
         return self._events()
 
-    def note(self, *measured: e.Measured) -> list[Event]:
+    def note(self, *remarks: e.Measured | e.Packs) -> list[Event]:
         """Keep what was measured; it changes nothing in the race."""
-        for one in measured:
+        for one in remarks:
             self._commit(one)
         return self._events()
 
@@ -288,7 +288,7 @@ class Race:
         if self.journal is not None:
             self.journal.append(event, now)
         self.state.apply(event)
-        self._unseen = True
+        self._unseen |= not isinstance(event, e.REMARKS)
         self._committed.append(event)
         if self.listener is not None:
             self.listener(event, now)

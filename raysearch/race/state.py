@@ -130,7 +130,7 @@ class State:
 
     def apply(self, event: Event) -> None:
         """Change the state as an event says; remarks such as Start change nothing."""
-        if isinstance(event, e.Measured):
+        if isinstance(event, e.Measured | e.Packs):
             self.configuration(event.configuration_id)
         elif not isinstance(event, e.REMARKS):
             getattr(self, f"_on_{type(event).__name__.lower()}")(event)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from raysearch.errors import JournalError
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, TrialRequest
+from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain, Phase, Status, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
 from raysearch.storage import events as e
 from raysearch.storage.encoding import encode
@@ -170,6 +170,11 @@ def _to_measured(line: Mapping[str, Any], known: Known) -> e.Measured:
     return measured
 
 
+def _to_packs(line: Mapping[str, Any], known: Known) -> e.Packs:
+    gain = PackGain(_whole(line["width"]), float(line["alone_s"]), float(line["packed_s"]))
+    return e.Packs(configuration_id(line["configuration"]), gain, str(line["node"]))
+
+
 def _row(row: Any) -> dict[str, Any]:
     """Return a row of a table, plain values by name; raises ValueError for what no table can hold."""
     for value in row.values():
@@ -216,6 +221,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "final": lambda line, known: e.Final(),
     "reopen": lambda line, known: e.Reopen(bool(line["whole_pool"])),
     "measure": _to_measured,
+    "packs": _to_packs,
 }
 EVENTS = frozenset(_DECODERS)
 """The names of all events: a line of another name is damage."""

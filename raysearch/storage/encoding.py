@@ -89,6 +89,12 @@ def _measured(event: e.Measured) -> Line:
     }
 
 
+def _packs(event: e.Packs) -> Line:
+    gain = event.gain
+    seconds = {"alone_s": round(gain.alone_s, 9), "packed_s": round(gain.packed_s, 9)}
+    return {"configuration": event.configuration_id, "width": gain.width, **seconds, "node": event.node}
+
+
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: encode_number(value) if isinstance(value, float) else value for name, value in row.items()}
 
@@ -123,4 +129,5 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Final: ("final", lambda event: {}),
     e.Reopen: ("reopen", lambda event: {"whole_pool": event.whole_pool}),
     e.Measured: ("measure", _measured),
+    e.Packs: ("packs", _packs),
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, TrialRequest
+from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain, Phase, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
 
 
@@ -154,9 +154,21 @@ class Measured:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Packs:
+    """What was measured on `node` of packs of a configuration's architecture, when `pack: auto` met its first one.
+
+    It tells why a search trained as it did, and decides nothing: another driver measures anew.
+    """
+
+    configuration_id: str
+    gain: PackGain
+    node: str = ""
+
+
 Event = (
     Start | Resume | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
-    | Conclude | Final | Reopen | Measured
+    | Conclude | Final | Reopen | Measured | Packs
 )  # fmt: skip
-REMARKS = (Start, Resume, Measured)
+REMARKS = (Start, Resume, Measured, Packs)
 """Events that change nothing in a race."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from raysearch.records import Configuration, InstanceResult
+from raysearch.workloads._packs import MeasuresPacks as MeasuresPacks
 from raysearch.workloads._packs import TrainsPacks as TrainsPacks
 
 if TYPE_CHECKING:  # torch

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from raysearch.records import Configuration, InstanceResult
+from raysearch.records import Configuration, InstanceResult, PackGain
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Recipe
 from raysearch.workloads import Report, _packs
 from raysearch.workloads._sources import sources
+
+if TYPE_CHECKING:  # torch
+    from raysearch.training.job import Common, Job
 
 Data = Mapping[str, NDArray[Any]]
 """`SET_images` and `SET_labels` of the sets pool, validation and test."""
@@ -57,8 +60,15 @@ class ClassifiesImages:
         """Train instances of one key together and yield each one's number and result when it has ended."""
         from raysearch.training.packs.instances import instances
 
+        return instances(*self._pack(members, data), report)
+
+    def measure_pack(self, configuration: Configuration, data: Data) -> PackGain:
+        """Return how many instances of a configuration's architecture are worth a pack."""
+        return _packs.measured(lambda members: self._pack(members, data), configuration)
+
+    def _pack(self, members: Sequence[tuple[Configuration, int]], data: Data) -> tuple[list[Job], Common]:
         jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return instances(jobs, self._common(data), report)
+        return jobs, self._common(data)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str
@@ -79,11 +89,11 @@ class ClassifiesImages:
         weights_seed, sample = self._sample(seed, data)
         return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
 
-    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         build = functools.partial(self.network, configuration.parameters)
         return _packs.job(self, configuration, seed, build, weights_seed, sample)
 
-    def _common(self, data: Data, sample: Any = slice(None)) -> Any:
+    def _common(self, data: Data, sample: Any = slice(None)) -> Common:
         from raysearch.training import loop
 
         score = loop.error if self.loss == "error" else None

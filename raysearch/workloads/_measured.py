@@ -11,7 +11,7 @@ from typing import Any
 
 from raysearch.criteria.objectives import TASK_LOSS
 from raysearch.errors import WorkloadError
-from raysearch.records import Configuration, InstanceResult, Status
+from raysearch.records import Configuration, InstanceResult, PackGain, Status
 from raysearch.workloads import Report
 from raysearch.workloads._packs import PackReport
 
@@ -59,6 +59,11 @@ class Measured:
         """Train instances together and measure each one that has ended, as `train` does."""
         for number, result in self.workload.train_pack(members, report, data):
             yield number, self._measured(members[number][0], result, data)
+
+    def measure_pack(self, configuration: Configuration, data: Any) -> PackGain:
+        """Return what packs of the workload gain; their measures cost what they cost."""
+        own = getattr(self.workload, "measure_pack", None)
+        return PackGain(1) if own is None else own(configuration, data)
 
     def _measured(self, configuration: Configuration, result: InstanceResult, data: Any) -> InstanceResult:
         if result.status is not Status.COMPLETE:

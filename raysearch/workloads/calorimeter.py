@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceResult
+from raysearch.records import Configuration, InstanceResult, PackGain
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Device, Recipe, check_names
@@ -21,6 +21,9 @@ from raysearch.workloads import Report, _packs
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import simulate
 from raysearch.workloads._sources import Vary, sources
+
+if TYPE_CHECKING:  # torch
+    from raysearch.training.job import Common, Job
 
 _TASKS = {"energy": "relative_rmse", "position": "rmse"}
 
@@ -114,13 +117,13 @@ class Calorimeter(Validated):
         weights_seed, sample = self._sample(seed, data)
         return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
 
-    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         from raysearch.workloads._calorimeter.networks import Network
 
         build = partial(Network, Architecture.of(configuration.parameters), self.target)
         return _packs.job(self, configuration, seed, build, weights_seed, sample)
 
-    def _common(self, data: Mapping[str, NDArray[np.float32]], sample: Any = slice(None)) -> Any:
+    def _common(self, data: Mapping[str, NDArray[np.float32]], sample: Any = slice(None)) -> Common:
         return _packs.common(self, data, "cells", "targets", _TASKS[self.target], sample)
 
     def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
@@ -133,8 +136,17 @@ class Calorimeter(Validated):
         """Train instances of one key together and yield each one's number and result when it has ended."""
         from raysearch.training.packs.instances import instances
 
+        return instances(*self._pack(members, data), report)
+
+    def measure_pack(self, configuration: Configuration, data: Mapping[str, NDArray[Any]]) -> PackGain:
+        """Return how many instances of a configuration's architecture are worth a pack."""
+        return _packs.measured(lambda members: self._pack(members, data), configuration)
+
+    def _pack(
+        self, members: Sequence[tuple[Configuration, int]], data: Mapping[str, NDArray[Any]]
+    ) -> tuple[list[Job], Common]:
         jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return instances(jobs, self._common(data), report)
+        return jobs, self._common(data)
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
         """Return the torch seed and the rows of the pool that an instance is taught."""

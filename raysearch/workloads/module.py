@@ -6,20 +6,23 @@ import functools
 import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceResult
+from raysearch.records import Configuration, InstanceResult, PackGain
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import NAMES, Device, Recipe
 from raysearch.training.score import check_score
 from raysearch.workloads import Report, _packs
 from raysearch.workloads._sources import Vary, sources
+
+if TYPE_CHECKING:  # torch
+    from raysearch.training.job import Common, Job
 
 SETS = ("pool", "validation", "test")
 _CLASSES = "cross_entropy"
@@ -114,8 +117,15 @@ class Module(Validated):
         """Train instances of one key together and yield each one's number and result when it has ended."""
         from raysearch.training.packs.instances import instances
 
+        return instances(*self._pack(members, data), report)
+
+    def measure_pack(self, configuration: Configuration, data: Any) -> PackGain:
+        """Return how many instances of a configuration's architecture are worth a pack."""
+        return _packs.measured(lambda members: self._pack(members, data), configuration)
+
+    def _pack(self, members: Sequence[tuple[Configuration, int]], data: Any) -> tuple[list[Job], Common]:
         jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return instances(jobs, self._common(data), report)
+        return jobs, self._common(data)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str
@@ -151,11 +161,11 @@ class Module(Validated):
         weights_seed, sample = self._sample(seed, data)
         return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
 
-    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Any:
+    def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         build = functools.partial(self.network, configuration.parameters)
         return _packs.job(self, configuration, seed, build, weights_seed, sample)
 
-    def _common(self, data: Any, sample: Any = slice(None)) -> Any:
+    def _common(self, data: Any, sample: Any = slice(None)) -> Common:
         return _packs.common(self, data, "inputs", "targets", self.task, sample, measure=self._measure)
 
     def _sample(self, seed: int, data: Any) -> tuple[int, NDArray[Any]]:
