@@ -206,6 +206,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(finished, file, arguments, m
 
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(file, tmp_path, start):
     run_dir, marks = tmp_path / "run", tmp_path / "marks"
+    marks.mkdir()
     # its fourth instance hangs, once: until it is interrupted, the run cannot end
     hangs = f"workload={{name: synthetic, epochs: 2, fail: 0.05, failure: hang, fail_once_in: '{marks}'}}"
     driver = start(*command("run", file, "--run-dir", run_dir, "--set", hangs))

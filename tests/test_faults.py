@@ -115,6 +115,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(
 def file(tmp_path: Path) -> Path:
     """A search of which one instance of 53 hangs, once: until it is ended, a driver that carries it out cannot end."""
     path, marks = tmp_path / "experiment.yaml", tmp_path / "marks"
+    marks.mkdir()
     hangs = {"name": "synthetic", "epochs": 4, "fail": 0.01, "failure": "hang", "fail_once_in": str(marks)}
     path.write_text(yaml.safe_dump({**EXPERIMENT, "workload": hangs}))
     return path
@@ -186,6 +187,7 @@ def test_a_driver_on_ray_with_mlflow_ends_by_a_signal(
 
 def test_on_failure_raise_leaves_a_directory_to_go_on_with(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     marks = tmp_path / "marks"
+    marks.mkdir()
     workload = {"name": "synthetic", "epochs": 4, "fail": 0.1, "fail_once_in": str(marks)}
     race = {**EXPERIMENT["race"], "on_failure": "raise", "retries": 0}
     experiment = from_data({**EXPERIMENT, "workload": workload, "race": race})

@@ -152,6 +152,7 @@ def finished(tmp_path_factory):
     """The run directory of a whole search in which everything happened that may be in a journal."""
     folder = tmp_path_factory.mktemp("fuzz")
     run_dir = folder / "run"
+    (folder / "marks").mkdir()
     flaky = {**SEARCH["workload"], "epochs": 4, "fail": 0.3, "fail_once_in": str(folder / "marks")}
     race = {"confirm": 2, "retries": 0, "screen": {"rule": "median", "n_startup": 2}}
     sampler = {"name": "random", "n_configurations": 6}
@@ -162,6 +163,7 @@ def finished(tmp_path_factory):
     last_ask = max(number for number, line in enumerate(lines) if json.loads(line)["event"] == "ask")
     (run_dir / "journal.jsonl").write_bytes(b"".join(lines[: last_ask + 1]))
     shutil.rmtree(folder / "marks")  # fails once again
+    (folder / "marks").mkdir()
     resume(run_dir, {"race.confirm": 3, "rule.warmup": 3})
     found = resume(run_dir, {"rule": {"name": "top_two", "window": 4, "certify": 2, "cap": 5}})
     seed = int(found.instances.seed.iloc[0])

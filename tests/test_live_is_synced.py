@@ -28,6 +28,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def drawn(seed: int, folder: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], bool]]]:
     """An experiment in which anything may happen, and how it goes on: (changed settings, retry what failed)."""
     g = np.random.default_rng(seed)
+    (folder / "marks").mkdir()
     screen = {"rule": "median", "n_startup": 2} if g.random() < 0.5 else None
     workload = {
         "name": "synthetic",
@@ -89,7 +90,8 @@ def test_mlflow_shows_the_same_live_and_synced(seed: int, tmp_path: Path, make_s
     run(from_data({**experiment, "tracking": {"name": "mlflow", "uri": live, "weights": "none"}}), tmp_path / "run")
     for values, retry_failed in later:
         if retry_failed:
-            shutil.rmtree(tmp_path / "marks", ignore_errors=True)  # some fail again
+            shutil.rmtree(tmp_path / "marks")  # some fail again
+            (tmp_path / "marks").mkdir()
         resume(tmp_path / "run", values, retry_failed=retry_failed)
     sync(tmp_path / "run", {"tracking.uri": fresh})
     shown, filled = told(live, bool(later)), told(fresh, bool(later))

@@ -58,6 +58,7 @@ def test_an_empty_store_is_filled_with_what_the_live_tracker_wrote(
     tmp_path: Path, make_store: Callable[..., str], sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("marks").mkdir()
     live, fresh = make_store(tmp_path, "live.db"), make_store(tmp_path, "fresh.db")
     tracking = {"name": "mlflow", "uri": live}
     result = run(from_data({**EXPERIMENT, **sections, "tracking": tracking}), tmp_path / "run")

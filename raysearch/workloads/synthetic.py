@@ -43,7 +43,7 @@ class Synthetic(Validated):
         seconds: seconds slept per instance, spread over its epochs.
         fail: share of instances, fixed by (configuration, seed), that fail in the middle of their epochs.
         failure: how: `raise` an error, `kill` the process (SIGKILL), or `hang` for an hour.
-        fail_once_in: a folder; if given, an instance that failed once leaves a mark there and passes the next time.
+        fail_once_in: a folder that is there; an instance that failed once leaves a mark in it and passes the next time.
     """
 
     skew: float = 0.5
@@ -60,7 +60,9 @@ class Synthetic(Validated):
         """Share nothing."""
 
     def check(self, parameters: Mapping[str, Any]) -> None:
-        """Raise ExperimentError for an unknown parameter or a value out of range."""
+        """Raise ExperimentError for an unknown parameter, a value out of range, or a folder that is not there."""
+        if self.fail_once_in and not Path(self.fail_once_in).is_dir():
+            raise ExperimentError(f"synthetic: fail_once_in = {self.fail_once_in!r:.80} is no folder: make it first")
         for name, value in parameters.items():
             if name not in _DEFAULTS:
                 raise unknown("parameter of synthetic", name, _DEFAULTS)
@@ -118,7 +120,6 @@ class Synthetic(Validated):
             mark = Path(self.fail_once_in) / f"{configuration.id}-{seed}"
             if mark.exists():
                 return
-            mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
         if self.failure == "kill":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -88,6 +88,15 @@ def test_the_curve_falls_to_the_final_loss():
     assert list(result.curve) == sorted(result.curve, reverse=True)
 
 
+@pytest.mark.parametrize("folder", ["not/there", "../../not_there", "\ud800"])
+def test_no_folder_is_made_for_the_marks_of_failures(folder, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    with pytest.raises(ExperimentError, match=r"fail_once_in = .* is no folder: make it first"):
+        make(fail=1.0, fail_once_in=folder).check({})
+    assert [*tmp_path.rglob("*")] == [tmp_path / "run"]
+
+
 def test_failures_are_fixed_by_the_seed_and_may_pass_the_second_time(tmp_path):
     workload = make(fail=0.5, fail_once_in=str(tmp_path))
     failing = []
