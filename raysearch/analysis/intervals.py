@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from raysearch.criteria._statistics import as_losses, quantile
 
+_NORMAL = NormalDist()
 Statistic = Callable[[NDArray[np.float64]], Any]
 """A criterion as the analysis uses it: losses `(..., n_instances)` -> `(...)`."""
 
@@ -74,23 +75,21 @@ def confidence_interval(
 def _bca(
     run: NDArray[np.float64], criterion: Statistic, generator: np.random.Generator, level: float, n_resamples: int
 ) -> tuple[float, float] | None:
-    from scipy import stats  # slow to import, and the race's floor must not pay for it
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # degenerate resamples show as NaN, and are handled by the caller
-        try:
-            interval = stats.bootstrap(
-                (run,),
-                lambda sample, axis: criterion(np.moveaxis(sample, axis, -1)),
-                n_resamples=n_resamples,
-                vectorized=True,
-                confidence_level=level,
-                method="BCa",
-                rng=generator,
-            ).confidence_interval
-        except ValueError:  # a criterion that is +inf on every leave-one-out sample, as std of two
+    """Return what scipy.stats.bootstrap does, to rounding: to import scipy.stats takes as long as all of a `status`."""
+    n, tail = len(run), (1 - level) / 2
+    with np.errstate(all="ignore"):  # degenerate resamples show as NaN, and are handled by the caller
+        resampled = np.asarray(criterion(run[generator.integers(0, n, (n_resamples, n))]))
+        value = np.asarray(criterion(run))
+        below = (np.count_nonzero(resampled < value) + np.count_nonzero(resampled <= value)) / (2 * n_resamples)
+        jackknifed = np.asarray(criterion(np.tile(run, (n, 1))[~np.eye(n, dtype=bool)].reshape(n, n - 1)))
+        pulls = (n - 1) * (jackknifed.mean() - jackknifed)
+        acceleration = 1 / 6 * ((pulls**3).sum() / n**3) / ((pulls**2).sum() / n**2) ** 1.5
+        if not 0.0 < below < 1.0 or not math.isfinite(acceleration):
             return None
-    low, high = float(interval.low), float(interval.high)
+        bias = _NORMAL.inv_cdf(below)
+        shifted = bias + np.array([-1.0, 1.0]) * _NORMAL.inv_cdf(1 - tail)
+        shares = map(_NORMAL.cdf, (bias + shifted / (1 - acceleration * shifted)).tolist())
+        low, high = (float(np.percentile(resampled, 100 * share)) for share in shares)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 

@@ -21,10 +21,10 @@ from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import verdict
 from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
-from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Measured
 from raysearch.storage.instances import to_frame, write_parquet
-from raysearch.storage.journal import read
+from raysearch.storage.journal import all_entries
 from raysearch.storage.measurements import figure_path, read_measured, to_table
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
@@ -40,7 +40,7 @@ def write(
     The journal has all that was found by now: what cannot be written is left out with a warning.
     """
     verdict = verdict_of(race, experiment)
-    history = list(entries(read(directory.journal)))
+    history = all_entries(directory.journal)
     on_workers = measured_on_workers(_on_workers(experiment), race.state)
     frame, measured = to_frame(history), [*on_workers, *read_measured(history)]
     artifacts: dict[str, Path] = {}

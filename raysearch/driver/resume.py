@@ -13,9 +13,9 @@ from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment, from_data
 from raysearch.race import Propose
 from raysearch.race.race import Race
-from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Reopen, Resume, Start, Tell, Wave
-from raysearch.storage.journal import Journal, read
+from raysearch.storage.journal import Journal, all_entries
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 
@@ -45,7 +45,7 @@ def resume(
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal) as journal:
-        history = list(entries(read(directory.journal)))
+        history = all_entries(directory.journal)
         before = experiment_of(history)
         experiment = before.with_values(values or {})
         _check_changes(before, experiment)

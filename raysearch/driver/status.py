@@ -19,10 +19,10 @@ from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import Progress, Status, Verdict
 from raysearch.storage.clock import CLOCK, Clock
-from raysearch.storage.decoding import Entry, entries, taken_back
+from raysearch.storage.decoding import Entry, taken_back
 from raysearch.storage.events import Resume, Tell
 from raysearch.storage.instances import to_frame
-from raysearch.storage.journal import is_driven, read
+from raysearch.storage.journal import all_entries, collector_paused, is_driven
 from raysearch.storage.run_directory import RunDirectory
 
 
@@ -102,7 +102,7 @@ def errors_of(history: Sequence[Entry]) -> tuple[str, ...]:
 
 def read_errors(run_dir: Path) -> tuple[str, ...]:
     """Return the last error of every instance of a search that failed for good."""
-    return errors_of(list(entries(read(RunDirectory.open(run_dir).journal))))
+    return errors_of(all_entries(RunDirectory.open(run_dir).journal))
 
 
 def write_report(run_dir: Path, out: Path | None) -> Path:
@@ -123,7 +123,7 @@ def write_report(run_dir: Path, out: Path | None) -> Path:
 def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
     """Return the race of the search in `run_dir` as far as it went, its experiment and its events."""
     directory = RunDirectory.open(run_dir)
-    history = list(entries(read(directory.journal)))
+    history = all_entries(directory.journal)
     experiment = experiment_of(history)
     race = Race(
         lambda outcomes: [],
@@ -133,7 +133,8 @@ def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
         confirm=experiment.race.confirm,
         n_configurations=experiment.n_configurations,
     )
-    race.replay(history)
+    with collector_paused():
+        race.replay(history)
     return race, experiment, history
 
 

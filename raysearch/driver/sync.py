@@ -16,9 +16,9 @@ from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import progress
 from raysearch.records import Progress
-from raysearch.storage.decoding import Entry, entries
+from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Decide, Eliminate, Event, Measured, Reopen, Tell
-from raysearch.storage.journal import Journal, read
+from raysearch.storage.journal import Journal, all_entries
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Timed, Writes
@@ -37,7 +37,7 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
     """
     directory = RunDirectory.open(Path(run_dir))
     with Journal(directory.journal):
-        history = list(entries(read(directory.journal)))
+        history = all_entries(directory.journal)
         experiment = experiment_of(history).with_values(values or {})
         if experiment.tracking is None:
             raise ExperimentError("this search has no tracker; name one, e.g. `--set tracking=mlflow`")

@@ -113,7 +113,8 @@ def _known_by_content(id_: Any, parameters: Mapping[str, Any]) -> Configuration:
 
 
 def _to_tell(line: Mapping[str, Any], known: Known) -> e.Tell:
-    result = InstanceResult(
+    result = object.__new__(InstanceResult)
+    vars(result).update(  # most lines of a journal are results: to set the fields of a frozen value one by one is slow
         key=_key(line),
         loss=float(line["loss"]),
         status=Status(line["status"]),
@@ -124,6 +125,7 @@ def _to_tell(line: Mapping[str, Any], known: Known) -> e.Tell:
         metrics={str(name): float(value) for name, value in line["metrics"].items()},
         attempt=int(line["attempt"]),
         error=str(line["error"]),
+        weights=None,
     )
     return e.Tell(result, Phase(line.get("phase", Phase.RACE)))
 

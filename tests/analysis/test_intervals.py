@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -80,3 +81,26 @@ def test_std_of_two_has_no_jackknife_and_still_answers():
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         confidence_interval([1.0, 2.0], Q3(), np.random.default_rng(0), **setting)
+
+
+@pytest.mark.parametrize("criterion", [Mean(), Median(), Q3(), Max(), Std()])
+@pytest.mark.parametrize("n", [2, 3, 17, 100])
+def test_the_ends_are_those_of_scipys_bootstrap(criterion, n):
+    losses = np.sort(np.random.default_rng(n).gamma(2, 0.7, n))
+    found = confidence_interval(losses, criterion, np.random.default_rng(7), n_resamples=500)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            wanted = stats.bootstrap(
+                (losses,),
+                lambda sample, axis: criterion(np.moveaxis(sample, axis, -1)),
+                n_resamples=500,
+                method="BCa",
+                rng=np.random.default_rng(7),
+            ).confidence_interval
+        except ValueError:
+            wanted = (math.nan, math.nan)
+    if np.isfinite(wanted).all():
+        assert (found.low, found.high) == pytest.approx(tuple(wanted), rel=1e-9)
+    else:
+        assert found.method == "percentile"
