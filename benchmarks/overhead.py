@@ -1,6 +1,7 @@
 """Bookkeeping per no-op instance: plain ActorPool, plain Tune, raysearch without and with MLflow, in one run.
 
     python benchmarks/overhead.py --n 1000 --repeats 3
+    python benchmarks/overhead.py --n 6400 --packs 1 8 32 64        driver CPU against the width of packs
 
 Each way runs in turn on the same local Ray cluster of two slots, so that a noisy machine is noisy for all of them. The
 table shows the median over the repeats; start-up of the actors is part of every figure.
@@ -73,11 +74,19 @@ def no_op(config: dict, seed: int) -> float:
     return 0.0
 
 
-def _search(n: int, folder: Path, tracking: object) -> None:
+def no_ops(config: dict, seeds: list[int]) -> list[float]:
+    """Instances of one configuration that do nothing."""
+    return [0.0] * len(seeds)
+
+
+def _search(n: int, folder: Path, tracking: object, pack: int = 1) -> None:
+    each = max(pack, 10)
     raysearch.search(
         no_op,
-        space={"x": list(range(n // 10))},
-        rule={"name": "exhaustive", "n_instances": 10},
+        train_many=no_ops,
+        space={"x": list(range(n // each))},
+        rule={"name": "exhaustive", "n_instances": each},
+        execution={"name": "ray_tune", "pack": pack},
         confirm=0,
         run_dir=folder / "run",
         tracking=tracking,
@@ -93,6 +102,18 @@ def without_mlflow(n: int, folder: Path) -> None:
 def with_mlflow(n: int, folder: Path) -> None:
     """raysearch with every instance in MLflow on SQLite."""
     _search(n, folder, Mlflow(uri=f"sqlite:///{folder}/mlflow.db"))
+
+
+def packed(width: int) -> dict[str, Callable[[int, Path], None]]:
+    """Return the ways of a search in packs of so many instances."""
+
+    def plain(n: int, folder: Path) -> None:
+        _search(n, folder, None, width)
+
+    def tracked(n: int, folder: Path) -> None:
+        _search(n, folder, Mlflow(uri=f"sqlite:///{folder}/mlflow.db"), width)
+
+    return {f"packs of {width}, without MLflow": plain, f"packs of {width}, with MLflow": tracked}
 
 
 WAYS: dict[str, Callable[[int, Path], None]] = {
@@ -116,22 +137,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=1000, help="instances per way, a multiple of 10")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--packs", type=int, nargs="*", default=[], help="measure packs of these widths instead")
     options = parser.parse_args()
+    ways = {name: way for width in options.packs for name, way in packed(width).items()} or WAYS
     logging.disable(logging.WARNING)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    for way in WAYS.values():  # imports and first actors are nobody's bookkeeping
-        measure(way, 10)
-    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    for way in ways.values():  # imports and first actors are nobody's bookkeeping
+        measure(way, max(10, *options.packs) if options.packs else 10)
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(options.repeats):
-        for name, way in WAYS.items():
+        for name, way in ways.items():
             figures[name].append(measure(way, options.n))
     print(f"\nn = {options.n} no-op instances on {SLOTS} slots, median of {options.repeats} runs (lowest to highest)\n")
-    print("| way | wall ms per instance | driver CPU ms | wall against plain Tune |")
+    first = next(iter(figures)) if options.packs else "plain Tune, reused actors"
+    print(f"| way | wall ms per instance | driver CPU ms | wall against {first} |")
     print("|---|---|---|---|")
     for name, runs in figures.items():
         walls = [wall for wall, _ in runs]
-        ratios = [wall / base for wall, (base, _) in zip(walls, figures["plain Tune, reused actors"], strict=True)]
+        ratios = [wall / base for wall, (base, _) in zip(walls, figures[first], strict=True)]
         print(
             f"| {name} | {statistics.median(walls):.1f} ({min(walls):.1f} to {max(walls):.1f}) "
             f"| {statistics.median(cpu for _, cpu in runs):.1f} | {statistics.median(ratios):.2f} |"

@@ -19,8 +19,9 @@ from raysearch.driver.resume import resume
 from raysearch.driver.run import build, run
 from raysearch.errors import RaysearchError
 from raysearch.experiment.experiment import from_data, from_file
+from raysearch.records import PackGain
 from raysearch.storage.decoding import EVENTS, entries
-from raysearch.storage.events import Measured
+from raysearch.storage.events import Measured, Packs
 from raysearch.storage.instances import write_parquet
 from raysearch.storage.journal import Journal, read
 from raysearch.storage.measurements import read_measured, to_table
@@ -173,6 +174,7 @@ def finished(tmp_path_factory):
             numbers = {"trace": 1.5, "share.0": float("inf")}
             journal.append(Measured("curvature", id_, of, numbers, {"layers": [row, row]}, 1 if of else 3))
         journal.append(Measured("calibration", found.verdict.winner.id, None, {}, error="no weights"))
+        journal.append(Packs(found.verdict.winner.id, PackGain(64, 4e-4, 4e-5), "n1"))
     assert {event["event"] for event in read(run_dir / "journal.jsonl")} == EVENTS
     return run_dir
 

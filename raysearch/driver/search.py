@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ def search(
     train: Any,
     *,
     space: Mapping[str, Any] | Callable[[Any], Any],
+    train_many: Any = None,
     criterion: Any = "median",
     rule: Any = None,
     sampler: Any = "grid",
@@ -38,6 +40,8 @@ def search(
 
     Args:
         train: a function (or generator of per-epoch losses, or Tune class), a workload object, or a workload's name.
+        train_many: a function `train_many(config, seeds)` that gives a list of what `train` gives for each seed: seeds of
+            a configuration then train in packs (`execution: {pack: 64}` or `auto`). Where it raises, `train` is called.
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
             or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe). The parameters
             that `train` gets are what JSON gives back, in a resumed search too: a tuple is a list there, a number of
@@ -60,7 +64,7 @@ def search(
     """
     from raysearch.tracking.terminal import Terminal
 
-    workload, section, its_name = _trained(train)
+    workload, section, its_name = _trained(train, train_many)
     plugins = {"criterion": criterion, "sampler": sampler, "execution": execution, "tracking": tracking}
     experiment = from_data(
         {
@@ -83,7 +87,7 @@ def search(
     return start(parts, None if run_dir is None else Path(run_dir), [Terminal()] if progress else [])
 
 
-def _trained(train: Any) -> tuple[Workload | None, Any, str]:
+def _trained(train: Any, many: Any = None) -> tuple[Workload | None, Any, str]:
     """Return the workload, None where its section makes it; that section; and how the search is called without a name.
 
     Raises ExperimentError for the class of a workload, or an object that is only in part one.
@@ -93,13 +97,19 @@ def _trained(train: Any) -> tuple[Workload | None, Any, str]:
     called = train if isinstance(train, str) else getattr(train, "__name__", "search")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", called).strip("_.-")[:100] or "search"  # <lambda>, _fit, über
     if isinstance(train, str | Mapping):
+        if many is not None:
+            raise ExperimentError(
+                "train_many stands beside a function `train(config, seed)`, not beside a workload's name"
+            )
         return None, given("workload", train), name
     if isinstance(train, type) and hasattr(train, "prepare"):
         raise ExperimentError(f"train: {train.__name__} is the class of a workload: make an object, {train.__name__}()")
     if hasattr(train, "prepare") and not isinstance(train, Workload):
         missing = " and no ".join(f"`{method}`" for method in ("train", "check") if not hasattr(train, method))
         raise ExperimentError(f"train: {type(train).__name__} has a `prepare`, as workloads have, but no {missing}")
-    workload = train if isinstance(train, Workload) else Function(train)
+    if many is not None and (isinstance(train, Workload) or inspect.isclass(train)):
+        raise ExperimentError("train_many stands beside a function `train(config, seed)`; a workload has `train_pack`")
+    workload = train if isinstance(train, Workload) else Function(train, many)
     return workload, {"name": "function", "fn": name}, name
 
 

@@ -8,13 +8,16 @@ import math
 import numbers
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raysearch.errors import ExperimentError, WorkloadError
-from raysearch.records import Configuration, InstanceKey, InstanceResult
+from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain
 from raysearch.workloads import Report
+from raysearch.workloads._packs import PackReport
+
+_WIDTH = 64
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,20 @@ class Function:
     `train(config, seed)` returns a loss, or a mapping with `loss` and, if wanted, `test_loss` and other numbers; or it
     is a generator of per-epoch losses, whose last one counts; or a class with Tune's `setup` and `step` that reports
     `loss`. Lower is better. A function that never yields cannot be stopped before its end.
+
+    `many(config, seeds)`, where there is one, trains several seeds of a configuration at once: it returns, or yields
+    after each epoch, a list of what `train` gives for each of them, in order.
     """
 
     fn: Any  # what it must be is said below, as `search` calls it
+    many: Any = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be called."""
         if not callable(self.fn):
             raise ExperimentError(f"train must be a function of (config, seed), got {self.fn!r}")
+        if self.many is not None and not callable(self.many):
+            raise ExperimentError(f"train_many must be a function of (config, seeds), got {self.many!r}")
 
     def prepare(self) -> None:
         """Return nothing: a function brings its own data."""
@@ -45,6 +54,54 @@ class Function:
         """Call the function once per seed; raises WorkloadError where it returns no number."""
         return [self._train_one(configuration, seed, report) for seed in seeds]
 
+    def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
+        """Return what tells configurations apart: only seeds of one train together, and only by `many`."""
+        return None if self.many is None else Configuration.of(parameters).id
+
+    def measure_pack(self, configuration: Configuration, data: Any) -> PackGain:
+        """Return the width of packs under `pack: auto`: who brings `many` says that it pays."""
+        return PackGain(_WIDTH)
+
+    def train_pack(
+        self, members: Sequence[tuple[Configuration, int]], report: PackReport, data: Any
+    ) -> Iterator[tuple[int, InstanceResult]]:
+        """Call `many` and yield its answers; raises WorkloadError where it has not one for each seed."""
+        start, configuration, seeds = time.perf_counter(), members[0][0], [seed for _, seed in members]
+        found: Any = self.many(copy.deepcopy(dict(configuration.parameters)), seeds)
+        curves: dict[int, list[float]] = {number: [] for number in range(len(seeds))}
+        ended: set[int] = set()
+        last: dict[int, Any] = {}
+        epochs = enumerate(found, start=1) if isinstance(found, Iterator) else [(0, found)]
+        for epoch, answers in epochs:
+            for number, answer in self._each(answers, seeds):
+                if number in ended:
+                    continue
+                last[number] = answer
+                if epoch:
+                    curves[number].append(self._numbers(answer)["loss"])
+                    if report(number, epoch, curves[number][-1]) is False:
+                        ended.add(number)
+                        del last[number]
+                    elif not math.isfinite(curves[number][-1]):
+                        ended.add(number)
+            if len(ended) == len(seeds):
+                break
+        if not last and not ended:
+            raise WorkloadError(f"{_name(self.many)} yielded no losses")
+        seconds = (time.perf_counter() - start) / len(seeds)
+        for number, answer in last.items():
+            yield number, self._result(members[number][0], seeds[number], answer, curves[number], seconds)
+
+    def _each(self, answers: Any, seeds: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        try:
+            listed = list(answers)
+        except TypeError:
+            listed = []
+        if len(listed) != len(seeds) or isinstance(answers, str | Mapping):
+            wanted = f"a list of {len(seeds)} answers, one for each seed"
+            raise WorkloadError(f"{_name(self.many)} must give {wanted}; it gave {answers!r:.200}")
+        return iter(enumerate(listed))
+
     def _train_one(self, configuration: Configuration, seed: int, report: Report) -> InstanceResult:
         start = time.perf_counter()
         answer = self._call(copy.deepcopy(dict(configuration.parameters)), seed)  # a function may change its own
@@ -57,16 +114,16 @@ class Function:
                 if not math.isfinite(curve[-1]):
                     break
             if not curve:
-                raise WorkloadError(f"{self._name} yielded no loss")
+                raise WorkloadError(f"{_name(self.fn)} yielded no loss")
+        return self._result(configuration, seed, answer, curve, time.perf_counter() - start)
+
+    def _result(
+        self, configuration: Configuration, seed: int, answer: Any, curve: Sequence[float], seconds: float
+    ) -> InstanceResult:
         values = self._numbers(answer)
         loss, test_loss = values.pop("loss"), values.pop("test_loss", None)
         key = InstanceKey(configuration.id, seed)
-        seconds = time.perf_counter() - start
         return InstanceResult.of(key, loss, curve=tuple(curve), test_loss=test_loss, metrics=values, seconds=seconds)
-
-    @property
-    def _name(self) -> str:
-        return str(getattr(self.fn, "__name__", self.fn))
 
     def _call(self, config: dict[str, Any], seed: int) -> Any:
         call: Callable[..., Any] = self.fn
@@ -80,8 +137,12 @@ class Function:
         values = {name: _number(value) for name, value in mapping.items()}
         if values.get("loss") is None:
             what = f"a mapping without a number under 'loss': {answer!r}" if mapping is answer else f"{answer!r}"
-            raise WorkloadError(f"{self._name} must give a loss (a number, lower is better); it gave {what:.200}")
+            raise WorkloadError(f"{_name(self.fn)} must give a loss (a number, lower is better); it gave {what:.200}")
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", function))
 
 
 def _number(value: Any) -> float | None:

@@ -231,3 +231,93 @@ def test_nested_parameters_are_not_shared_between_instances():
 def test_what_cannot_be_called_is_refused(fn):
     with pytest.raises(ExperimentError, match=r"train must be a function of \(config, seed\), got"):
         registry.load("workloads", "function", fn=fn)
+
+
+def train_many(many, seeds=(1, 2, 3), end=lambda member, epoch: False):
+    """Return the results of a pack by member, and what it reported on the way."""
+    reports = []
+
+    def report(member, epoch, loss):
+        reports.append((member, epoch, loss))
+        return not end(member, epoch)
+
+    workload = registry.load("workloads", "function", fn=lambda config, seed: config["lr"] * seed, many=many)
+    assert workload.pack_key({"lr": 0.5}) == workload.pack_key({"lr": 0.5}) != workload.pack_key({"lr": 0.1})
+    return dict(workload.train_pack([(CONFIGURATION, seed) for seed in seeds], report, None)), reports
+
+
+def test_many_seeds_of_a_configuration_train_at_once():
+    found, reports = train_many(lambda config, seeds: config["lr"] * np.array(seeds))
+    assert {member: result.loss for member, result in found.items()} == {0: 0.5, 1: 1.0, 2: 1.5}
+    assert [found[member].key.seed for member in range(3)] == [1, 2, 3]
+    assert reports == []
+    found, _ = train_many(lambda config, seeds: [{"loss": seed, "test_loss": 2 * seed, "more": 1} for seed in seeds])
+    assert found[1].test_loss == 4.0
+    assert found[1].metrics == {"more": 1.0}
+
+
+def test_many_seeds_may_tell_each_epoch_and_each_may_end_for_itself():
+    n_epochs = []
+
+    def many(config, seeds):
+        for epoch in range(1, 5):
+            n_epochs.append(epoch)
+            yield [math.inf if seed == 2 and epoch == 2 else seed / epoch for seed in seeds]
+
+    found, reports = train_many(many, end=lambda member, epoch: member == 0 and epoch == 3)
+    assert sorted(found) == [1, 2], "the first one was ended: nobody waits for it"
+    assert found[1].status is Status.DIVERGED
+    assert found[1].curve == (2.0, math.inf)
+    assert found[2].curve == (3.0, 1.5, 1.0, 0.75)
+    assert [report[:2] for report in reports if report[0] == 0] == [(0, 1), (0, 2), (0, 3)]
+    n_epochs.clear()
+    assert train_many(many, end=lambda member, epoch: True)[0] == {}
+    assert n_epochs == [1], "nobody is left to train"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([1.0], "a list of 3 answers, one for each seed; it gave \\[1.0\\]"),
+        (1.0, "a list of 3 answers"),
+        ({"loss": 1.0}, "a list of 3 answers"),
+        ([1.0, None, 2.0], "must give a loss"),
+        (iter([]), "yielded no losses"),
+    ],
+)
+def test_many_seeds_want_an_answer_each(answer, message):
+    with pytest.raises(WorkloadError, match=message):
+        train_many(lambda config, seeds: answer)
+
+
+def test_what_trains_many_is_a_function():
+    with pytest.raises(ExperimentError, match="train_many must be a function of \\(config, seeds\\), got 3"):
+        train_many(3)
+
+
+@pytest.mark.parametrize("pack", [4, "auto"])
+def test_a_search_by_many_is_that_of_one_by_one(pack, tmp_path):
+    import raysearch
+
+    calls = []
+
+    def one(config, seed):
+        return config["x"] + seed % 1000 / 1e5
+
+    def many(config, seeds):
+        calls.append(len(seeds))
+        return [one(config, seed) for seed in seeds]
+
+    def search(run_dir, **more):
+        rule = {"name": "halving", "warmup": 4}
+        space = {"x": [0.1, 0.2, 0.3]}
+        return raysearch.search(
+            one, space=space, rule=rule, confirm=6, run_dir=run_dir, tracking=None, progress=False, **more
+        )
+
+    alone = search(tmp_path / "alone", execution="local")
+    found = search(tmp_path / "many", execution={"name": "local", "pack": pack}, train_many=many)
+    assert found.verdict == alone.verdict
+    assert max(calls) > 1
+    with pytest.raises(ExperimentError, match="train_many stands beside a function"):
+        raysearch.search("digits", space={"x": [1]}, train_many=many)
