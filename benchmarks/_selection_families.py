@@ -5,10 +5,11 @@ Every replicate draws a fresh population and fresh losses from its own seed, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,24 @@ DIGITS = Path(__file__).parent / "data" / "digits_instances.parquet"
 
 @dataclass(frozen=True)
 class Table:
-    """One replicate: `losses` `(n_configurations, n_instances)`, +inf = diverged, and each row's true criterion."""
+    """One replicate: `losses` `(n_configurations, n_instances)`, +inf = diverged, and each row's true criterion.
+
+    `parameters` holds the hyperparameters of each row, in the order of the rows, as `Configuration.parameters` has them
+    (a parameter whose condition does not hold is missing); `()` in families where hyperparameters say nothing. A policy
+    may know all of them from the start, and nothing of a row's losses before it has paid for them. `space`, where not
+    empty, is the section of an experiment file that the rows come from: `raysearch.samplers.search_space.parse` reads
+    it, and the order of values is that of the file.
+    """
 
     losses: Array
     truth: Array
+    parameters: Sequence[Mapping[str, Any]] = ()
+    space: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether a row's hyperparameters are known, so that its losses can be foretold from other rows'."""
+        return len(self.parameters) == len(self.losses)
 
     def regret(self, row: int) -> float:
         """Return by how much (relative) the criterion of `row` is truly worse than the best."""
