@@ -46,6 +46,7 @@ BESIDE = {
     "storage/instances": {"pandas", "pyarrow"},
     "storage/journal": {"pydantic_core"},
     "storage/measurements": {"pandas"},
+    "storage/tables": {"pandas", "pyarrow"},
     "samplers/tpe": {"optuna"},
 }
 LONGER_CONTRACTS = {"workloads": 75, "tracking": 60, "rules": 45}

@@ -21,6 +21,7 @@ from raysearch.execution.race_runner import RaceRunner
 from raysearch.race.state import State
 from raysearch.records import DONE, InstanceKey, InstanceResult, Phase, Signal, TrialRequest
 from raysearch.registry import Validated
+from raysearch.storage import tables
 from raysearch.storage.instances import read_parquet
 from raysearch.workloads import Workload
 
@@ -51,7 +52,8 @@ class Replay(Validated):
     """Replays the instances of an earlier search, e.g. to try other rules on them without training anything.
 
     Args:
-        table: an `instances.parquet` that holds every (configuration, instance) the race will ask for.
+        table: a recorded table by name, or an `instances.parquet`, that holds every (configuration, instance) the race
+            will ask for.
         n_workers: simulated slots.
     """
 
@@ -62,12 +64,11 @@ class Replay(Validated):
 
     def check(self, workload: Workload | None = None) -> None:
         """Raise ExperimentError if there is no such table."""
-        if not Path(self.table).is_file():
-            raise ExperimentError(f"there is no table {self.table!r}: name the instances.parquet of a finished search")
+        tables.find(self.table)
 
     def run(self, runner: RaceRunner, workload: Workload) -> None:
         """Answer what the race asks for; raises ExperimentError for an instance that the table does not hold."""
-        self.simulations.append(simulate(runner, recorded(Path(self.table)), self.n_workers))
+        self.simulations.append(simulate(runner, recorded(tables.find(self.table)), self.n_workers))
 
 
 def recorded(path: Path) -> Answer:
@@ -89,7 +90,7 @@ def recorded(path: Path) -> Answer:
             )
         test_loss = None if math.isnan(row["test_loss"]) else row["test_loss"]
         return InstanceResult.of(
-            key, row["loss"], seconds=row["seconds"], test_loss=test_loss, curve=tuple(row["curve"])
+            key, row["loss"], seconds=row["seconds"], test_loss=test_loss, curve=tuple(map(float, row["curve"]))
         )
 
     return answer
