@@ -3,6 +3,7 @@
 # make test    installs, then runs the tests;   make test-all  the slow ones too
 # make check   formatting, lint, types
 # make bench   every benchmark at its full size: hours
+# make studies the papers' studies at their full size: a day and more, resumable; SIZE=quick in minutes
 # make dataset Fashion-MNIST, from Debian's package, where this is Debian and the user is root
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ JOBS ?= 3
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: setup demo test test-all check bench bench-peers dataset clean
+.PHONY: setup demo test test-all check bench bench-peers dataset studies clean
 
 setup: $(VENV)/installed
 
@@ -52,6 +53,10 @@ dataset:
 	@test -d /usr/share/datasets/fashion-mnist || \
 	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --no-install-recommends dataset-fashion-mnist; } || \
 	  echo "no Fashion-MNIST: apt install dataset-fashion-mnist, or set workload.folder to where its IDX files are"
+
+SIZE ?= full
+studies: setup dataset
+	$(BIN)/python benchmarks/studies/all.py --size $(SIZE)
 
 # SMAC3 and Syne Tune, for benchmarks/selection.py --peers-python .venv-peers/bin/python
 bench-peers:

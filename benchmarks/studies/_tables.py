@@ -1,0 +1,129 @@
+"""Tables of losses that several studies judge rules on: instances of every configuration, some of them held out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _frame import ROOT, Array, Bench, matrix, metric
+from _models import showers
+
+from raysearch.experiment.experiment import from_file
+
+sys.path.append(str(Path(__file__).parents[1]))  # _selection_policies, which drives a rule over a table
+DATA = ROOT / "benchmarks" / "data"
+RESNET72 = DATA / "fashion_mnist_resnet72.parquet"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Recorded instances `(n_configurations, n_instances)`; the first `n_search` columns are for searches.
+
+    The others, which no search sees, are the truth.
+    """
+
+    name: str
+    losses: Array
+    n_search: int
+    tests: Array | None = None
+    curves: Array | None = None
+    parameters: tuple[dict[str, Any], ...] = ()
+    metrics: pd.DataFrame | None = None
+
+    @property
+    def seen(self) -> Array:
+        """What searches draw from."""
+        return self.losses[:, : self.n_search]
+
+    @property
+    def held_out(self) -> Array:
+        """What judges: test losses where they were recorded."""
+        return (self.losses if self.tests is None else self.tests)[:, self.n_search :]
+
+    def metric(self, name: str) -> Array:
+        """Return a metric by configuration and instance."""
+        assert self.metrics is not None
+        return metric(self.metrics, name)
+
+
+def resnet72(bench: Bench, n_instances: int, n_search: int) -> Table:
+    """Return the 72 ResNets on Fashion-MNIST: recorded already, or trained now."""
+    if RESNET72.is_file():
+        table = pd.read_parquet(RESNET72)
+    else:
+        search = from_file(ROOT / "search_spaces" / "fashion_mnist_resnet72.yaml")
+        table = bench.instances("resnet72", search.workload, search.space, n_instances, study="tables")
+    return Table("72 ResNets on Fashion-MNIST", matrix(table, "loss")[0], n_search)
+
+
+def digits72(n_search: int) -> Table:
+    """Return the 72 perceptrons on digits that benchmarks/record_digits.py has recorded, 960 instances each."""
+    table = pd.read_parquet(DATA / "digits_instances.parquet")
+    losses = table.pivot(index="configuration", columns="seed", values="loss").to_numpy(dtype=float)
+    return Table("72 perceptrons on 400 digits (benchmarks/data)", losses, n_search)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is recorded of one of the jobs: a workload and a space."""
+
+    title: str
+    unit: str
+    workload: dict[str, Any]
+    space: dict[str, Any]
+    scale: float = 1.0
+
+
+_RECIPE = {"optimizer": ["AdamW"], "batch_size": [32], "weight_decay": [0.01]}
+
+
+def jobs(size: str) -> dict[str, Job]:
+    """Return the jobs of a size: showers, images, a table of numbers."""
+    few, full = size == "quick", size == "full"
+    n_images, image_epochs = (10_000, 15) if full else (200, 2) if few else (1000, 5)
+    images = {"name": "images", "downsample": 2, "loss": "error", "n_train": n_images, "epochs": image_epochs}
+    images |= {"n_validation": n_images // 2, "n_test": 2000 if full else n_images}
+    perceptrons = {
+        "network": ["perceptron"],
+        "hidden": [[16], [128]] if few else [[16], [64], [128], [64, 32]],
+        "dropout": [0.0] if few else [0.0, 0.3],
+        "activation": ["ReLU"] if few else ["ReLU", "Tanh"],
+        "lr": [0.001, 0.03] if few else [0.001, 0.003, 0.01, 0.03],
+    }
+    networks = {
+        "conv1": [8],
+        "conv2": [8] if few else [8, 16],
+        "pool2": [[4, 4]] if few else [[2, 1], [4, 4]],
+        "fc": [[9]] if few else [[9], [32, 9]] if not full else [[9], [32, 9], [64, 9], [64, 32, 9]],
+        "feature": [True] if few else [False, True],
+        "activation": ["ReLU"],
+        "lr": [0.001, 0.01] if few else [0.001, 0.01] if not full else [0.001, 0.003, 0.01],
+    }
+    n_showers, epochs = (8000, 30) if full else (100, 2) if few else (400, 10)
+    tabular = {"name": "module", "module": "_tabular.build", "data": "_tabular.data", "epochs": 3 if few else 30}
+    tabular_space = {"width": [4, 16] if few else [4, 16, 64], "depth": [1] if few else [1, 2]}
+    tabular_space |= {"dropout": [0.0] if few else [0.0, 0.2], "lr": [0.01, 0.1] if few else [0.003, 0.01, 0.03, 0.1]}
+    return {
+        "fashion": Job("Fashion-MNIST, perceptrons", "error", images, {**perceptrons, **_RECIPE}),
+        "showers": Job(
+            "showers, energy", "RMSE(E)/E", showers("energy", n_showers, epochs, 1000), {**networks, **_RECIPE}
+        ),
+        "tabular": Job("breast cancer, perceptrons", "cross entropy, nats", tabular, {**tabular_space, **_RECIPE}),
+    }
+
+
+def recorded(bench: Bench, name: str, n_search: int, n_held_out: int) -> Table:
+    """Return the instances of a job's whole grid, trained now or before."""
+    job = jobs(bench.size)[name]
+    table = bench.instances(name, job.workload, job.space, n_search + n_held_out, study="tables")
+    losses, parameters = matrix(table, "loss")
+    tests, _ = matrix(table, "test_loss")
+    longest = max(len(curve) for curve in table["curve"])
+    whole = table.assign(whole=[[*curve, *[np.inf] * (longest - len(curve))] for curve in table["curve"]])
+    wide = whole.pivot(index="configuration_id", columns="instance", values="whole")
+    curves = np.asarray([[np.asarray(cell, dtype=float) for cell in row] for row in wide.to_numpy()])
+    return Table(job.title, losses, n_search, tests, curves, tuple(parameters), table)
