@@ -40,8 +40,8 @@ def search(
 
     Args:
         train: a function (or generator of per-epoch losses, or Tune class), a workload object, or a workload's name.
-        train_many: a function `train_many(config, seeds)` that gives a list of what `train` gives for each seed: seeds of
-            a configuration then train in packs (`execution: {pack: 64}` or `auto`). Where it raises, `train` is called.
+        train_many: a function `train_many(config, seeds)` that gives a list of what `train` gives: seeds of one
+            configuration then train in packs (`execution: {pack: 64}` or `auto`). Where it raises, `train` is called.
         space: parameters as in an experiment file: `{"lr": [0.1, 0.01], "depth": {"low": 1, "high": 8}}`,
             or a function `space(trial)` that asks Optuna's trial for them (samplers random and tpe). The parameters
             that `train` gets are what JSON gives back, in a resumed search too: a tuple is a list there, a number of
