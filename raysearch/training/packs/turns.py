@@ -86,6 +86,7 @@ class Dropout(nn.Module):
     def __init__(self, rates: tuple[float, ...], generators: tuple[torch.Generator, ...], span: Span) -> None:
         super().__init__()
         self._rates, self._draw_from, self._span = rates, generators, span
+        self._factors: tuple[tuple[Any, ...], Tensor] | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values without those that are dropped, the others raised for them."""
@@ -93,16 +94,24 @@ class Dropout(nn.Module):
             return values
         factors = torch.empty_like(values)
         rates, generators = self._span.of(self._rates), self._span.of(self._draw_from)
-        for part, rate, generator in zip(
-            torch.split(factors, len(values) // len(rates)), rates, generators, strict=True
-        ):
+        by_member = factors.view(len(rates), -1)
+        for part, rate, generator in zip(by_member, rates, generators, strict=True):
             if rate == 0.0:
                 part.fill_(1.0)
             elif rate == 1.0:
                 part.zero_()
             else:
-                part.bernoulli_(1.0 - rate, generator=generator).div_(1.0 - rate)
+                part.bernoulli_(1.0 - rate, generator=generator)
+        by_member.mul_(self._raised(values, rates)[:, None])
         return values * factors
+
+    def _raised(self, values: Tensor, rates: tuple[float, ...]) -> Tensor:
+        """Return what those that stay are raised to, `(n_members,)`: one, divided as torch divides for one network."""
+        kind = values.dtype, values.device, rates
+        if self._factors is None or self._factors[0] != kind:
+            ones = [values.new_ones(1) if rate == 1.0 else values.new_ones(1).div_(1.0 - rate) for rate in rates]
+            self._factors = kind, torch.cat(ones)
+        return self._factors[1]
 
 
 class ByNumber(nn.Module):
