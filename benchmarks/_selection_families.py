@@ -29,13 +29,15 @@ class Table:
     (a parameter whose condition does not hold is missing); `()` in families where hyperparameters say nothing. A policy
     may know all of them from the start, and nothing of a row's losses before it has paid for them. `space`, where not
     empty, is the section of an experiment file that the rows come from: `raysearch.samplers.search_space.parse` reads
-    it, and the order of values is that of the file.
+    it, and the order of values is that of the file. `curves` `(n_configurations, n_instances, n_epochs)`, where
+    recorded, are the losses after each epoch; an epoch costs its share of a training.
     """
 
     losses: Array
     truth: Array
     parameters: Sequence[Mapping[str, Any]] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
+    curves: NDArray[np.float32] | None = None
 
     @property
     def has_structure(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import subprocess
 import tempfile
 import warnings
@@ -12,6 +14,9 @@ from typing import Any
 
 import numpy as np
 from _selection_families import Family, Table
+
+from raysearch.records import Configuration
+from raysearch.samplers.search_space import Space, parse
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -77,6 +82,63 @@ def wilcoxon(table: Table, family: Family) -> Iterator[Answer]:
                 n_trained += len(losses)
                 study.tell(trial, float(np.mean(losses)))
         yield f"at most {n_most}", n_trained, int(study.best_trial.user_attrs["row"])
+
+
+def one_epoch(table: Table, family: Family) -> Iterator[Answer]:
+    """One epoch of one instance for all, then m whole instances of the best K (arXiv 2307.15422: K = 30, m = 1).
+
+    The others' share of a training is what their epoch costs; the best by the family's own criterion is chosen.
+    """
+    if table.curves is None:
+        return
+    n_rows, _, n_epochs = table.curves.shape
+    order = np.argsort(table.curves[:, 0, 0], kind="stable")  # NaN, which is worse than all, comes last
+    for n_best, n_each in itertools.product((10, 30, 100, 300), (1, 3, 5, 10, 20)):
+        if n_best > n_rows // 2:
+            continue
+        best = order[:n_best]
+        row = int(best[np.argmin(family.measure()(table.losses[best, :n_each]))])
+        yield f"best {n_best}, {n_each} each", round((n_rows - n_best) / n_epochs) + n_best * n_each, row
+
+
+def tpe(table: Table, family: Family) -> Iterator[Answer]:
+    """Optuna's TPE on the mean of 3 instances: what its manual's users do; the least mean is chosen.
+
+    Needs a space that the table covers. A proposal that the space's constraints forbid is told as pruned and costs
+    nothing, nor does one that was trained before.
+    """
+    import optuna
+
+    known = {Configuration.of(one).id: row for row, one in enumerate(table.parameters)}
+    if not known:
+        return
+    space = parse(table.space)
+    if math.prod(len(one.grid()) for one in space.parameters.values()) > 4 * len(known):
+        return  # a sample of its grid: nearly all proposals would be unknown
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    found: dict[int, float] = {}
+    asked = 0
+    for n in (30, 60, 120, 240, 480):
+        while len(found) < n and asked < 3 * n:
+            trial, asked = study.ask(), asked + 1
+            row = known.get(Configuration.of(_suggested(trial, space)).id)
+            if row is None:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
+            value = float(np.mean(np.minimum(table.losses[row, :3], 1e6)))
+            found[row] = value
+            study.tell(trial, value)
+        yield f"{n} configurations, mean of 3", 3 * len(found), min(found, key=lambda row: found[row])
+
+
+def _suggested(trial: Any, space: Space) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, parameter in space.parameters.items():
+        if all(other in values and values[other] in allowed for other, allowed in parameter.when.items()):
+            choices = parameter.grid()
+            values[name] = choices[trial.suggest_categorical(name, list(range(len(choices))))]
+    return values
 
 
 def foreign(python: Path, peer: str, family: Family, budgets: list[int], n_replicates: int) -> list[list[Answer]] | str:

@@ -167,6 +167,8 @@ OWN: dict[str, Policy] = {
 }
 PEERS: dict[str, Policy] = {
     "ray_repeater": lambda table, family: _named("ray Repeater, mean", peers.repeater(table, family)),
+    "one_epoch": lambda table, family: _named("one epoch, then the best", peers.one_epoch(table, family)),
+    "optuna_tpe": lambda table, family: _named("optuna TPE", peers.tpe(table, family)),
     "optuna_wilcoxon": lambda table, family: _named("optuna WilcoxonPruner", peers.wilcoxon(table, family)),
 }
 
