@@ -62,6 +62,7 @@ studies: setup dataset
 bench-peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet smac==2.4.1 syne-tune==0.16.0 ConfigSpace==1.2.2
+	.venv-peers/bin/pip install --quiet --no-deps --target .venv-peers/pasha syne-tune==0.14.2
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -21,8 +21,10 @@ from raysearch.samplers.search_space import Space, parse
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 """The peers' own environment, made by `make bench-peers`."""
-FOREIGN = ("smac", "syne_tune")
-NAMES = {"smac": "SMAC3 intensifier", "syne_tune": "Syne Tune ASHA"}
+NAMES = {"smac": "SMAC3 intensifier", "syne_tune": "Syne Tune ASHA", "pasha": "Syne Tune PASHA"}
+FOREIGN = tuple(NAMES)
+QUICK = ("syne_tune", "pasha")
+"""Those whose cost grows no faster than the number of configurations."""
 
 Answer = tuple[str, int, int]
 """Setting, instances trained, row chosen."""

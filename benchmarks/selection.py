@@ -26,6 +26,8 @@ from _selection_policies import OWN, PEERS, Outcome, Score, budgets, score
 
 LARGE = 1000
 """Families of more configurations get fewer replicates, and peers whose cost grows with their square stay out."""
+HUGE = 2000
+"""Families of more configurations are too large to be handed to the peers' own environment."""
 
 
 def _replicate(task: tuple[str, int, bool]) -> list[Score]:
@@ -42,7 +44,7 @@ def _foreign(python: Path, name: str, n_replicates: int) -> list[Score]:
     """Play the peers that live in their own environment; says on the table why one is missing."""
     family = FAMILIES[name]
     scores: list[Score] = []
-    for peer in peers.FOREIGN:
+    for peer in peers.QUICK if family.n_configurations > LARGE else peers.FOREIGN:
         answers = peers.foreign(python, peer, family, budgets(family), n_replicates)
         if isinstance(answers, str):
             print(f"({name}: {peer} {answers})", flush=True)
@@ -114,7 +116,7 @@ def main() -> None:
             n = options.large_replicates if large else options.replicates
             tasks = [(name, replicate, replicate < options.peer_replicates) for replicate in range(n)]
             found = [s for some in pool.map(_replicate, tasks, chunksize=2) for s in some]
-            if not large:
+            if FAMILIES[name].n_configurations <= HUGE:
                 found += _foreign(options.peers_python, name, min(n, options.peer_replicates))
             scores += found
             tables.print_family(name, tables.grouped(found)[name])
