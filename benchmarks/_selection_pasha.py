@@ -2,7 +2,7 @@
 
     python _selection_pasha.py TABLES.npz ANSWERS.json BUDGET...
 
-Runs in the environment of `make bench-peers`, without raysearch. Budgets are not used: PASHA has none; it raises its own
+Runs in the environment of `make bench-peers`, without raysearch. Budgets are not used: PASHA raises its own
 greatest number of instances as long as its two highest rungs disagree. The choice is the least mean among the rows that
 got furthest. Loss of a diverged instance: 1e6. Syne Tune had it until 0.14, which lies in a folder of its own there.
 """
