@@ -51,6 +51,15 @@ def test_a_share_has_wilsons_interval(load: Any) -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
 
 
+def test_few_seeds_find_only_great_differences_of_spread(load: Any) -> None:
+    ratio = load("_numbers").detectable_ratio(20)
+    generator = np.random.default_rng(0)
+    spreads = generator.normal(size=(2, 20_000, 20)).std(axis=2, ddof=1)
+    seen = (ratio * spreads[0] / spreads[1]) ** 2 < 1 / 2.526  # F(19, 19)'s 97.5 % quantile
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.02)
+    assert ratio < load("_numbers").detectable_ratio(100) < 1
+
+
 def test_every_study_has_every_size_and_is_among_all(load: Any) -> None:
     names = sorted(path.stem for path in STUDIES.glob("[!_]*.py") if path.stem != "all")
     assert sorted(load("all").STUDIES) == names

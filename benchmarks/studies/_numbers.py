@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from raysearch.analysis.intervals import confidence_interval
 from raysearch.registry import load
@@ -37,8 +38,15 @@ class Estimate:
             return f"n = {self.n} is too few to say"
         if self.low > bound or self.high < bound:
             return "reproduced" if (self.high < bound) == below else "the opposite was seen"
+        # an interval that ends at the bound, as of searches that all chose alike, decides nothing
         agrees = (self.value < bound) == below
         return f"not shown with n = {self.n}; the direction {'agrees' if agrees else 'does not agree'}"
+
+    def tells(self, bound: float) -> str:
+        """Return in words on which side of a bound the number is, where its interval tells."""
+        if self.n < FEWEST:
+            return f"n = {self.n} is too few to say"
+        return "lower" if self.high < bound else "higher" if self.low > bound else "no difference shown"
 
 
 def of_one(losses: Array, criterion: str) -> Estimate:
@@ -95,3 +103,11 @@ def share(hits: Array) -> Estimate:
     n, p, z = len(hits), float(np.mean(hits)), 1.96
     middle, reach = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return Estimate(p, float((middle - reach) / (1 + z**2 / n)), float((middle + reach) / (1 + z**2 / n)), n)
+
+
+def detectable_ratio(n: int, power: float = 0.8, level: float = 0.05) -> float:
+    """Return the greatest ratio of standard deviations below 1 that an F test of `n` and `n` normal losses would find.
+
+    With probability `power`, at the two-sided `level`.
+    """
+    return float(np.sqrt(stats.f.ppf(level / 2, n - 1, n - 1) / stats.f.ppf(power, n - 1, n - 1)))

@@ -90,5 +90,5 @@ def boxed(
     axes.set_yticks(range(len(groups)), labels)
     plots.scale(axes, np.concatenate(list(groups.values())), "x")
     axes.set_xlabel(axis)
-    plots.title(axes, title, 90)
+    plots.title(axes, title, 52 if figure else 34)
     return figure

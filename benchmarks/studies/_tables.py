@@ -75,7 +75,6 @@ class Job:
     unit: str
     workload: dict[str, Any]
     space: dict[str, Any]
-    scale: float = 1.0
 
 
 _RECIPE = {"optimizer": ["AdamW"], "batch_size": [32], "weight_decay": [0.01]}
@@ -97,7 +96,7 @@ def jobs(size: str) -> dict[str, Job]:
     networks = {
         "conv1": [8],
         "conv2": [8] if few else [8, 16],
-        "pool2": [[4, 4]] if few else [[2, 1], [4, 4]],
+        "pool2": [[2, 1], [4, 4]] if full else [[4, 4]],
         "fc": [[9]] if few else [[9], [32, 9]] if not full else [[9], [32, 9], [64, 9], [64, 32, 9]],
         "feature": [True] if few else [False, True],
         "activation": ["ReLU"],

@@ -11,7 +11,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-STUDIES = ("sample_size", "randomness", "preselection", "inductive_bias", "six_criteria", "to_confidence")
+STUDIES = (
+    "sample_size",
+    "randomness",
+    "preselection",
+    "inductive_bias",
+    "six_criteria",
+    "to_confidence",
+    "foretelling",
+    "payoff",
+    "other_methods",
+)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ class Size:
 
 SIZES = {
     "quick": Size("Model 2", 100, 6, 2, 300),
-    "small": Size("Model 2", 500, 100, 20, 1000),
+    "small": Size("Model 2", 500, 100, 12, 1000),
     "full": Size("Model 1", 32_000, 200, 50, 4000),
 }
 SOURCES = {"weights": "weights and order of batches", "sample": "training sample", "both": "both"}
