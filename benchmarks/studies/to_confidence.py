@@ -36,19 +36,20 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Size:
-    """How often each rule plays."""
+    """How often each rule plays; `n_dear` of those replicates are for rules that compute much."""
 
     criteria: tuple[str, ...]
     n_replicates: int
+    n_dear: int
     n_search: int
     n_held_out: int
     n_most: int
 
 
 SIZES = {
-    "quick": Size(("mean",), 10, 480, 480, 3),
-    "small": Size(("mean", "std", "q3"), 100, 480, 480, 24),
-    "full": Size(("mean", "std", "q3"), 400, 30, 90, 24),
+    "quick": Size(("mean",), 20, 10, 480, 480, 3),
+    "small": Size(("mean", "std", "q3"), 400, 40, 480, 480, 24),
+    "full": Size(("mean", "std", "q3"), 1000, 200, 30, 90, 24),
 }
 
 
@@ -84,8 +85,8 @@ def study(bench: Bench, size: Size) -> Page:
         _findings(rows),
         {f"Instances until P(the best is found) reaches a confidence, {table.name}": rows},
         [
-            f"{size.n_replicates} replicates, each a random choice of the {size.n_search} recorded instances per "
-            f"configuration that rules may see; the best is that of the {size.n_held_out} others. Replicates share "
+            f"{size.n_replicates} replicates ({size.n_dear} of significance and top_two), each an order of the "
+            f"{size.n_search} recorded instances per configuration that rules may see; the best is that of the {size.n_held_out} others. Replicates share "
             "those instances: intervals are of the replicates, not of other trainings or other best ones. `-`: not "
             "reached by any setting that was played."
         ],
@@ -117,7 +118,8 @@ def _plays(table: _tables.Table, name: str, size: Size) -> Iterator[tuple[str, s
     }
     for policy, settings in rules.items():
         for rule, arguments in settings:
-            played = [drive(load("rules", rule, **arguments), _Matrix(losses), criterion) for losses in matrices]
+            seen = matrices if rule == "halving" else matrices[: size.n_dear]
+            played = [drive(load("rules", rule, **arguments), _Matrix(losses), criterion) for losses in seen]
             costs, leaders = [n for _, n in played], [verdict.leader for verdict, _ in played]
             shown = ", ".join(
                 f"{key}={value}" for key, value in arguments.items() if key not in ("test", "max_instances", "cap")
@@ -166,7 +168,9 @@ def _figure(curves: dict[tuple[str, str], list[tuple[float, Array, str]]], size:
         axes.set_ylabel(f"P(the best is found); dashed: within {DELTA:.0%}")
         axes.set_ylim(0, 1.02)
         axes.legend(loc="lower right")
-        plots.title(axes, f"By {name}", 40, f"n = {size.n_replicates} replicates")
+        plots.title(
+            axes, f"By {name}", 40, f"n = {size.n_replicates} replicates ({size.n_dear}: significance, top_two)"
+        )
     return figure
 
 
