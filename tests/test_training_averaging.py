@@ -142,6 +142,36 @@ def test_the_teachers_word_is_the_mean_over_its_epochs():
     assert heard == [(None, 7)]
 
 
+@pytest.mark.parametrize(("first", "wanted"), [(1, 2.0), (2, 2.5), (3, 3.0), (9, 2.0)])
+def test_a_teachers_early_epochs_can_be_left_out_and_one_that_ends_before_is_heard_whole(first, wanted):
+    answers = iter([torch.tensor([[1.0]]), torch.tensor([[2.0]]), torch.tensor([[3.0]])])
+
+    class Scripted(nn.Module):
+        def forward(self, x):
+            return next(answers)
+
+    def loop(module, recipe, seed, listen):
+        for _ in range(3):
+            listen(module)
+
+    recipe = Recipe("SGD", 0.1, 1, loss="tgtss")
+    soft = distillation.teach(Scripted, loop, recipe, torch.zeros(1, 3), 7, lambda z: z, first=first)
+    assert soft.tolist() == [[wanted]]
+
+
+def test_tgtss_with_a_later_first_epoch_trains_otherwise_and_one_beyond_the_teachers_last_is_refused():
+    def curve(**parameters):
+        own = {"loss": "tgtss", "loss_parameters": parameters}
+        return train(4, build=classifier, sets=two_classes(), task=CrossEntropy(), **own).curve
+
+    assert curve(teacher_from=3) != curve()
+    assert curve(teacher_from=1) == curve()
+    with pytest.raises(ExperimentError, match="teacher_from = 5, but the teacher has 4 epochs"):
+        curve(teacher_epochs=4, teacher_from=5)
+    with pytest.raises(ExperimentError, match="teacher_from = 5, but the teacher has 4 epochs"):
+        curve(teacher_from=5)
+
+
 @pytest.mark.parametrize("loss", ["clf", "label_smoothing", "confidence_penalty", "manifold", "tgtss"])
 def test_every_training_loss_learns_classes_and_numbers_and_is_scored_on_the_task(loss):
     classes = train(10, build=classifier, sets=two_classes(), task=CrossEntropy(), loss=loss)

@@ -77,7 +77,7 @@ LOSSES: dict[str, list[dict[str, Any]]] = {
     "label_smoothing": [{}, {"loss_epsilon": 0.3}],
     "confidence_penalty": [{}, {"loss_beta": 0.3}],
     "manifold": [{"loss_gamma": 0.5}, {"loss_radius": 0.3}],
-    "tgtss": [{}, {"loss_tau": 4.0}, {"loss_teacher_seed": 3}],
+    "tgtss": [{}, {"loss_tau": 4.0}, {"loss_teacher_seed": 3}, {"loss_teacher_from": 2}],
 }
 
 

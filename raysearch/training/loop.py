@@ -180,8 +180,8 @@ def _taught(job: Job, common: Common, sets: Sets) -> Tensor | None:
         teacher = replace(job, recipe=plain, seed=of_teacher)
         fit(module, sets, teacher, by_task, lambda epoch, loss: listen(module))
 
-    teacher_seed = distillation.teacher_seed(loss, job.seed)
-    return distillation.teach(job.build, train, job.recipe, sets.train[0], teacher_seed, loss.soften)
+    epochs = by_task.settings.epochs
+    return distillation.word(job.build, train, job.recipe, sets.train[0], job.seed, loss, epochs)
 
 
 def teacher_settings(loss: Any, settings: Settings) -> Settings:

@@ -27,6 +27,7 @@ class Tgtss(Validated):
         teacher_epochs: of the teacher; 0 is as many as the student's.
         teacher_seed: of the teacher, at least 0; None gives each instance a teacher of its own, a number the same
             initial weights and order of batches to the teachers of all.
+        teacher_from: the first epoch of the teacher, from 1, that is heard: the mean is over it and those after it.
 
     Source: arXiv 2305.10625, section on mitigation; the formula, and the form for regression, are this project's.
     """
@@ -34,6 +35,7 @@ class Tgtss(Validated):
     tau: Annotated[float, Gt(0)] = 2.0
     teacher_epochs: Annotated[int, Ge(0)] = 0
     teacher_seed: Annotated[int, Ge(0)] | None = None
+    teacher_from: Annotated[int, Ge(1)] = 1
 
     def soften(self, outputs: Tensor) -> Tensor:
         """Return what one epoch of the teacher contributes, of the shape of `outputs`."""

@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from raysearch.records import InstanceResult
 from raysearch.training import distillation
 from raysearch.training import loop as alone
@@ -84,16 +81,16 @@ def _hear_teachers(members: Sequence[Member], common: Common) -> None:
         job = dataclasses.replace(member.job, recipe=distillation.teachers_recipe(member.job.recipe))
         seed = distillation.teacher_seed(loss, member.job.seed)
         teachers.append(Member.of(member.number, job, seed, own.settings.n_scored, common.sets.train[0].device))
-    heard: list[Tensor] = [torch.zeros((), device=common.sets.train[0].device) for _ in members]
+    heard = [distillation.Heard(distillation.first_heard(loss, own.settings.epochs)) for loss in losses]
 
     def listen(teacher: Member) -> bool:
         with _at_work(common):
             said = losses[teacher.number].soften(alone.outputs(teacher.module, common.taught(teacher.job)[0]))
-        heard[teacher.number] = heard[teacher.number] + said
+        heard[teacher.number].add(said)
         return True
 
     for teacher in Pack(sorted_for_packs(teachers), own).run(listen):
-        members[teacher.number].soft = heard[teacher.number] / teacher.epoch
+        members[teacher.number].soft = heard[teacher.number].mean
         members[teacher.number].seconds += teacher.seconds
 
 
