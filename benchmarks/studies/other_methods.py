@@ -9,6 +9,7 @@ entropy and churn are those of the predicted labels of test examples.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ MITIGATIONS: dict[str, dict[str, Any]] = {
     "TGTSS, one teacher": {"loss": "tgtss", "loss_tau": 1.0, "loss_teacher_seed": 0},
     "EMA of the weights": {"average": "ema"},
 }
+LATE = "TGTSS, teachers' later half"
 _NETWORK = {"network": "lenet", "kernel": 3, "optimizer": "AdamW", "lr": 0.001, "batch_size": 64}
 
 
@@ -72,7 +74,8 @@ SIZES = {
 
 def study(bench: Bench, size: Size) -> Page:
     raced = _raced(bench, size)
-    methods = {**MITIGATIONS, **{f"CLF by {name}": {"loss": "clf", **own} for name, own in raced.items()}}
+    late = {**MITIGATIONS["TGTSS, own teachers"], "loss_teacher_from": size.workload["epochs"] // 2 + 1}
+    methods = {**MITIGATIONS, LATE: late, **{f"CLF by {name}": {"loss": "clf", **own} for name, own in raced.items()}}
     accuracy, labels = {}, {}
     for name, changes in methods.items():
         accuracy[name], labels[name], probabilities = _trained(bench, size, name, changes)
@@ -136,7 +139,7 @@ def _trained(bench: Bench, size: Size, name: str, changes: dict[str, Any]) -> tu
     from raysearch.tracking._weight_callback import kept
 
     space = {key: [value] for key, value in {**_NETWORK, **size.network, **changes}.items()}
-    cell = name.lower().replace(" ", "_").replace(",", "")
+    cell = re.sub("[^a-z0-9]+", "_", name.lower())
     # the measure makes the search keep all weights
     asked = [{"name": "local_instability", "of": "all"}]
     table = bench.instances(cell, size.workload, space, size.n_instances, measures=asked)
@@ -188,7 +191,7 @@ def _findings(
             f"accuracy over plain's {found}: {found.against(1)}."
         )
     n = len(labels["plain"])
-    for name in MITIGATIONS:
+    for name in (*MITIGATIONS, LATE):
         if name != "plain":
             # seeds are paired: the same left-out seed in both
             both = np.concatenate([labels[name], labels["plain"]], axis=1)
