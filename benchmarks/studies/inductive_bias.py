@@ -37,7 +37,7 @@ class Size:
 
 SIZES = {
     "quick": Size((("Model 2", WITHOUT),), (100,), 6, 2, 300),
-    "small": Size((("Model 2", WITHOUT), ("Model 4", "Model 3")), (1000,), 20, 12, 1000),
+    "small": Size((("Model 2", WITHOUT), ("Model 4", "Model 3")), (500,), 20, 12, 1000),
     "full": Size(
         (("Model 2", "Model 1"), ("Model 2", WITHOUT), ("Model 4", "Model 3")), (2000, 8000, 32_000), 40, 50, 4000
     ),

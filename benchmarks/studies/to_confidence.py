@@ -48,7 +48,7 @@ class Size:
 
 SIZES = {
     "quick": Size(("mean",), 20, 10, 480, 480, 3),
-    "small": Size(("mean", "std", "q3"), 400, 40, 480, 480, 24),
+    "small": Size(("mean", "std", "q3"), 400, 20, 480, 480, 24),
     "full": Size(("mean", "std", "q3"), 1000, 200, 30, 90, 24),
 }
 
