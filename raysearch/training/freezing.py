@@ -18,7 +18,8 @@ def freeze_fragile(module: nn.Module, inputs: Tensor, targets: Tensor, task: Los
     """
     from raysearch.training.measures._filters import fragile_layers
 
-    names = fragile_layers(module, inputs, targets, task, recipe.freeze_tolerance, recipe.freeze_score)
+    floats = inputs if inputs.is_floating_point() else inputs.float()  # an attack moves them a little
+    names = fragile_layers(module, floats, targets, task, recipe.freeze_tolerance, recipe.freeze_score)
     for name in names:
         for parameter in module.get_submodule(name).parameters(recurse=False):
             parameter.requires_grad_(False)

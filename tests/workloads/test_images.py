@@ -260,3 +260,29 @@ def test_an_instance_can_be_measured(folder, data):
     for examples, loss in (("validation", result.loss), ("test", result.test_loss)):
         subject = workload.load_for_evaluation(parameters, result.weights, 3, data, examples)
         assert float(subject.task(answers(subject.module, subject.inputs), subject.targets)) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("score", ["difference", "clean", "adversarial"])
+def test_fragile_layers_are_frozen_though_images_are_bytes(score, folder, data):
+    workload = make(folder)
+    plain, frozen = (
+        workload.train(Configuration.of({**NETWORKS["lenet"], **more}), [1], quiet, data)[0]
+        for more in ({}, {"freeze_from": 2, "freeze_score": score})
+    )
+    assert frozen.status is Status.COMPLETE
+    assert frozen.curve[0] == plain.curve[0]
+
+
+@pytest.mark.parametrize("loss", registry.names("losses"))
+def test_every_training_loss_takes_images_of_bytes(loss, folder, data):
+    if loss not in ("rmse", "relative_rmse"):  # of numbers, not of classes
+        (result,) = make(folder).train(Configuration.of({**NETWORKS["lenet"], "loss": loss}), [1], quiet, data)
+        assert result.status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("name", [one for one in registry.names("measures") if one != "local_instability"])
+def test_every_measure_of_an_instance_takes_images_of_bytes(name, folder, data):
+    workload, parameters = make(folder), NETWORKS["lenet"]
+    (result,) = workload.train(Configuration.of(parameters), [1], quiet, data)
+    subject = workload.load_for_evaluation(parameters, result.weights, 1, data, "validation")
+    assert np.isfinite([*registry.load("measures", name)(subject).numbers.values()]).all()
