@@ -236,6 +236,8 @@ class Verdict:
     of: str = ""
     survivors: tuple[str, ...] = ()
     """Ids of the configurations that nothing eliminated, winner included."""
+    n_untrained: int = 0
+    """Configurations of which no instance was ever asked for: what is certified is not about them."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class Seeds:
     def __init__(self, search_seed: int) -> None:
         if search_seed < 0:
             raise ValueError(f"seed must not be negative, got {search_seed}")
+        self.search_seed = search_seed
         self._start = int(np.random.SeedSequence(search_seed).generate_state(1)[0])
         self._inverse = pow(_STEP, -1, _MASK + 1)
 

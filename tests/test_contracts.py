@@ -13,6 +13,7 @@ from raysearch.errors import ExperimentError, RaysearchError, UnknownNameError
 from raysearch.execution import HasGauges
 from raysearch.records import Configuration, Outcome
 from raysearch.rules import Budgeted
+from raysearch.rules._abilities import Learns, Windowed
 from raysearch.samplers.search_space import parse
 from raysearch.workloads import HasEpochs, Measurable, Predicts, Workload
 
@@ -50,7 +51,9 @@ def test_every_plugin_is_a_frozen_dataclass_made_by_name(room, name):
         ("workloads", HasEpochs, {"calorimeter", "cifar10", "digits", "images", "module", "synthetic"}),
         ("workloads", Predicts, {"calorimeter", "cifar10", "digits", "images", "module"}),
         ("workloads", Measurable, {"calorimeter", "cifar10", "digits", "images", "module"}),
-        ("rules", Budgeted, {"sequential_halving", "top_two"}),
+        ("rules", Budgeted, {"sequential_halving", "surrogate", "top_two"}),
+        ("rules", Learns, {"surrogate"}),
+        ("rules", Windowed, {"surrogate", "top_two"}),
         ("execution", HasGauges, {"ray_tune"}),
     ],
 )

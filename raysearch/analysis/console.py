@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysearch.analysis.savings import duration
-from raysearch.analysis.verdict import cut
+from raysearch.analysis.verdict import best_of, cut
 from raysearch.records import Plan, Progress, Summary, Verdict
 
 _NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
@@ -72,7 +72,8 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
         say(console, f"median {what} on test examples, which steered nothing: {number(verdict.test_median)}")
     if verdict.probability is not None:
         claim = "certified" if verdict.certified else "not certified"
-        within = f"P(within {100 * verdict.delta:.3g} % of the best)" if verdict.delta is not None else "P"
+        best = best_of(verdict)
+        within = f"P(within {100 * verdict.delta:.3g} % of {best})" if verdict.delta is not None else "P"
         n = verdict.race.n_instances
         say(console, f"{claim}: {within} = {cut(verdict.probability)} after {n} instances of the winner")
     if verdict.note:
@@ -83,7 +84,8 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     if verdict.pareto:
         _print_pareto(console, verdict)
     epochs = f" ({verdict.n_epochs} epochs)" if verdict.n_epochs else ""
-    spent = f"{verdict.n_instances} instances{epochs} for {verdict.n_configurations} configurations"
+    untrained = f", {verdict.n_untrained} of them never trained" if verdict.n_untrained else ""
+    spent = f"{verdict.n_instances} instances{epochs} for {verdict.n_configurations} configurations{untrained}"
     say(console, f"Spent {spent};\nexhaustive search: {verdict.n_exhaustive}.")
 
 

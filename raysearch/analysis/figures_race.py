@@ -144,7 +144,7 @@ def _paths(table: pd.DataFrame, top: float) -> dict[str, NDArray[np.float64]]:
 
 def _trajectory_title(results: Results, table: pd.DataFrame) -> str:
     n_rounds, n_all = table["round"].nunique(), table["id"].nunique()
-    n_left = max(n_all - sum(len(cut.configurations) for cut in results.eliminations), 1)
+    n_left = max(n_all - sum(len(cut.configurations) for cut in results.eliminations if cut.n_instances), 1)
     end = "" if results.verdict else " so far (race not finished)"
     left = "configuration" if n_all == 1 else "configurations"
     return f"{n_all:,} {left}, {n_left:,} left after {n_rounds} round{'s' if n_rounds > 1 else ''}{end}"

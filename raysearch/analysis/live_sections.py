@@ -223,7 +223,8 @@ def _verdict(live: LiveRace) -> Section:
         return {"sentences": []}
     name = label(live.experiment["criterion"])
     end = verdict(race, name, int(live.experiment["race"]["exhaustive"]))
-    said = [f"The race chose configuration {end.winner.id} among {end.n_configurations:,}."]
+    untrained = f", of which {end.n_untrained:,} were never trained" if end.n_untrained else ""
+    said = [f"The race chose configuration {end.winner.id} among {end.n_configurations:,}{untrained}."]
     if end.confirmation is not None:
         fresh, before = end.confirmation, end.race
         said.append(

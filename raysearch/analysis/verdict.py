@@ -47,6 +47,7 @@ def sentences(results: Results, spent: Savings, interval: Interval | None) -> li
         return _open(results, spent)
     verdict = results.verdict
     among = f" among {verdict.n_configurations:,}" if verdict.n_configurations > 1 else ", the only one"
+    among += f", of which {verdict.n_untrained:,} were never trained" if verdict.n_untrained else ""
     found = [f"The race chose configuration {verdict.winner.id}{among}."]
     found += _quality(results, verdict, interval)
     if verdict.test_median is not None:
@@ -110,12 +111,18 @@ def certainty(verdict: Verdict) -> str:
     """Return how sure the rule is of its choice, in one sentence."""
     known = verdict.probability is not None and math.isfinite(verdict.probability)
     stated = f"P = {cut(verdict.probability)}" if known and verdict.probability else "P = 0"
-    within = f" that it is within {100 * verdict.delta:.3g} % of the best" if verdict.delta is not None else ""
+    best = best_of(verdict)
+    within = f" that it is within {100 * verdict.delta:.3g} % of {best}" if verdict.delta is not None else ""
     if verdict.certified is None:
         return "The rule states no confidence: it names a winner, not how sure that is."
     if verdict.certified:
         return f"Certified: {stated}{within}." if known else "Certified by the rule."
     return f"Not certified: {stated}{within}." if known else "Not certified by the rule."
+
+
+def best_of(verdict: Verdict) -> str:
+    """Return what a claim is about: nothing is certified of who was never trained."""
+    return "the best that was trained" if verdict.n_untrained else "the best"
 
 
 def _alike(verdict: Verdict) -> list[str]:

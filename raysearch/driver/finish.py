@@ -178,7 +178,7 @@ def write_report(
 
 def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
     """Return the report's section on configurations whose first instance ended early, if there are any."""
-    cutoffs = {cut.configurations[0]: cut for cut in state.eliminations if not cut.n_instances}
+    cutoffs = {cut.configurations[0]: cut for cut in state.eliminations if not cut.round}
     rows = frame[frame["configuration_id"].isin(cutoffs) & (frame["epochs"] > 0) & (frame["status"] == Status.STOPPED)]
     if rows.empty:
         return []
@@ -221,6 +221,8 @@ def rounds(state: State, criterion: Criterion) -> list[tuple[int, str, float]]:
     """Return (round, configuration id, criterion) of every configuration at the end of every round it was in."""
     scored: list[tuple[int, str, float]] = []
     for round_, n_instances, rows in state.rounds:
+        if not n_instances:  # a cut of who was never trained
+            continue
         values = np.asarray(criterion(state.pool.losses[list(rows), :n_instances]))
         ids = [state.pool.configurations[row].id for row in rows]
         scored += [(round_, id_, float(value)) for id_, value in zip(ids, values, strict=True)]

@@ -138,7 +138,7 @@ def _group(of: str, state: State) -> list[Configuration]:
     if of == "survivors":  # a rule that states a confidence drops nobody, but says who may be the best
         rows += [*verdict.indistinguishable, *(state.survivors if verdict.certified is None else ())]
     elif of == "all":
-        rows += range(len(state.pool.configurations))
+        rows += np.flatnonzero(state.pool.asked).tolist()
     return [state.pool.configurations[row] for row in dict.fromkeys(int(row) for row in rows)]
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from raysearch.criteria import Criterion
+from raysearch.race.informed import Informed
 from raysearch.race.ports import Listener, Propose, Writer
 from raysearch.race.screening import Screening
 from raysearch.race.state import State
@@ -65,9 +66,9 @@ class Race:
         self.screening, self.n_configurations, self.state = screening, n_configurations, State(seed)
         self.listener: Listener | None = None
         self._clock, self._turns, self._sight = clock, Turns(), Sight(self.state)
+        self._informed = Informed(rule, self.state)
         self._committed: list[Event] = []
-        self._unseen = True
-        """Whether anything happened since the rule looked last."""
+        self._unseen = True  # whether anything happened since the rule looked last
 
     @property
     def done(self) -> bool:
@@ -253,7 +254,7 @@ class Race:
 
     def _look(self) -> Decision:
         losses, pending = self._sight.matrix(self.state.members)
-        decision = self.rule.decide(losses, pending, self.criterion)
+        decision = self._informed.rule.decide(losses, pending, self.criterion)
         self._sight.looked(n_awaited=decision.n_awaited, asked=bool(decision.train))
         self._unseen = False
         return decision

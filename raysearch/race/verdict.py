@@ -149,5 +149,6 @@ def verdict(
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),
         survivors=tuple(ids[row] for row in state.survivors),
+        n_untrained=int(np.count_nonzero(state.pool.asked == 0)),
         of=of,
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from raysearch.rules import Rule
 
 
 @runtime_checkable
@@ -16,3 +19,14 @@ class Windowed(Protocol):
     @property
     def wanted_window(self) -> int | Literal["auto"] | None:
         """W; "auto" is twice the slots at the start of the search; None lets the rule see whatever has come."""
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A rule that also learns from what the configurations are; it decides without that, too, though less well."""
+
+    def informed(self, configurations: Sequence[Mapping[str, Any]], seed: int) -> Rule:
+        """Return the rule for a matrix whose rows are configurations with these hyperparameters.
+
+        `seed` is that of the search, for whatever it draws: the same matrix, the same decision.
+        """

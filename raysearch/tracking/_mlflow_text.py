@@ -106,7 +106,9 @@ def search_note(verdict: Verdict) -> str:
         f"**Winner** `{verdict.winner.id}`: "
         + ", ".join(f"{key} = {value}" for key, value in flat(verdict.winner.parameters).items()),
         "",
-        f"{verdict.n_instances:,} instances of {verdict.n_configurations:,} configurations; exhaustive search would"
+        f"{verdict.n_instances:,} instances of {verdict.n_configurations:,} configurations"
+        + (f", {verdict.n_untrained:,} of them never trained" if verdict.n_untrained else "")
+        + "; exhaustive search would"
         f" have trained {verdict.n_exhaustive:,} ({saved:.1f} times as many).",
         "",
         f"| losses of the winner | instances | {verdict.criterion} | median | q3 | iqr | max |",
@@ -127,7 +129,8 @@ def _certainty(verdict: Verdict) -> list[str]:
     """Return how sure the rule is of the winner; nothing where it states no confidence."""
     lines = [] if not verdict.note else [f"{verdict.note}."]
     if verdict.certified is not None and verdict.probability is not None:
-        within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of the best"
+        best = "the best that was trained" if verdict.n_untrained else "the best"
+        within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of {best}"
         claim = "**Certified**" if verdict.certified else "**Not certified**"
         sure = f"{claim}: P({within}) = {_share(verdict.probability)} after {verdict.race.n_instances} instances of it."
         lines.insert(0, sure)

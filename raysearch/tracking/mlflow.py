@@ -141,8 +141,13 @@ class Mlflow(Validated):
         session.writer.put(session.search.score, configuration, round, summary, self._now_ms)
 
     def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
-        """Mark the configurations; with `weights: winner` what was kept of them is deleted."""
+        """Mark the configurations; with `weights: winner` what was kept of them is deleted.
+
+        Those that were never trained have no run.
+        """
         session = self._session
+        if cut.round and not cut.n_instances:
+            return
         for configuration, value in zip(configurations, cut.values, strict=True):
             if self.weights == "winner":
                 session.store.drop(configuration.id)

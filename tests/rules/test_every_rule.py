@@ -15,6 +15,8 @@ ARGUMENTS = {"sequential_halving": {"budget": 100}}
 
 # these decide on whatever has finished, and meet other matrices where other instances end first, but for batches
 IN_BATCHES = {"top_two": {"batch": 4}}
+# this one has no batches: a race shows it results in the order of asking (tests/rules/test_surrogate.py)
+IN_A_WINDOW = {"surrogate"}
 
 
 def make(room, name, **arguments):
@@ -75,6 +77,8 @@ def orders():
 @pytest.mark.parametrize("name", RULES)
 class TestRule:
     def test_the_order_of_results_changes_no_decision(self, name):
+        if name in IN_A_WINDOW:
+            pytest.skip("it sees results in the order of asking")
         rule, criterion = make("rules", name, **IN_BATCHES.get(name, {})), make("criteria", "mean")
         for table, losses in TABLES.items():
             ends = [play(rule, criterion, losses, choose) for choose in orders()]

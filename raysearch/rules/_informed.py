@@ -1,0 +1,118 @@
+"""Rule `surrogate` once it knows the hyperparameters of its configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+from raysearch.rules import Decision, RuleVerdict
+from raysearch.rules._encoding import Encoding
+from raysearch.rules._exploration import Exploration
+from raysearch.rules._small_samples import small_samples
+
+if TYPE_CHECKING:
+    from raysearch.rules.surrogate import Surrogate
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+STEPS = 3
+"""Instances that every finalist has when `top_two` takes over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Informed:
+    """The rule, and the hyperparameters of the configurations that it decides on."""
+
+    rule: Surrogate
+    encoding: Encoding
+
+    def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
+        """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
+        rule = self.rule
+        if len(losses) <= rule.start:
+            return rule.decide(losses, pending, criterion)
+        if not losses.shape[1]:  # so that every criterion finds a column
+            losses = np.full((len(losses), 1), np.nan)
+        first = small_samples(criterion, rule.cap).n_least
+        spent = int(np.count_nonzero(~np.isnan(losses)) + pending.sum())
+        if rule.budget is not None and spent >= rule.budget:
+            return Decision(n_awaited=int(pending.sum())) if pending.any() else self._spent(losses, criterion)
+        rows, cuts, decision = self._exploration(first).finalists_of(losses, pending, criterion)
+        if decision is None:
+            decision = self._final(rows, losses, pending, criterion, first + STEPS - 1, spent)
+        n_cuts = len(cuts)
+        decision = replace(decision, eliminated=tuple(cuts), round=n_cuts + 1)
+        if rule.budget is None or decision.verdict is not None:
+            return decision
+        train = decision.train[: rule.budget - spent]
+        return replace(decision, train=train, n_awaited=min(decision.n_awaited, len(train) + int(pending.sum())))
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        """Return the least and the greatest number of instances."""
+        return self.rule.plan(n_configurations)
+
+    def _exploration(self, first: int) -> Exploration:
+        known: Exploration | None = self.__dict__.get("_made")
+        if known is None:
+            rule = self.rule
+            limit = min(rule.explore or len(self.encoding), len(self.encoding))
+            if rule.budget is not None:  # something must be left for the finalists
+                limit = min(limit, max((rule.budget - 6 * rule.finalists - 2 * rule.certify) // first, rule.start))
+            known = Exploration(
+                self.encoding, rule.start, rule.batch, rule.doubt, rule.finalists, rule.delta, rule.cap, limit
+            )
+            object.__setattr__(self, "_made", known)
+        return known
+
+    def _final(
+        self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, first: int, spent: int
+    ) -> Decision:
+        """Let the finalists race."""
+        budget = self.rule.budget
+        if budget is not None:
+            budget -= spent - int(np.count_nonzero(~np.isnan(losses[rows])) + pending[rows].sum())
+        race = self.rule.race(budget, first)
+        decision = race.decide(losses[rows], pending[rows], criterion)
+        named = replace(decision, train=tuple(rows[list(decision.train)].tolist()))
+        if decision.verdict is None:
+            return named
+        verdict = decision.verdict.by(lambda row: int(rows[row]))
+        return replace(named, verdict=self._told(verdict, rows, losses, criterion))
+
+    def _spent(self, losses: Array, criterion: Criterion) -> Decision:
+        """Return the verdict on what the budget has trained, whoever was to go on."""
+        exploration = self._exploration(small_samples(criterion, self.rule.cap).n_least)
+        idle = np.zeros(len(losses), dtype=np.intp)
+        rows, cuts, _ = exploration.finalists_of(losses, idle, criterion)
+        rows = rows[~np.isnan(losses[rows, 0])]
+        spent = int(np.count_nonzero(~np.isnan(losses[rows])))
+        verdict = self.rule.race(max(spent, 1)).decide(losses[rows], idle[rows], criterion).verdict
+        assert verdict is not None
+        verdict = replace(verdict, note=f"the budget of {self.rule.budget} instances is spent")
+        told = self._told(verdict.by(lambda row: int(rows[row])), rows, losses, criterion)
+        return Decision((), tuple(cuts), told, len(cuts) + 1)
+
+    def _told(self, verdict: RuleVerdict[int], rows: Rows, losses: Array, criterion: Criterion) -> RuleVerdict[int]:
+        """Return a verdict that says what is claimed of whom, and by what."""
+        exploration = self._exploration(1)
+        trained = ~np.isnan(losses).all(axis=1)
+        n, n_trained = len(losses), int(trained.sum())
+        others = np.flatnonzero(trained)
+        others = others[~np.isin(others, rows)]
+        about = f"the certificate is about the last {len(rows)}" if verdict.certified else f"{len(rows)} went on"
+        said = f"{n_trained:,} of {n:,} configurations were trained, {about}"
+        by_model = []
+        for who, some in (("never trained", np.flatnonzero(~trained)), ("trained and dropped", others)):
+            chance = exploration.chance(losses, criterion, verdict.leader, some)
+            if chance is not None:
+                shown = f"{chance:.2f}" if chance >= 0.01 else "below 0.01"
+                by_model.append(f"one of the {len(some):,} {who} is, with probability {shown}")
+        if by_model:
+            better = f"more than {100 * self.rule.delta:.3g} % better"
+            said += f"; that is no certificate but the model of their neighbours: {better} {', and '.join(by_model)}"
+        return replace(verdict, note="; ".join([*([verdict.note] if verdict.note else []), said]))
