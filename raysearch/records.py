@@ -13,6 +13,8 @@ from typing import Any, Final
 from raysearch.errors import ExperimentError
 from raysearch.json_values import as_json
 
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
 
 class Status(StrEnum):
     """How an instance ended."""
@@ -68,7 +70,7 @@ class Configuration:
                 plain[name] = as_json(value)
             except ExperimentError as error:
                 raise ExperimentError(f"parameter {name!r}: {error}") from error
-        content = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        content = _as_text(plain)
         return cls(hashlib.sha256(content.encode()).hexdigest()[:12], plain)
 
 

@@ -23,7 +23,7 @@ class Std:
         """Return the statistic of `losses` `(..., n_instances)`, NaN = not run, as `(...)`."""
         array = as_losses(losses)
         run = ~np.isnan(array)
-        n = np.count_nonzero(run, axis=-1)
+        n = run.sum(axis=-1)
         diverged = np.isposinf(array).any(axis=-1)
         finite = np.where(np.isposinf(array), np.nan, array)
         center = np.expand_dims(np.asarray(mean(finite)), -1)

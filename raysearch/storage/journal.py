@@ -28,6 +28,7 @@ VERSION = 1
 _READERS_S = 10.0
 """How long a driver waits where nobody but readers have the lock."""
 _log = logging.getLogger(__name__)
+_as_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class Journal:
@@ -64,7 +65,7 @@ class Journal:
     def write(self, line: Line, time_s: float | None = None) -> None:
         """Write an event as plain data, as `append` does."""
         stamped = {**line, "t": round(self._clock.time() if time_s is None else time_s, 3)}
-        text = json.dumps(stamped, separators=(",", ":"), allow_nan=False)
+        text = _as_text(stamped)
         data = memoryview(text.encode() + b"\n")
         start = self._file.size()
         try:
