@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from raysearch.errors import JournalError
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment.experiment import from_data
 from raysearch.race.race import Race
-from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status
+from raysearch.records import InstanceKey, InstanceResult, Status
 from raysearch.rules import Decision, RuleVerdict
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Decide, Reopen, Resume, Retry, Start, Wave
@@ -198,62 +198,42 @@ def test_who_lost_a_wave_whose_rule_cut_nobody_trains_no_more() -> None:  # worl
     assert loser.configuration_id not in {block.configuration.id for block in trials(race, 9)}
 
 
-# ---- what MLflow shows
+@dataclass(frozen=True)
+class TwoEachThenTheFirst:
+    """A rule with a window that starts two instances of who is new, and takes the first row once it has seen one."""
+
+    wanted_window: int = 2
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        n_seen = int(np.count_nonzero(~np.isnan(losses[-1])))
+        if n_seen + pending[-1] < (2 if n_seen else 1):
+            return Decision(train=(len(losses) - 1,))
+        return Decision(verdict=RuleVerdict(0, (0,))) if n_seen else Decision()
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        return 1, 2 * n_configurations
 
 
-def store_and_search() -> Any:
-    from world.store import Store, Tracked
-
-    store = Store(Fuse(), random.Random(0), Clock())
-
-    def search() -> Any:
-        runs, existed = Tracked.on(store)._reach("x", Path())
-        from raysearch.tracking._mlflow_search import Search
-
-        if existed:
-            runs.recall()
-        return Search(runs, curves=False)
-
-    return store, search
-
-
-ONE = Configuration.of({"x": 1})
-FAILED = InstanceResult(InstanceKey(ONE.id, 5), float("inf"), Status.FAILED, error="crash", attempt=3, node="a")
-RETRIED = replace(FAILED, loss=0.5, status=Status.COMPLETE, error="", attempt=1, node="b")
+def test_a_rule_that_waits_for_an_instance_of_an_earlier_wave_hears_that_it_is_stopped() -> None:  # world 325
+    every = pool_of(3)
+    race = Race(
+        lambda known: every[len(known) : len(known) + 1], registry.load("criteria", "mean"), TwoEachThenTheFirst()
+    )
+    race.begin(1)
+    _, second = (key for _ in range(2) for key in next_keys(race))
+    race.tell(result_of(race, second, LOSSES))
+    (third,) = next_keys(race)
+    assert third.configuration_id == every[1].id
+    (fourth,) = next_keys(race)
+    (fifth,) = [one for block in trials(race, 1) for one in block.keys]
+    assert fifth.configuration_id == every[2].id
+    assert not race.state.awaited(fourth)
 
 
-def shown(store: Any) -> tuple[Any, ...]:
-    (run_,) = store.image()[ONE.id, "5"]
-    tags, metrics = run_["tags"], run_["metrics"]
-    return tags["status"], tags.get("error"), metrics["final_loss"], metrics["attempt"], run_["status"]
-
-
-@pytest.mark.mlflow
-@pytest.mark.parametrize("later_ms", [10, -1000])  # worlds 12 and 185: the clock was set back
-def test_a_retried_success_shows_its_own_attempt_and_loss_whatever_the_clock_did(later_ms: int) -> None:
-    store, search = store_and_search()
-    writing = search()
-    writing.instance(ONE, FAILED, Phase.RACE, 10_000, None)
-    writing.instance(ONE, RETRIED, Phase.RACE, 10_000 + later_ms, None)
-    assert shown(store) == ("COMPLETE", None, "0.5", "1.0", "FINISHED")
-
-
-@pytest.mark.mlflow
-@pytest.mark.parametrize("later_ms", [10, -1000])
-def test_a_run_that_a_dying_driver_took_up_is_not_taken_for_written(later_ms: int) -> None:  # world 506
-    store, search = store_and_search()
-    search().instance(ONE, FAILED, Phase.RACE, 10_000, None)
-    (run_,) = (one for one in store.runs.values() if one.data.tags.get("raysearch.seed"))
-    store.update_run(run_.info.run_id, "RUNNING")  # and died
-    search().instance(ONE, RETRIED, Phase.RACE, 10_000 + later_ms, None)
-    assert shown(store) == ("COMPLETE", None, "0.5", "1.0", "FINISHED")
-
-
-@pytest.mark.mlflow
-def test_a_correction_is_shown_although_the_clock_was_set_back() -> None:  # world 185
-    store, search = store_and_search()
-    writing = search()
-    writing.configuration(ONE, 0)
-    writing.measure(ONE, None, {"curvature.v": 1.0}, 10_000)
-    writing.measure(ONE, None, {"curvature.v": 2.0}, 5_000)
-    assert store.image()[ONE.id, None][0]["metrics"]["curvature.v"] == "2.0"
+def next_keys(race: Any) -> list[InstanceKey]:
+    """Return who is asked for next, once all that ran before has been told, but for one that was asked for last."""
+    keys = [key for block in trials(race, 1) for key in block.keys]
+    for key in keys:
+        if race.state.seeds.index(key.seed)[1] == 0:
+            race.tell(result_of(race, key, LOSSES))
+    return keys

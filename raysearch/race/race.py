@@ -243,9 +243,11 @@ class Race:
                 self._next_wave()
             else:
                 self._take(self._look())
-        if looked:
-            for key in [key for key in (*self.state.running, *self.state.retry_queue) if self.state.obsolete(key)]:
+        obsolete = filter(self.state.obsolete, (*self.state.running, *self.state.retry_queue))
+        if looked and (stopped := list(obsolete)):
+            for key in stopped:
                 self._commit(e.Stop(key))
+            self._decide()  # one of them may be the very one that the rule waits for
 
     def _has_news(self) -> bool:
         if self.state.window and self.state.wave and self.state.verdict is None:
@@ -260,9 +262,8 @@ class Race:
         return decision
 
     def _next_wave(self) -> None:
-        known = self.state.pool.rows
         wave = self.propose(self.state.pool.outcomes() if self.state.wave else [])
-        new = {c.id: c for c in wave if c.id not in known}
+        new = {c.id: c for c in wave if c.id not in self.state.pool.rows}
         self._commit(e.Wave(tuple(new.values())) if new else e.Final())
 
     def _take(self, decision: Decision) -> None:

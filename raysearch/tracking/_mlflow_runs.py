@@ -46,7 +46,7 @@ class Runs:
         self._steps: dict[tuple[Key, str], dict[int, tuple[float, int]]] = {}
         """By run and metric, the last value at each step and its time, of those that `log_step` wrote or asked for."""
         self._half_written: set[Key] = set()
-        """Runs of instances that were found neither empty nor ended: what they show may be of an earlier try."""
+        """Runs of instances that were found and had not ended: what they show, tags too, may be of an earlier try."""
         self._empty: set[Key] = set()
         """Runs that were made just now: there is no history to ask for."""
 
@@ -78,8 +78,9 @@ class Runs:
                 if key[1] is not None:
                     identity["raysearch.seed"] = str(key[1])
                 all_tags = {**tags, **{name: value for name, value in identity.items() if value}}
-                self._adopt(key, self.client.create_run(self.place.experiment_id, started_ms, all_tags, run_name=name))
+                made = self.client.create_run(self.place.experiment_id, started_ms, all_tags, run_name=name)
                 self._empty.add(key)
+                self._adopt(key, made)
             self._attempted.discard(key)
         return self._ids[key]
 
@@ -231,7 +232,7 @@ class Runs:
         # MLflow keeps the parameters of a batch before its metrics, and a driver may have died before it ended the run
         if run.data.params and (key[1] is None or key in self._ended):
             self._logged.add(key)
-        elif run.data.params:
+        elif run.data.params or (key[1] is not None and key not in self._empty):
             self._half_written.add(key)
 
     def _search(self, condition: str) -> Iterator[Run]:
