@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from random_races import run
 
 
-@pytest.mark.parametrize("first", range(0, 1500, 300))
-def test_random_races_end_and_end_alike(first: int) -> None:
-    told = sum((run(seed) for seed in range(first, first + 300)), start=run(first))
+def test_random_races_end_and_end_alike() -> None:
+    told = sum((run(seed) for seed in range(1, 300)), start=run(0))
     for kind in ("compared", "retried", "other rule", "extended", "killed drivers"):
         assert told[kind] > 10, f"hardly any race of the kind {kind!r}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 import time
 from collections import Counter
 from typing import Any
 
 from .crash_points import all_steps, die_at, pairs
+from .many import many
 from .planted import PLANTED
 from .world import World
 
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="carry out this world only")
     parser.add_argument("--verbose", action="store_true", help="print its story")
     parser.add_argument("--n", type=int, default=10_000, help="number of worlds")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--planted", help="a bug of planted.py, or `all`: say which world finds it first")
     parser.add_argument("--exhaustive", action="store_true", help="every crash point of a search of 53 instances")
@@ -72,17 +73,7 @@ def main() -> None:
     if options.seed is not None:
         print(dict(World(options.seed, print if options.verbose else None).run()))
         return
-    told: Counter[str] = Counter()
-    n_bad, start = 0, time.monotonic()
-    for seed in range(options.first, options.first + options.n):
-        try:
-            told += World(seed).run()
-        except Exception as error:
-            n_bad += 1
-            print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-    seconds = time.monotonic() - start
-    print(f"{dict(told)}, {n_bad} broken, {seconds:.1f} s, {options.n / seconds:.0f} worlds/s")
-    sys.exit(bool(n_bad))
+    many(options.first, options.n, options.workers)
 
 
 if __name__ == "__main__":

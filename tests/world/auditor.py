@@ -17,76 +17,50 @@ import numpy as np
 from raysearch.race.state import State
 from raysearch.storage.decoding import decode
 
+from .books import OWN, Books, Broken, Key, hold
 from .machine import Content
 
-Key = tuple[str, int]
+PATH = Path("/world/journal.jsonl")
 RUNS_END = {"COMPLETE": "FINISHED", "DIVERGED": "FINISHED", "FAILED": "FAILED"}
-OWN = {
-    "mean": lambda x: x.mean(),
-    "max": lambda x: x.max(),
-    "median": lambda x: (sorted(x)[(len(x) - 1) // 2] + sorted(x)[len(x) // 2]) / 2,
-}
-"""Criteria in words of the auditor's own."""
 
 
-class Broken(AssertionError):
-    """A promise is broken."""
+class Auditor(Books):
+    """Reads the journal of a world as it grows.
 
+    Every event is checked against the books. Whole states are compared after every `every`-th, and where a driver dies
+    or ends.
+    """
 
-def hold(fact: bool, promise: str, *shown: Any) -> None:
-    if not fact:
-        raise Broken(f"{promise}: {', '.join(map(str, shown))}"[:2000])
-
-
-class Auditor:
-    """Reads the journal of a world as it grows."""
-
-    def __init__(self, seed: int, criterion: str, retries: int) -> None:
+    def __init__(self, seed: int, criterion: str, retries: int, every: int = 1) -> None:
+        super().__init__(criterion, retries)
         self.shadow, self.known = State(seed), dict[str, Any]()
-        self.criterion, self.retries = OWN.get(criterion), retries
-        self.acknowledged = b""
-        self.lines: list[dict[str, Any]] = []
-        self.told: dict[Key, dict[str, Any]] = {}
-        self.flying: set[Key] = set()
-        self.queue: set[Key] = set()
-        self.attempts: Counter[Key] = Counter()
-        self.stopped: set[Key] = set()
-        self.taken_back: set[Key] = set()
-        self.order: list[str] = []
-        """Configurations in the order of the pool."""
-        self.members: set[str] = set()
-        self.out: set[str] = set()
-        self.screened: set[str] = set()
-        self.columns: dict[str, list[int]] = {"race": [], "confirmation": []}
-        self.asked: dict[tuple[str, str], list[int]] = {}
-        self.round, self.before, self.deepest, self.wave = 1, 0, 0, 0
-        self.leader: str | None = None
-        self.winners: set[str] = set()
-        self.final = False
-        self.rule: tuple[str, dict[str, Any]] = ("", {})
-        self.reopened = self.over = False
-        self.n_audited = self.n_asked = 0
+        self.acknowledged = bytearray()
+        self.every, self.n_audited, self.n_compared = every, 0, 0
 
     # ---- the journal
 
     def look(self, content: Content, race: Any = None) -> None:
         """Take in what was appended; with a `race`, its state must be what the journal says."""
-        seen = bytes(content.seen)
-        hold(seen.startswith(self.acknowledged), "no line that was acknowledged is ever lost")
-        new = seen[len(self.acknowledged) : seen.rfind(b"\n") + 1]
+        seen = content.seen
+        whole = seen.rfind(b"\n") + 1
+        hold(whole >= len(self.acknowledged), "no line that was acknowledged is ever lost")
+        new = bytes(seen[len(self.acknowledged) : whole])
         hold(race is None or len(content.durable) >= len(seen), "what counts is on disk", new[-80:])
         for line in new.splitlines():
             try:
                 event = json.loads(line)
             except ValueError as error:
                 raise Broken(f"every line is JSON: {line[:200]!r}") from error
-            hold(not self.lines or self.lines[0]["event"] == "start", "the first line begins a search")
-            self.lines.append(event)
-            getattr(self, f"_on_{event['event']}")(event)
+            self.enter(event)
             self._replay(event)
         self.acknowledged += new
-        if race is not None:
-            self._compare(race)
+        if race is None:
+            return
+        self.n_audited += 1
+        if self.n_audited % self.every == 0:
+            self.compare(content, race)
+        else:
+            self._count(race.state)
 
     def _replay(self, line: dict[str, Any]) -> None:
         try:
@@ -97,223 +71,39 @@ class Auditor:
         if line["event"] == "pool":
             self.known.update({one.id: one for one in event.configurations})
 
-    def _compare(self, race: Any) -> None:
-        self.n_audited += 1
+    def _count(self, live: Any) -> None:
+        """What can be seen at a glance of the state that is lived."""
+        hold(live.round == self.round, "the round is that of the events", live.round, self.round)
+        hold(len(live.running) == len(self.flying), "what runs is what was asked for and has not ended")
+        hold(len(live.retry_queue) == len(self.queue), "what waits is what failed or was lost")
+        counts = live.counts["told"], live.counts["asked"]
+        own = len(self.told), self.n_asked
+        hold(counts == own, "results, and who is asked for, are counted once", counts, own)
+
+    def compare(self, content: Content, race: Any) -> None:
+        """Compare the whole state that is lived with the one replayed, and with the books."""
+        self.n_compared += 1
+        hold(content.seen.startswith(self.acknowledged), "no line that was acknowledged is ever lost")
         live, state = race.state, self.shadow
-        deep = self.n_audited % 16 == 0
+        self._count(live)
+        deep = self.n_compared % 8 == 0
         for held, again in ((vars(live), vars(state)), (vars(live.pool), vars(state.pool))):
             for name, value in held.items():
                 if name not in ("pool", "seeds") and not _same(value, again[name], deep):
                     raise Broken(f"the state that is lived is the one replayed: {name}")
-        hold(live.round == self.round, "the round is that of the events", live.round, self.round)
         hold(set(_keys(live.running)) == self.flying, "what runs is what was asked for and has not ended")
         hold(set(_keys(live.retry_queue)) == self.queue, "what waits is what failed or was lost")
-        pending = Counter(id_ for id_, seed in self.flying | self.queue if seed in self.columns["race"])
+        raced = set(self.columns["race"])
+        pending = Counter(id_ for id_, seed in self.flying | self.queue if seed in raced)
         shown = dict(zip(self.order, live.pool.pending.tolist(), strict=True))
         hold({i: n for i, n in shown.items() if n} == pending, "pending is what is asked for", shown, pending)
         told = {status: n for status, n in Counter(one["status"] for one in self.told.values()).items() if n}
         counted = {s: live.counts[s] for s in ("COMPLETE", "DIVERGED", "FAILED") if live.counts[s]}
-        hold(told == counted and live.counts["told"] == len(self.told), "every result is counted once", told, counted)
-        hold(
-            live.counts["asked"] == self.n_asked, "who is asked for is counted once", live.counts["asked"], self.n_asked
-        )
-
-    def _on_start(self, e: dict[str, Any]) -> None:
-        hold(not self.lines[:-1], "a search begins once")
-        self._on_resume(e)
-
-    def _on_resume(self, e: dict[str, Any]) -> None:
-        self.rule = (e["experiment"]["rule"][0], e["experiment"]["rule"][1])
-        self.confirm, self.over = e["experiment"]["confirm"], False
-
-    def _on_pool(self, e: dict[str, Any]) -> None:
-        ids = [id_ for id_, _ in e["configurations"]]
-        hold(not set(ids) & set(self.order) and len(set(ids)) == len(ids) > 0, "a wave is of new configurations", ids)
-        self.order += ids
-        self.members = {*self.same, *ids} if self.leader is not None else set(ids)
-        self.out -= self.members
-        self.wave, self.before, self.round = self.wave + 1, self.deepest, 1
-        self.leader, self.final = None, False
-
-    def _on_decide(self, e: dict[str, Any]) -> None:
-        hold(e["round"] >= 1 and set(e["batch"]) <= self.members - self.out, "a decision is about survivors", e)
-        hold(e["round"] >= self.round, "rounds go on", e, self.round)
-        self.round = e["round"]
-
-    def _on_ask(self, e: dict[str, Any]) -> None:
-        id_, phase = e["configuration"], e["phase"]
-        hold(not self.over, "nothing is asked for when all is done")
-        if phase == "race":
-            hold(self.leader is None, "no race instance is asked for after the verdict", e)
-            hold(id_ in self.members - self.out, "an eliminated configuration trains no more", e)
-        else:
-            hold(self.final and id_ == self.leader, "only the winner is confirmed", e)
-        for seed in e["seeds"]:
-            key = (id_, seed)
-            hold(key not in self.told, "nothing is trained again that was told", key)
-            hold(key not in self.flying, "nothing is trained twice at a time", key)
-            self._hand_out(key, phase)
-            self.flying.add(key)
-
-    def _hand_out(self, key: Key, phase: str) -> None:
-        if key in self.queue:
-            self.queue.discard(key)
-            return
-        self.taken_back.discard(key)
-        self.n_asked += key not in self.stopped
-        self.stopped.discard(key)
-        mine, common = self.asked.setdefault((phase, key[0]), []), self.columns[phase]
-        if key[1] in mine:
-            return
-        if len(mine) == len(common):
-            hold(key[1] not in common, "no two instances share a seed", key)
-            common.append(key[1])
-        hold(common[len(mine)] == key[1], "column s is the same seed for every configuration", key)
-        mine.append(key[1])
-        hold(phase == "race" or len(mine) <= self.confirm, "no more confirmation than is wanted", len(mine))
-
-    def _end(self, e: dict[str, Any]) -> Key:
-        key = (e["configuration"], e["seed"])
-        hold(key in self.flying | self.queue, "only what is awaited ends", e)
-        self.flying.discard(key)
-        self.queue.discard(key)
-        return key
-
-    def _on_tell(self, e: dict[str, Any]) -> None:
-        key = self._end(e)
-        hold(key not in self.told, "an instance is told once", key)
-        finite = isinstance(e["loss"], int | float)
-        hold(finite == (e["status"] == "COMPLETE"), "a loss that is not finite is none", e)
-        if e["status"] == "FAILED":
-            hold(self.attempts[key] == self.retries + 1, "an instance fails for good after all retries", e)
-            hold(e["attempt"] == self.attempts[key], "the attempt is the number of the try", e)
-        else:
-            hold(e["attempt"] == self.attempts[key] + 1, "the attempt is the number of the try", e)
-        self.told[key] = e
-
-    def _on_failure(self, e: dict[str, Any]) -> None:
-        key = (e["configuration"], e["seed"])
-        hold(key in self.flying, "only what runs crashes", e)
-        self.attempts[key] += 1
-        hold(e["attempt"] == self.attempts[key] <= self.retries + 1, "attempts are counted", e)
-        self.flying.discard(key)
-        self.queue.add(key)
-
-    def _on_lost(self, e: dict[str, Any]) -> None:
-        key = (e["configuration"], e["seed"])
-        hold(key in self.flying, "only what runs is lost", e)
-        self.flying.discard(key)
-        self.queue.add(key)
-
-    def _on_stop(self, e: dict[str, Any]) -> None:
-        key = self._end(e)
-        self.stopped.add(key)
-        raced = key[1] in self.columns["race"]
-        races = key[0] in self.members - self.out
-        obsolete = (self.leader is not None or not races) if raced else key[0] != self.leader
-        hold(obsolete, "what is still needed is not stopped", e)
-
-    def _on_retry(self, e: dict[str, Any]) -> None:
-        key = (e["configuration"], e["seed"])
-        hold(self.told.get(key, {}).get("status") == "FAILED", "only failures are taken back", e)
-        del self.told[key]
-        self.attempts.pop(key, None)
-        self.n_asked -= 1
-        self.taken_back.add(key)
-
-    def _on_screen(self, e: dict[str, Any]) -> None:
-        key = self._end(e)
-        hold(key[1] == self.columns["race"][0], "only first instances are screened", e)
-        last = float(e["curve"][-1])
-        hold(not last <= e["cutoff"], "who is screened out is above the cutoff", e)
-        hold(len(self.members) > 1, "somebody must win", e)
-        self.screened.add(key[0])
-        self.members.discard(key[0])
-        self.out.add(key[0])
-
-    def _on_eliminate(self, e: dict[str, Any]) -> None:
-        gone, n, alive = e["configurations"], e["n_instances"], self.members - self.out
-        hold(set(gone) <= alive and len(set(gone)) == len(gone), "who is cut was in the race", e)
-        hold(len(gone) < len(alive), "somebody survives a cut", e)
-        hold(self.leader is None, "nobody is cut after the verdict", e)
-        values = {id_: self._value(id_, n) for id_ in alive}
-        if self.criterion is not None:
-            for id_, value in zip(gone, e["values"], strict=True):
-                hold(math.isclose(float(value), values[id_], rel_tol=1e-9), "a cut tells the criterion", e, values)
-            if self.rule[0] in ("halving", "sequential_halving", "exhaustive", "top_two"):
-                worst = max(values[id_] for id_ in alive - set(gone))
-                best = min(values[id_] for id_ in gone)
-                hold(best >= worst * (1 - 1e-12), "the worse are cut", e, values)
-                hold(math.isclose(float(e["cutoff"]), worst, rel_tol=1e-9), "the cutoff is the worst kept", e)
-        if self.rule[0] in ("halving", "sequential_halving"):
-            hold(len(gone) == len(alive) - max(len(alive) // 2, 1), "half of them are cut", e)
-        self.out |= set(gone)
-        self.round = self.before + e["round"] + 1
-        self.deepest = max(self.deepest, self.before + e["round"])
-
-    def _value(self, id_: str, n: int) -> float:
-        seeds = self.columns["race"][:n]
-        lacking = [seed for seed in seeds if (id_, seed) not in self.told]
-        hold(len(seeds) == n and not lacking, "a cut rests on whole columns", id_, n, lacking)
-        losses = np.array([float(self.told[id_, seed]["loss"]) for seed in seeds])
-        if self.criterion is None:
-            return 0.0
-        return (
-            float(self.criterion(losses))
-            if np.isfinite(losses).all() or self.criterion is not OWN["mean"]
-            else math.inf
-        )
-
-    def _on_verdict(self, e: dict[str, Any]) -> None:
-        hold(e["winner"] in self.members - self.out, "a survivor wins", e)
-        hold(set(e["indistinguishable"]) <= self.members - self.out, "survivors share a verdict", e)
-        self.leader = e["winner"]
-        self.winners.add(self.leader)
-        self.same = {self.leader, *e["indistinguishable"]}
-        self._count_instances()
-
-    def _count_instances(self) -> None:
-        """What the rule may spend, and what it must: of a single wave whose rule never changed."""
-        if self.wave != 1 or self.reopened or self.screened:
-            return
-        n, (name, own) = len(self.order), self.rule
-        asked = sum(len(seeds) for (phase, _), seeds in self.asked.items() if phase == "race")
-        if name == "halving" and not self.ahead:
-            total, left = own["warmup"] * n, n
-            while (left := left // 2) > 1:
-                total += left
-            hold(asked == total, "Algorithm 1 trains so many", asked, total)
-        elif name == "exhaustive":
-            hold(asked == n * own["n_instances"], "exhaustive search trains all", asked)
-        elif name == "sequential_halving" or (
-            name == "top_two" and own.get("budget") is not None and not self.needs_two
-        ):
-            hold(asked <= max(own["budget"], n), "the budget is kept", asked, own["budget"])
-
-    ahead = needs_two = False
-
-    def _on_final(self, e: dict[str, Any]) -> None:
-        hold(self.leader is not None, "a verdict comes first", e)
-        self.final = True
-
-    def _on_reopen(self, e: dict[str, Any]) -> None:
-        self.final, self.over, self.reopened = False, False, True
-        if not e["whole_pool"]:
-            return
-        if self.screened >= set(self.order):
-            self.screened.clear()
-        self.members = set(self.order) - self.screened
-        self.out = set(self.screened)
-        self.before = self.deepest = 0
-        self.wave += 1
-        self.round, self.leader = 1, None
-
-    def _on_measure(self, e: dict[str, Any]) -> None:
-        hold(e["configuration"] in self.order, "what is measured is in the pool", e)
+        hold(told == counted, "every result is counted once", told, counted)
 
     # ---- the end
 
-    def ended(self, race: Any) -> None:
+    def ended(self, content: Content, race: Any) -> None:
         """The race says that it is done."""
         hold(self.final and self.leader is not None, "who is done has a verdict")
         confirmed = [key for key in self.told if key[0] == self.leader and key[1] in self.columns["confirmation"]]
@@ -322,12 +112,24 @@ class Auditor:
         back = {key for key in self.taken_back if key[0] in self.members - self.out and key[1] in self._counted(key)}
         hold(not back, "what was taken back is trained", back)
         self.over = True
-        self._compare(race)
+        self.compare(content, race)
 
     def _counted(self, key: Key) -> list[int]:
         """Return the seeds whose losses count for a survivor of the last verdict."""
         last = next(e for e in reversed(self.lines) if e["event"] == "verdict")
         return self.columns["race"][: last["n_instances"] or 0]
+
+    def check_front(self, front: Any) -> None:
+        """Of the configurations in the front none beats another; each is judged by instances that were told."""
+        for point in front:
+            others = [one.values for one in front if one is not point]
+            beaten = [v for v in others if all(map(float.__le__, v, point.values)) and v != point.values]
+            hold(not beaten, "nobody in the front is beaten", point, beaten)
+            losses = [self.told.get((point.configuration_id, seed)) for seed in self.columns["race"]]
+            first = losses[: point.n_instances]
+            if None not in first:
+                own = OWN["median"](np.array([float(one["loss"]) for one in first if one is not None]))
+                hold(math.isclose(own, point.values[0]), "the front tells the criterion", point, own)
 
     def check_store(self, image: dict[Any, Any]) -> None:
         """MLflow shows what the journal says."""
@@ -368,19 +170,16 @@ def _doubled(image: dict[Any, Any]) -> list[Any]:
 def _same(one: Any, other: Any, deep: bool) -> bool:
     if isinstance(one, np.ndarray):
         return one.tobytes() == other.tobytes() or bool(((one == other) | ((one != one) & (other != other))).all())
-    return (not deep and bool(one == other)) or _plain(one) == _plain(other)
+    return (not deep and bool(one == other)) or plain(one) == plain(other)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value for comparison: NaN is NaN, a key that was only asked for is none, and all fields count."""
     if isinstance(value, dict):
-        return {str(key): plain for key, one in value.items() if (plain := _plain(one)) not in ({}, "set()", "0")}
+        return {str(key): held for key, one in value.items() if (held := plain(one)) not in ({}, "set()", "0")}
     if isinstance(value, set):
         return str(sorted(map(str, value))) if value else "set()"
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     held = getattr(value, "__dict__", None)
-    return str(value) if held is None or isinstance(value, str) else _plain(held)
-
-
-PATH = Path("/world/journal.jsonl")
+    return str(value) if held is None or isinstance(value, str) else plain(held)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .calm import Calm
 from .setting import Setting
-from .world import Calm, World
+from .world import World
 
 N_INSTANCES = 53
 

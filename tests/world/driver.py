@@ -19,8 +19,9 @@ from raysearch.storage.journal import Journal, read
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Timed
 
-from .auditor import PATH, Auditor, hold
-from .machine import Clock, Disk, Killed
+from .auditor import PATH, Auditor
+from .books import hold
+from .machine import Clock, Content, Disk, Killed
 from .setting import Setting
 
 RUN_DIR = Path("/nonexistent/world")
@@ -30,7 +31,7 @@ SEARCH = {"name": "world"}
 class Driver:
     """Carries a search as far as it gets: `execute` is who trains, and it, the disk or the fuse may end it."""
 
-    def __init__(self, setting: Setting, disk: Disk, clock: Clock, auditor: Auditor, tracker: Tracker) -> None:
+    def __init__(self, setting: Setting, disk: Disk, clock: Clock, auditor: Auditor | None, tracker: Tracker) -> None:
         self.setting, self.disk, self.clock, self.auditor, self.tracker = setting, disk, clock, auditor, tracker
         self.went_on = False
 
@@ -38,7 +39,7 @@ class Driver:
         self, execute: Callable[[RaceRunner], None], settings: dict[str, Any], *, retry_failed: bool, calm: bool
     ) -> Race:
         """Take the search over, or begin it, and return its race at the end."""
-        s, content = self.setting, None
+        s, looked = self.setting, False
         with Journal(PATH, self.disk, self.clock) as journal:
             content = self.disk.files[PATH]
             history = list(entries(read(PATH, self.disk)))
@@ -52,15 +53,18 @@ class Driver:
             self.tracker.open(SEARCH, RUN_DIR)
             try:
                 journal.append(Resume(settings) if history else Start(settings), now)
-                self.auditor.look(content, race)
+                self._look(content, race)
+                looked = True
                 runner = RaceRunner(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
                 self._audit(race, content)
                 if history:
                     go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
                 self.went_on = True
                 execute(runner)
-                self._finish(race)
+                self._finish(content, race)
             except Killed:
+                if self.auditor is not None and looked:  # what it died with is what it had lived
+                    self.auditor.compare(content, race)
                 raise
             except BaseException:
                 self.tracker.close()
@@ -79,26 +83,34 @@ class Driver:
         own = {**s.race, "ahead": ahead, "confirm": s.confirm, "screening": s.screening}
         return Race(s.propose, criterion, rule, journal=journal, clock=self.clock.time, **own)
 
-    def _audit(self, race: Race, content: Any) -> None:
+    def _look(self, content: Content, race: Race) -> None:
+        if self.auditor is not None:
+            self.auditor.look(content, race)
+
+    def _audit(self, race: Race, content: Content) -> None:
         heard = race.listener
 
         def hear(event: Any, time_s: float) -> None:
+            self._look(content, race)
             heard(event, time_s)
-            self.auditor.look(content, race)
 
-        race.listener = hear
+        race.listener = hear if self.auditor is not None else heard
 
-    def _finish(self, race: Race) -> None:
+    def _finish(self, content: Content, race: Race) -> None:
         """Measure, and tell the verdict, as a driver does when its race is over."""
-        self.auditor.ended(race)
+        auditor = self.auditor
+        if auditor is None:
+            return
+        auditor.ended(content, race)
         seeds = [one.key.seed for one in race.state.confirmation.values() if one.status is Status.COMPLETE]
         winner = race.state.pool.configurations[race.state.verdict.leader].id
         for seed in [*seeds, None][: self.setting.measures]:
             race.note(Measured("curvature", winner, seed, {"v": 1.0}))
-        found = verdict(race, "c", 1)
-        hold(found.winner.id == self.auditor.leader, "the verdict names the winner", found.winner.id)
-        hold(set(found.survivors) == self.auditor.members - self.auditor.out, "survivors raced to the end")
-        hold(found.n_instances == self.auditor.n_asked, "the verdict counts the instances", found.n_instances)
+        found = verdict(race, "c", 1, self.setting.objectives)
+        auditor.check_front(found.pareto)
+        hold(found.winner.id == auditor.leader, "the verdict names the winner", found.winner.id)
+        hold(set(found.survivors) == auditor.members - auditor.out, "survivors raced to the end")
+        hold(found.n_instances == auditor.n_asked, "the verdict counts the instances", found.n_instances)
         score(race, self.tracker)
         self.tracker.finished(found, {}, None)
 

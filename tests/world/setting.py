@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from raysearch import registry
+from raysearch.criteria.objectives import parse_all
+from raysearch.execution.packing import Packer
 from raysearch.race.screening import Screening
 from raysearch.records import Configuration
+from raysearch.samplers.search_space import Choice, Space
 
 CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")
 PURE = ("halving", "exhaustive", "significance", "sequential_halving")
 """Rules whose cuts follow from the first columns alone, whatever was trained beside them."""
-N_COLUMNS = 160
+N_COLUMNS = 64
+SPACE = Space({"x": Choice(tuple(range(24)))})
+OBJECTIVES = parse_all(["median", {"name": "max", "of": {"metric": "m"}}])
 POOL = [Configuration.of({"x": x}) for x in range(24)]
 
 
@@ -54,6 +60,13 @@ class Setting:
     confirm: int
     later: list[tuple[str, Any]]
     faults: Faults = field(default_factory=Faults)
+    every: int = 1
+    """Of events, after which the whole state is compared."""
+    pack: int = 1
+    tpe: bool = False
+    objectives: tuple[Any, ...] = ()
+    pace: float = 1.0
+    """Of the workers: how long instances take, against 1 to 5 s."""
 
     def fails(self, key: Any, attempt: int) -> bool:
         """Which instances crash, and how often, is a property of the instance."""
@@ -74,36 +87,59 @@ class Setting:
             self.confirm = value
 
     def propose(self, outcomes: Any) -> list[Configuration]:
+        if self.tpe:
+            own = loaded("samplers", "tpe", ("n_configurations", self.n), ("wave", self.wave))
+            proposed: list[Configuration] = own.bind(SPACE, self.race["seed"], self.load()[0])(outcomes)
+            return proposed
         return POOL[len(outcomes) : min(len(outcomes) + self.wave, self.n)]
+
+    @property
+    def packer(self) -> Packer:
+        """What makes packs, of configurations whose parameters allow it."""
+        return Packer(self.pack, lambda parameters: (None, 0, 1)[parameters["x"] % 3])
 
     def promises(self, *, went_on: bool) -> bool:
         """Return whether the decisions must not depend on who carried the search out."""
         name, arguments = self.rule
-        if self.screen or (name == "top_two" and arguments.get("batch") is None):
+        windowed = isinstance(arguments.get("window"), int) and not self.race["ahead"]
+        if self.screen or (name == "top_two" and arguments.get("batch") is None and not windowed):
             return False
         return not went_on or (name in PURE and not self.race["ahead"])
 
     def load(self) -> tuple[Any, Any]:
         """Return criterion and rule."""
         name, arguments = self.rule
-        return registry.load("criteria", self.criterion), registry.load("rules", name, **arguments)
+        return loaded("criteria", self.criterion), loaded("rules", name, *arguments.items())
 
     @property
     def screening(self) -> Screening | None:
         return Screening(n_startup=2) if self.screen else None
 
 
+@cache
+def loaded(room: str, name: str, *arguments: tuple[str, Any]) -> Any:
+    """Return a plug-in; it is frozen, so that worlds may share it."""
+    return registry.load(room, name, **dict(arguments))
+
+
 def draw_rule(g: random.Random, n: int) -> tuple[str, dict[str, Any]]:
     """Return a rule and its parameters for `n` configurations."""
     batch = None if g.random() < 0.3 else g.randint(1, 9)
-    budget = None if g.random() < 0.4 else n + g.randint(0, 59)
+    budget = None if g.random() < 0.3 else n + g.randint(0, g.choice((4, 8, 8, 24)))
     rules: dict[str, dict[str, Any]] = {
         "halving": {"warmup": g.randint(1, 4)},
-        "exhaustive": {"n_instances": g.randint(1, 5)},
-        "significance": {"warmup": g.randint(2, 3), "max_instances": g.randint(4, 8)},
-        "sequential_halving": {"budget": n + g.randint(0, 59)},
-        "top_two": {"certify": 3, "cap": 10, "batch": batch, "budget": budget, "keep": g.choice((2, 4, 256))},
+        "exhaustive": {"n_instances": g.randint(1, 4)},
+        "significance": {"warmup": g.randint(2, 3), "max_instances": g.randint(4, 6)},
+        "sequential_halving": {"budget": n + g.randint(0, g.choice((4, 8, 8, 24)))},
+        "top_two": {
+            "certify": g.choice((2, 3)),
+            "cap": g.choice((4, 4, 10)),
+            "batch": batch,
+            "budget": budget,
+            "keep": g.choice((2, 4, 256)),
+        },
     }
+    rules["top_two"]["window"] = g.choice((None, "auto", 1, 2, 5, 12))
     name = g.choices([*rules], [0.3, 0.1, 0.1, 0.2, 0.3])[0]
     return name, rules[name]
 
@@ -128,10 +164,10 @@ def draw_losses(g: random.Random, n: int) -> Any:
 def draw_later(g: random.Random, n: int, confirm: int) -> list[tuple[str, Any]]:
     """Return what is done with the search when it has ended: a word, and what it needs."""
     found: list[tuple[str, Any]] = []
-    for _ in range(g.choice((0, 0, 1, 1, 2))):
+    for _ in range(g.choice((0, 0, 0, 1, 1, 2))):
         what = g.choice(("retry", "rule", "extend", "confirm"))
         if what == "rule":
-            found.append((what, draw_rule(g, 24)))
+            found.append((what, draw_rule(g, g.choice((n, n, 24)))))
         elif what == "extend":
             n = min(n + g.randint(1, 4), len(POOL))
             found.append((what, n))
@@ -146,8 +182,8 @@ def draw_later(g: random.Random, n: int, confirm: int) -> list[tuple[str, Any]]:
 def draw(seed: int) -> Setting:
     """Return the setting of a seed."""
     g = random.Random(f"setting {seed}")
-    n = g.randint(1, 9)
-    confirm = g.randint(0, 3)
+    n = g.choice((1, 2, 2, 3, 3, 3, 4, 4, 5, 8))
+    confirm = g.choice((0, 0, 1, 2))
     calm = g.random() < 0.1
     faults = Faults()
     if not calm:
@@ -158,7 +194,7 @@ def draw(seed: int) -> Setting:
             node=g.choice((0.0, 0.0, 0.02)),
             clock=g.choice((0.0, 0.02)),
             visitor=g.choice((0.0, 0.02)),
-            kill=g.choice((0.0, 0.5, 0.9)),
+            kill=g.choice((0.0, 0.5, 0.8)),
             power=g.choice((0.0, 0.5)),
             disk=g.choice((0.0, 0.0, 0.5)),
             store=g.choice((0.0, 0.05)),
@@ -179,9 +215,14 @@ def draw(seed: int) -> Setting:
         failing=tuple(g.choice((0, 0, 0, 1, 9)) for _ in range(7)) if g.random() < 0.5 else (0,),
         raise_on_failure=g.random() < 0.1,
         screen=g.random() < 0.15,
-        mlflow=g.random() < 0.25,
+        mlflow=g.random() < 0.06,
         measures=g.choice((0, 0, 2)),
         confirm=confirm,
         later=draw_later(g, n, confirm),
         faults=faults,
+        every=g.choice((1, 8, 32, 32)),
+        pack=g.choice((1, 1, 2, 4)),
+        tpe=g.random() < 0.02,
+        objectives=g.choice(((), OBJECTIVES)),
+        pace=g.choice((1.0, 0.01, 0.01)),
     )

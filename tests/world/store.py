@@ -124,13 +124,23 @@ class Store:
             shown.setdefault(key, []).append(
                 {
                     "tags": tags,
-                    "params": run.data.params,
+                    "params": dict(run.data.params),
                     "points": points,
                     "metrics": {name: str(value) for name, value in run.data.metrics.items()},
                     "status": run.info.status,
                 }
             )
         return shown
+
+
+class InMemory(Runs):
+    """Runs whose artifacts pass by no real disk."""
+
+    def write(self, key: Any, name: str, content: str) -> None:
+        self._upload(key, Path(name))
+
+    def attach(self, key: Any, path: Path, name: str) -> None:
+        self._upload(key, Path(name))
 
 
 class Stepped(Writer):
@@ -167,9 +177,14 @@ class Tracked(Mlflow):
         object.__setattr__(tracker, "store", store)
         return tracker
 
+    def let_go(self) -> None:
+        """Give the environment back, as the end of a process does."""
+        for session in self._open:
+            session.environment.release()
+
     def _reach(self, name: str, run_dir: Path) -> tuple[Runs, bool]:
         place = RunLocation("memory", "1", name, "one")
-        return Runs(self.store, place, self.store.upload), bool(self.store.runs)
+        return InMemory(self.store, place, self.store.upload), bool(self.store.runs)
 
     def _writer(self, runs: Runs, hint: str) -> Writer:
         return Stepped(runs.alive, self.timeout_s, hint, is_final, self.store.clock)

@@ -7,10 +7,13 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raysearch.execution.packing import Pack
 from raysearch.execution.race_runner import RaceRunner
-from raysearch.records import DONE, InstanceResult, TrialRequest
+from raysearch.execution.together import Screened
+from raysearch.records import DONE, WAIT, InstanceResult, TrialRequest
 
-from .auditor import Auditor, hold
+from .auditor import Auditor
+from .books import hold
 from .setting import Setting
 
 MOST_STEPS = 20_000
@@ -18,9 +21,9 @@ MOST_STEPS = 20_000
 
 @dataclass
 class Trial:
-    """A block on a worker."""
+    """A pack on a worker."""
 
-    block: TrialRequest
+    pack: Pack
     how: str
     late: bool = False
 
@@ -44,51 +47,51 @@ class Workers:
 
     def execute(self, runner: RaceRunner) -> None:
         """Train what the race asks for until it is done."""
-        slots = runner.n_slots = self.setting.n_workers
+        slots = self.setting.n_workers
+        runner.begin(slots, self.setting.packer)
         for _ in range(MOST_STEPS):
             self.world.between(runner)
             if runner.failure is not None:
                 raise runner.failure
             if self.g.random() < self.setting.faults.node:
                 slots = self._change_slots(runner, slots)
+            answered: Any = WAIT
             free = slots - len(self.heap)
-            answered: Any = ()
-            if free > 0:
-                wanted = self.g.choice((1, free, free))
-                answered = runner.ask(wanted)
-                hold(not isinstance(answered, list) or len(answered) <= wanted, "no more is handed out than asked for")
-            for block in answered if isinstance(answered, list) else ():
-                self._start(runner, block)
+            for _ in range(self.g.choice((1, free, free)) if free > 0 else 0):
+                answered = runner.ask_pack()
+                if not isinstance(answered, Pack):
+                    break
+                self._start(runner, answered)
             if not self.heap:
                 if answered is DONE:
                     return
-                hold(isinstance(answered, list) or free <= 0, "nobody waits where nothing runs")
+                hold(isinstance(answered, Pack) or free <= 0, "nobody waits where nothing runs")
                 continue
             now, _, trial = heapq.heappop(self.heap)
             self.world.clock.now = max(self.world.clock.now, now)
             self._end(runner, trial)
         hold(False, "once faults stop, the search ends", MOST_STEPS)
 
-    def _start(self, runner: RaceRunner, block: TrialRequest) -> None:
+    def _start(self, runner: RaceRunner, pack: Pack) -> None:
         g, state = self.g, runner.race.state
         how = "complete"
-        if any(self.setting.fails(key, state.attempts[key] + 1) for key in block.keys):
+        if any(self.setting.fails(key, state.attempts[key] + 1) for key in pack.keys):
             how = "crash"
-        elif g.random() < self.setting.faults.crash and self._may_crash(runner, block):
+        elif g.random() < self.setting.faults.crash and self._may_crash(runner, pack):
             how = g.choice(("crash", "hang", "less", "none", "status"))
         elif g.random() < self.setting.faults.twice:
             how = "twice"
-        self._push(Trial(block, how), 60.0 if how == "hang" else g.choice((1.0, g.random() * 5)))
-        self.world.say(lambda: f"start {block.configuration.id[:4]} {block.seeds} {how}")
+        self._push(Trial(pack, how), 60.0 if how == "hang" else g.choice((1.0, g.random() * 5)))
+        self.world.say(lambda: f"start {_named(pack)} {how}")
 
-    def _may_crash(self, runner: RaceRunner, block: TrialRequest) -> bool:
+    def _may_crash(self, runner: RaceRunner, pack: Pack) -> bool:
         """A fault of the machine's is promised to change nothing only as long as tries are left."""
         attempts, retries = runner.race.state.attempts, self.setting.race["retries"]
-        return all(attempts[key] + 1 <= retries for key in block.keys)
+        return all(attempts[key] + 1 <= retries for key in pack.keys)
 
     def _push(self, trial: Trial, seconds: float) -> None:
         self.n += 1
-        heapq.heappush(self.heap, (self.world.clock.now + seconds, self.n, trial))
+        heapq.heappush(self.heap, (self.world.clock.now + seconds * self.setting.pace, self.n, trial))
 
     def _change_slots(self, runner: RaceRunner, slots: int) -> int:
         """A node leaves, with all that runs on it, or joins."""
@@ -97,47 +100,56 @@ class Workers:
         for _ in range(min(2, len(self.heap))):
             trial = self.heap.pop(self.g.randrange(len(self.heap)))[2]
             heapq.heapify(self.heap)
-            if self._may_crash(runner, trial.block):
+            if self._may_crash(runner, trial.pack):
                 self._crash(runner, trial, "the node is gone")
             else:
                 self._push(trial, 1.0)
         return max(slots - 2, 1)
 
     def _end(self, runner: RaceRunner, trial: Trial) -> None:
-        self.world.say(lambda: f"end {trial.block.configuration.id[:4]} {trial.block.seeds} {trial.how}")
+        self.world.say(lambda: f"end {_named(trial.pack)} {trial.how}")
         if trial.how in ("crash", "hang"):
             if not trial.late:
                 self._crash(runner, trial, trial.how)
             return
-        block, state = trial.block, runner.race.state
-        results = [result_of(self.setting, runner.race, key) for key in block.keys]
-        screened = [epoch for epoch, cutoff in sorted(block.cutoffs.items()) if not results[0].loss <= cutoff]
-        if screened:
-            epoch = screened[0]
-            stopped = runner.screen_out(block.keys[0], results[0].curve[:epoch], block.cutoffs[epoch], 0.1, "")
-        else:
-            brought: Any = results
-            if trial.how in ("less", "none", "status") and all(key in state.running for key in block.keys):
-                damaged = replace(results[0], status=self.g.choice(("FAILED", "STOPPED", "odd")))
-                brought = {"less": results[:-1], "none": None, "status": [damaged, *results[1:]]}[trial.how]
-            stopped = runner.complete(block, brought, "node")
-            if trial.how == "twice":
-                hold(not runner.complete(block, brought, "node"), "a result that comes twice changes nothing")
+        pack, state = trial.pack, runner.race.state
+        results = {key: result_of(self.setting, runner.race, key) for key in pack.keys}
+        screened = [one for request in pack.requests if (one := _screened(request, results[request.keys[0]]))]
+        left = [results[key] for key in pack.keys if key not in {key for key, *_ in screened}]
+        brought: Any = left
+        if left and trial.how in ("less", "none", "status") and all(key in state.running for key in pack.keys):
+            damaged = replace(left[0], status=self.g.choice(("FAILED", "STOPPED", "odd")))
+            brought = {"less": left[:-1], "none": None, "status": [damaged, *left[1:]]}[trial.how]
+        stopped = runner.complete(pack, brought, "node", screened)
+        if trial.how == "twice":
+            hold(not runner.complete(pack, brought, "node", screened), "a result that comes twice changes nothing")
         if stopped:
             self._end_obsolete(runner)
 
     def _crash(self, runner: RaceRunner, trial: Trial, why: str) -> None:
-        if runner.fail_pack(trial.block, why, "node"):
+        if runner.fail_pack(trial.pack, why, "node"):
             self._end_obsolete(runner)
 
     def _end_obsolete(self, runner: RaceRunner) -> None:
         """End the trials that nobody waits for; some go on, and answer late."""
         kept = []
         for entry in self.heap:
-            if any(map(runner.awaited, entry[2].block.keys)):
+            if any(map(runner.awaited, entry[2].pack.keys)):
                 kept.append(entry)
             elif self.g.random() < self.setting.faults.late:
                 entry[2].late = True
                 kept.append(entry)
         self.heap = kept
         heapq.heapify(self.heap)
+
+
+def _screened(request: TrialRequest, result: InstanceResult) -> Screened | None:
+    """Return how a request's first instance ended at a rung, None where it did not."""
+    for epoch, cutoff in sorted(request.cutoffs.items()):
+        if not result.loss <= cutoff:
+            return request.keys[0], result.curve[:epoch], cutoff, 0.1, ""
+    return None
+
+
+def _named(pack: Pack) -> str:
+    return " + ".join(f"{one.configuration.id[:4]} {one.seeds}" for one in pack.requests)

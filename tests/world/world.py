@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from raysearch.errors import JournalError, RaysearchError, TrackingError, WorkloadError
-from raysearch.execution.local import Local
 from raysearch.storage.decoding import entries
 from raysearch.storage.journal import Journal, read
 from raysearch.tracking.silent import Silent
 
-from .auditor import PATH, Auditor, Broken, _plain, hold
+from .auditor import PATH, Auditor, plain
+from .books import Broken, hold
+from .calm import Calm, decisions
 from .driver import Driver
 from .machine import Clock, Disk, Fuse, Killed
-from .setting import PURE, Faults, Setting, draw
-from .workers import Workers, result_of
+from .setting import PURE, Setting, draw
+from .workers import Workers
 
-MOST_DRIVERS = 6
+MOST_DRIVERS = 4
 
 
 class World:
@@ -35,7 +33,7 @@ class World:
         self.seed, self.story = seed, story
         self.setting = setting or draw(seed)
         self.rules = [self.setting.rule, *(value for what, value in self.setting.later if what == "rule")]
-        self.calm = Calm(copy.deepcopy(self.setting))
+        self.calm = Calm(copy.copy(self.setting))
         self.g = random.Random(f"world {seed}")
         self.clock, self.fuse = Clock(), Fuse()
         self.disk = Disk(self.fuse, self.g)
@@ -50,7 +48,7 @@ class World:
         self.promised, self.n_later = True, 0
 
     def _auditor(self, s: Setting) -> Auditor:
-        auditor = Auditor(s.race["seed"], s.criterion, s.race["retries"])
+        auditor = Auditor(s.race["seed"], s.criterion, s.race["retries"], s.every)
         auditor.ahead, auditor.needs_two = s.race["ahead"], s.criterion not in ("mean", "median", "max", "q3", "cvar")
         return auditor
 
@@ -76,7 +74,9 @@ class World:
                 self._compare(race, went_on)
                 self.told[what] += 1
             if self.store is not None:
-                self._sync()
+                from .synced import sync
+
+                sync(self)
             self.told["worlds"] += 1
             self.told["events"] += len(self.auditor.lines)
             return self.told
@@ -87,12 +87,12 @@ class World:
             self.setting.failing = (0,)
         self.setting.changed(what, value)
         wanted, retry = self.setting.settings, what == "retry"
-        for n in range(MOST_DRIVERS + 1):
-            self._arm(last=n == MOST_DRIVERS)
+        for n in range(MOST_DRIVERS + 2):  # the last but one may end for want of hope
+            self._arm(last=n >= MOST_DRIVERS)
             settings = wanted
             if PATH in self.disk.files and what != "run" and self.g.random() < 0.5:
                 settings = self._plain() or wanted
-            race = self._live(settings, retry=retry, hopeless=n == MOST_DRIVERS)
+            race = self._live(settings, retry=retry)
             if race is not None:
                 return race
             retry = self._retry
@@ -115,7 +115,7 @@ class World:
         if last:
             return
         if g.random() < s.kill:
-            self.fuse.left = g.randint(0, g.choice((10, 60, 400)))
+            self.fuse.left = g.randint(0, g.choice((10, 60, 200)))
         if g.random() < s.disk:
             kind = g.choice(("full", "eio", "short", "short"))
             self.disk.faults = {kind: g.randint(1, g.choice((5, 60)))}
@@ -124,7 +124,7 @@ class World:
         if self.store is not None:
             self.store.p_error = self.store.p_lost_answer = s.store
 
-    def _live(self, settings: Any, *, retry: bool, hopeless: bool) -> Any:
+    def _live(self, settings: Any, *, retry: bool) -> Any:
         """Let one driver live; returns the race if it came to the end."""
         self.disk.driver = object()
         self.tracker = self._tracker()
@@ -168,11 +168,8 @@ class World:
         return Tracked.on(self.store)
 
     def _release(self) -> None:
-        self._release_of(self.tracker)
-
-    def _release_of(self, tracker: Any) -> None:
-        for session in getattr(tracker, "_open", ()):
-            session.environment.release()
+        if self.store is not None:
+            self.tracker.let_go()
 
     # ---- between two events
 
@@ -219,7 +216,7 @@ class World:
         mine, its = decisions(race, went_on), decisions(calm, went_on)
         for name, value in mine.items():
             hold(
-                _plain(value) == _plain(its[name]),
+                plain(value) == plain(its[name]),
                 "decisions are those of the undisturbed world",
                 name,
                 value,
@@ -230,129 +227,14 @@ class World:
     def _always_pure(self) -> bool:
         return all(name in PURE for name, _ in self.rules)
 
-    def _sync(self) -> None:
-        """Tell MLflow all that a silent server missed: twice changes nothing, and a fresh store shows the same."""
-        from .store import Store, Tracked
-
-        self.fuse.left = None
-        self.store.mend()
-        self.store.p_error = self.store.p_lost_answer = self.setting.faults.store
-        with contextlib.suppress(TrackingError):
-            tracker = Tracked.on(self.store)
-            Driver(self.setting, self.disk, self.clock, self.auditor, tracker).sync()
-            if not tracker.n_lost:
-                self.auditor.check_store(self.store.image())
-        self._release_of(tracker)
-        self.store.mend()
-        images = []
-        for _ in range(2):
-            tracker = Tracked.on(self.store)
-            Driver(self.setting, self.disk, self.clock, self.auditor, tracker).sync()
-            hold(tracker.n_lost == 0, "a server that answers gets everything", tracker.n_lost)
-            images.append(copy.deepcopy(self.store.image()))
-        hold(images[0] == images[1], "a second sync changes nothing", *_difference(*images))
-        self.auditor.check_store(self.store.image())
-        if self.auditor.reopened or self.told["hopeless"]:
-            return
-        fresh = Store(Fuse(), self.g, self.clock)
-        Driver(self.setting, self.disk, self.clock, self.auditor, Tracked.on(fresh)).sync()
-        one, other = self.store.image(), fresh.image()
-        hold(one.keys() == other.keys(), "live and synced show the same runs", one.keys() ^ other.keys())
-        self.told["synced"] += 1
-
-
-def _difference(one: dict[Any, Any], other: dict[Any, Any]) -> list[Any]:
-    """Return where two images of a store differ: run, field, name, and both values."""
-    found = []
-    for key in one.keys() | other.keys():
-        for a, b in itertools.zip_longest(one.get(key, ()), other.get(key, ()), fillvalue={}):
-            for field in a.keys() | b.keys():
-                mine, its = a.get(field, {}), b.get(field, {})
-                if isinstance(mine, dict) and isinstance(its, dict):
-                    names = [name for name in mine.keys() | its.keys() if mine.get(name) != its.get(name)]
-                    found += [(key, field, name, mine.get(name), its.get(name)) for name in names]
-                elif mine != its:
-                    found.append((key, field, mine, its))
-    return found
-
-
-class Calm:
-    """The undisturbed world of a setting: one worker in this process, no faults, one driver for each stage."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.later = setting, list(setting.later)
-        self.setting.faults, self.setting.mlflow = Faults(), False
-        self.clock = Clock()
-        self.disk = Disk(Fuse(), random.Random(0))
-        s = self.setting
-        self.auditor = Auditor(s.race["seed"], s.criterion, s.race["retries"])
-        self.auditor.ahead = self.auditor.needs_two = True
-        self.n_stages = 0
-        self.failed = False
-        self.at: Any = None
-
-    def reach(self, n_later: int) -> Any:
-        """Return the race after the first stage and so many later ones; None where a driver gave up."""
-        while self.n_stages <= n_later and not self.failed:
-            what, value = ("run", None) if not self.n_stages else self.later[self.n_stages - 1]
-            if what == "retry" and value:
-                self.setting.failing = (0,)
-            self.setting.changed(what, value)
-            self.n_stages += 1
-            driver = Driver(self.setting, self.disk, self.clock, self.auditor, Silent())
-            try:
-                self.at = driver.live(self._execute, self.setting.settings, retry_failed=what == "retry", calm=True)
-            except WorkloadError:
-                self.failed = True
-        return None if self.failed else self.at
-
-    def _execute(self, runner: Any) -> None:
-        Local().run(runner, Table(self.setting, runner.race))
-
-
-class Table:
-    """A workload that knows every loss, and crashes where the setting says so."""
-
-    def __init__(self, setting: Setting, race: Any) -> None:
-        self.setting, self.race = setting, race
-
-    def prepare(self) -> None:
-        """Share nothing."""
-
-    def train(self, configuration: Any, seeds: Any, report: Any, data: None = None) -> list[Any]:
-        results = []
-        for seed in seeds:
-            key = type(next(iter(self.race.state.running)))(configuration.id, seed)
-            if self.setting.fails(key, self.race.state.attempts[key] + 1):
-                raise RuntimeError("crash")
-            result = result_of(self.setting, self.race, key)
-            for epoch, loss in enumerate(result.curve, start=1):
-                report(epoch, loss)
-            results.append(result)
-        return results
-
-
-def decisions(race: Any, went_on: bool) -> dict[str, Any]:
-    """Return what must not depend on who carried a race out: cuts, verdict, and the losses that count."""
-    state = race.state
-    counted = {}
-    for row, configuration in enumerate(state.pool.configurations):
-        losses = np.nan_to_num(state.pool.judged_losses(row), nan=-1.0).tolist()
-        while losses and losses[-1] == -1.0:
-            losses.pop()
-        counted[configuration.id] = losses
-    found = {
-        "eliminations": state.eliminations,
-        "verdict": state.verdict,
-        "confirmation": {index: result.loss for index, result in sorted(state.confirmation.items())},
-    }
-    return found if went_on else {**found, "counted": counted}
-
 
 @contextlib.contextmanager
 def logged_nothing() -> Iterator[None]:
     """Torn lines and silent servers are what a world is made of."""
     before = logging.root.manager.disable
+    if before >= logging.WARNING:
+        yield
+        return
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,0 +1,88 @@
+"""The undisturbed world, and the decisions that must not differ from its own."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+
+from raysearch.errors import WorkloadError
+from raysearch.execution.local import Local
+from raysearch.records import InstanceKey
+from raysearch.tracking.silent import Silent
+
+from .driver import Driver
+from .machine import Clock, Disk, Fuse
+from .setting import Faults, Setting
+from .workers import result_of
+
+
+class Calm:
+    """The undisturbed world of a setting: one worker in this process, no faults, one driver for each stage."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.later = setting, list(setting.later)
+        self.setting.faults, self.setting.mlflow = Faults(), False
+        self.clock = Clock()
+        self.disk = Disk(Fuse(), random.Random(0))
+        self.n_stages = 0
+        self.failed = False
+        self.at: Any = None
+
+    def reach(self, n_later: int) -> Any:
+        """Return the race after the first stage and so many later ones; None where a driver gave up."""
+        while self.n_stages <= n_later and not self.failed:
+            what, value = ("run", None) if not self.n_stages else self.later[self.n_stages - 1]
+            if what == "retry" and value:
+                self.setting.failing = (0,)
+            self.setting.changed(what, value)
+            self.n_stages += 1
+            driver = Driver(self.setting, self.disk, self.clock, None, Silent())
+            try:
+                self.at = driver.live(self._execute, self.setting.settings, retry_failed=what == "retry", calm=True)
+            except WorkloadError:
+                self.failed = True
+        return None if self.failed else self.at
+
+    def _execute(self, runner: Any) -> None:
+        Local().run(runner, Table(self.setting, runner.race))
+
+
+class Table:
+    """A workload that knows every loss, and crashes where the setting says so."""
+
+    def __init__(self, setting: Setting, race: Any) -> None:
+        self.setting, self.race = setting, race
+
+    def prepare(self) -> None:
+        """Share nothing."""
+
+    def train(self, configuration: Any, seeds: Any, report: Any, data: None = None) -> list[Any]:
+        results = []
+        for seed in seeds:
+            key = InstanceKey(configuration.id, seed)
+            if self.setting.fails(key, self.race.state.attempts[key] + 1):
+                raise RuntimeError("crash")
+            result = result_of(self.setting, self.race, key)
+            for epoch, loss in enumerate(result.curve, start=1):
+                report(epoch, loss)
+            results.append(result)
+        return results
+
+
+def decisions(race: Any, went_on: bool) -> dict[str, Any]:
+    """Return what must not depend on who carried a race out: cuts, verdict, and the losses that count."""
+    state = race.state
+    counted = {}
+    for row, configuration in enumerate(state.pool.configurations):
+        losses = np.nan_to_num(state.pool.judged_losses(row), nan=-1.0).tolist()
+        while losses and losses[-1] == -1.0:
+            losses.pop()
+        counted[configuration.id] = losses
+    found = {
+        "eliminations": state.eliminations,
+        "verdict": state.verdict,
+        "confirmation": {index: result.loss for index, result in sorted(state.confirmation.items())},
+    }
+    return found if went_on else {**found, "counted": counted}
