@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from raysearch.errors import RaysearchError
-from raysearch.tracking.silent import Silent
+from raysearch.errors import RaysearchError, StoppedError
 
 app = typer.Typer(
     name="raysearch",
@@ -25,8 +24,8 @@ app = typer.Typer(
     epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
 )
 console = Console(soft_wrap=False)
-_INTERRUPTED, _TERMINATED = 130, 143
-"""Exit codes: what Typer makes of Ctrl-C, and what a shell says of a process that SIGTERM ended."""
+_INTERRUPTED, _TERMINATED, _STOPPED = 130, 143, 3
+"""Exit codes: what Typer makes of Ctrl-C, what a shell says of a process that SIGTERM ended, and `raysearch stop`."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _terminated: list[int] = []
 _run_dirs: list[Path] = []
@@ -71,11 +70,8 @@ def run(
     from raysearch.driver import run as run_search
     from raysearch.experiment.experiment import from_file
 
-    at = [f"execution.address={address}"] if address else []
-    experiment = from_file(file, [*(settings or []), *at])
-    from raysearch.tracking.terminal import Terminal
-
-    _print_end(run_search(experiment, run_dir, watchers=[_Where(), *_page(watch), Terminal()]))
+    experiment = from_file(file, [*(settings or []), *([f"execution.address={address}"] if address else [])])
+    _print_end(run_search(experiment, run_dir, watchers=_watchers(watch)))
 
 
 @app.command()
@@ -88,15 +84,19 @@ def resume(
     ] = False,
     watch: Watched = False,
 ) -> None:
-    """Go on with a search that broke off, or extend a finished one: --set race.confirm=200."""
+    """Go on with a search that broke off or is paused, or extend a finished one: --set race.confirm=200."""
     from raysearch.driver.resume import resume as resume_search
+    from raysearch.driver.status import said_of_taking_back
+    from raysearch.driver.steer import unpause
     from raysearch.experiment.experiment import parse_settings
-    from raysearch.tracking.terminal import Terminal
 
+    if not settings and not retry_failed and (said := unpause(run_dir)):
+        _say(said)
+        return
     at = [f"execution.address={address}"] if address else []
     values = parse_settings([*(settings or []), *at])
-    where = _Where(_taken_back(run_dir) if retry_failed else "")
-    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=[where, *_page(watch), Terminal()]))
+    more = said_of_taking_back(run_dir) if retry_failed else ""
+    _print_end(resume_search(run_dir, values, retry_failed=retry_failed, watchers=_watchers(watch, more)))
 
 
 @app.command()
@@ -138,6 +138,36 @@ def report(
     from raysearch.driver.status import write_report
 
     _say(str(write_report(run_dir, out)))
+
+
+@app.command()
+def stop(
+    run_dir: RunDir, now: Annotated[bool, typer.Option("--now", help="Do not wait for the instances that run.")] = False
+) -> None:
+    """End a search that another process carries out; nothing is lost, `raysearch resume` goes on with it."""
+    from raysearch.driver.steer import stop as ask_to_stop
+
+    _say(ask_to_stop(run_dir, now=now))
+
+
+@app.command()
+def pause(run_dir: RunDir) -> None:
+    """Let no further instance of a running search begin, until `raysearch resume`; what runs goes to its end."""
+    from raysearch.driver.steer import pause as ask_to_pause
+
+    _say(ask_to_pause(run_dir))
+
+
+@app.command()
+def drop(
+    run_dir: RunDir,
+    configuration: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    reason: Annotated[str, typer.Option(help="Why: journal, live page, report, MLflow and verdict will say it.")] = "",
+) -> None:
+    """Take a configuration out of a race, running or broken off; the rule decides about the others."""
+    from raysearch.driver.steer import drop as ask_to_drop
+
+    _say(ask_to_drop(run_dir, configuration, reason))
 
 
 @app.command()
@@ -188,23 +218,22 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
         raise typer.Exit
 
 
-def _page(wanted: bool) -> list[Silent]:
+def _watchers(page: bool, more: str = "") -> list[Any]:
     from raysearch.driver.watch import Page
+    from raysearch.tracking.terminal import Terminal, Where
 
-    return [Page(_say)] if wanted else []
+    return [Where(_say, _run_dirs.append, more), *([Page(_say)] if page else []), Terminal()]
 
 
 def _print_end(result: object) -> None:
     from raysearch.analysis.console import print_verdict, print_where_next
     from raysearch.driver.run import SearchResult
-    from raysearch.driver.status import read_errors
+    from raysearch.driver.status import said_of_failures
 
     assert isinstance(result, SearchResult)
     print_verdict(console, result.verdict, result.interval)
-    if n_failed := len(read_errors(result.run_dir)):
-        fact = f"{_instances(n_failed)} failed for good and count as +inf"
-        how = f"`raysearch resume {result.run_dir} --retry-failed` trains them again"
-        _say(f"{fact}: `raysearch status {result.run_dir}` shows their errors, {how}.")
+    if said := said_of_failures(result.run_dir):
+        _say(said)
     print_where_next(console, result.run_dir, result.tracked_at)
 
 
@@ -215,38 +244,15 @@ def _say(text: str) -> None:
     say(console, text, soft_wrap=True)
 
 
-def _taken_back(run_dir: Path) -> str:
-    from raysearch.driver.status import read_errors
-
-    n_failed = len(read_errors(run_dir))
-    if not n_failed:
-        return "No instance had failed for good: none is taken back."
-    return f"{_instances(n_failed)} that failed for good: taken back, to be trained again where the rule asks for them."
-
-
-def _instances(n: int) -> str:
-    return f"{n} instance{'' if n == 1 else 's'}"
-
-
-class _Where(Silent):
-    """Says early where a search is kept, so that it can be watched from another terminal and gone on with."""
-
-    def __init__(self, more: str = "") -> None:
-        self._more = more
-
-    def open(self, search: dict[str, Any], run_dir: Path) -> None:
-        _run_dirs.append(run_dir)
-        _say(f"Run directory: {run_dir}")
-        if self._more:
-            _say(self._more)
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear line and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
+    except StoppedError as error:
+        print(f"raysearch: {error}.", file=sys.stderr)
+        sys.exit(_STOPPED)
     except RaysearchError as error:
         print(f"raysearch: error: {error}", file=sys.stderr)
         sys.exit(2)

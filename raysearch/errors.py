@@ -43,6 +43,10 @@ class StuckError(RaysearchError):
     """A race waits although nothing runs, which would never end: a defect of its rule."""
 
 
+class StoppedError(RaysearchError):
+    """A person ended the search, to be gone on with."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> UnknownNameError:
     """Return the error for an unknown `name` of a `kind`, naming the known choices and the closest one.
 

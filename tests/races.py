@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysearch import registry
+from raysearch.race.confirmations import Confirmations
 from raysearch.race.race import Race
 from raysearch.records import Configuration, InstanceResult, Phase, TrialRequest
 from raysearch.rules import Decision, Elimination, RuleVerdict
@@ -137,6 +138,8 @@ def _plain(value):
         return {key: plain for key, one in value.items() if (plain := _plain(one)) not in ({}, set())}
     if isinstance(value, deque | list):
         return [_plain(one) for one in value]
+    if isinstance(value, Confirmations):
+        return _plain(vars(value))
     if isinstance(value, InstanceResult):
         return dataclasses.asdict(value)
     return copy.copy(value)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow_image import image, stores
+from people import Person
 
 from raysearch.driver.resume import resume
 from raysearch.driver.run import run
 from raysearch.driver.sync import sync
+from raysearch.execution import steering
 from raysearch.experiment.experiment import from_data
 from raysearch.storage.journal import read
 
@@ -84,10 +86,15 @@ def told(uri: str, went_on: bool) -> dict[Any, Any]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_mlflow_shows_the_same_live_and_synced(seed: int, tmp_path: Path, make_store: Callable[..., str]) -> None:
+def test_mlflow_shows_the_same_live_and_synced(
+    seed: int, tmp_path: Path, make_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "_LOOK_EVERY_S", 0.0)
+    people = [Person("drop")] if seed % 2 else []
     live, fresh = make_store(tmp_path, "live.db"), make_store(tmp_path, "fresh.db")
     experiment, later = drawn(seed, tmp_path)
-    run(from_data({**experiment, "tracking": {"name": "mlflow", "uri": live, "weights": "none"}}), tmp_path / "run")
+    tracking = {"name": "mlflow", "uri": live, "weights": "none"}
+    run(from_data({**experiment, "tracking": tracking}), tmp_path / "run", watchers=people)
     for values, retry_failed in later:
         if retry_failed:
             shutil.rmtree(tmp_path / "marks")  # some fail again
@@ -98,4 +105,6 @@ def test_mlflow_shows_the_same_live_and_synced(seed: int, tmp_path: Path, make_s
     assert filled.keys() == shown.keys()
     for key, held in shown.items():
         assert filled[key] == held, key
+    dropped = [one["tags"]["dropped"] for one in shown.values() if "dropped" in one["tags"]]
+    assert dropped == ["dropped by a person: too large (ada)"] * len(people)
     assert len(shown) > sum(line["event"] == "tell" for line in read(tmp_path / "run" / "journal.jsonl")) / 2

@@ -61,6 +61,7 @@ class LiveRace:
 
     def _begin(self) -> None:
         self.experiment: Experiment = {}
+        self._halted = False
         self.caught_up = False
         """Whether the end of the journal has been seen once."""
         self.race: Race | None = None
@@ -113,6 +114,12 @@ class LiveRace:
         moment = progress(self.race, self.worked_s(now) - self._worked_s, self._told_before)
         return replace(moment, elapsed_s=self.worked_s(now))
 
+    @property
+    def asked(self) -> str:
+        """What a person asked of the driver, in one word; empty for nothing."""
+        paused = self.race is not None and self.race.state.paused
+        return "stopping" if self._halted else "paused" if paused else ""
+
     def _take(self, entry: Entry) -> None:
         event = entry.event
         if isinstance(event, e.Start | e.Resume):
@@ -121,11 +128,12 @@ class LiveRace:
         self.race.state.replay([entry])
         self._note(event, entry.time_s)
         self.changed = entry.time_s
-        if isinstance(event, e.Tell | e.Eliminate | e.Screen | e.Conclude):
+        if isinstance(event, e.Tell | e.Eliminate | e.Drop | e.Screen | e.Conclude):
             self.trace.look(self.race, cut=not isinstance(event, e.Tell))
 
     def _drive(self, experiment: Experiment, time_s: float) -> None:
         """A new driver begins: the time between two of them counts for nobody."""
+        self._halted = False
         race = self._make_race(experiment)
         if self.race is None:
             self.began = time_s
@@ -155,6 +163,10 @@ class LiveRace:
             case e.Retry():
                 if kind_ := self._failed.pop(event.key, None):
                     del self.failures[kind_].keys[event.key]
+            case e.Drop(id_):
+                self.out_at[id_] = time_s
+            case e.Halt():
+                self._halted = True
             case e.Eliminate():
                 self.out_at.update(dict.fromkeys(event.cut.configurations, time_s))
 

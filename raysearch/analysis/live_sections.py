@@ -55,7 +55,7 @@ def sections(
 def _head(live: LiveRace) -> Section:
     assert live.race is not None
     state, driven = live.race.state, live.driven
-    stands = "finished" if live.race.done else "broken off" if driven is False else "running"
+    stands = "finished" if live.race.done else "broken off" if driven is False else live.asked or "running"
     return {
         "state": stands if live.caught_up else "reading",
         "read": round(live.share, 2),
@@ -187,6 +187,8 @@ def _left(live: LiveRace) -> Section:
 
 def why(cut: Elimination[str], criterion: str) -> str:
     """Return in words why the configurations of a cut are out."""
+    if cut.reason:
+        return cut.reason
     if not cut.n_instances:
         return f"its first instance ended early: its loss was above {cut.cutoff:.4g}"
     n = "its instance" if cut.n_instances == 1 else f"{cut.n_instances} instances"

@@ -187,7 +187,7 @@ class Results:
 
         The rounds before a cut are added only where a round is one instance of every survivor.
         """
-        stepwise = all(cut.round == cut.n_instances for cut in self.eliminations)
+        stepwise = all(cut.round == cut.n_instances for cut in self.eliminations if not cut.reason)
         first = min((number for number, *_ in self.rounds), default=self.n_common + 1) if stepwise else 0
         warmup = [
             (n, name, float(self.criterion(row[:n])))

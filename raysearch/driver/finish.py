@@ -172,13 +172,31 @@ def write_report(
         experiment_text=yaml_text.dump(data),
         pareto=pareto_table(state, verdict),
         loss_label=parse(data["criterion"]).metric or "validation loss",
-        measures=[*_screened_out(frame, state), *measures],
+        measures=[*_dropped(state), *_screened_out(frame, state), *measures],
     )
+
+
+def _dropped(state: State) -> list[tuple[str, Any]]:
+    """Return the report's section on configurations that people took out, if there are any."""
+    import pandas as pd
+
+    rows = [
+        {
+            "configuration": cut.configurations[0],
+            "round": cut.round,
+            "instances": cut.n_instances,
+            "criterion then": cut.values[0],
+            "why": cut.reason,
+        }
+        for cut in state.eliminations
+        if cut.reason
+    ]
+    return [("Dropped by people", pd.DataFrame(rows))] if rows else []
 
 
 def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
     """Return the report's section on configurations whose first instance ended early, if there are any."""
-    cutoffs = {cut.configurations[0]: cut for cut in state.eliminations if not cut.round}
+    cutoffs = {cut.configurations[0]: cut for cut in state.eliminations if not cut.round and not cut.reason}
     rows = frame[frame["configuration_id"].isin(cutoffs) & (frame["epochs"] > 0) & (frame["status"] == Status.STOPPED)]
     if rows.empty:
         return []

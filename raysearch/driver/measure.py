@@ -54,7 +54,7 @@ def measured_on_workers(names: Sequence[str], state: State) -> list[Measured]:
 
 def _metrics(state: State, row: int) -> dict[int, Mapping[str, float]]:
     """Return what the instances of a row told beside the loss, by seed, those of the race first."""
-    seed, raced, fresh = state.seeds.seed, state.pool.metrics(row), state.confirmations.get(row, {})
+    seed, raced, fresh = state.seeds.seed, state.pool.metrics(row), state.confirmations.results.get(row, {})
     of_race = {seed(Phase.RACE, column): metrics for column, metrics in sorted(raced.items())}
     return of_race | {seed(Phase.CONFIRMATION, index): dict(one.metrics) for index, one in sorted(fresh.items())}
 

@@ -39,6 +39,8 @@ class RunStatus:
     """95 % bootstrap interval of the winner's confirmed criterion."""
     driven: bool | None = None
     """Whether a driver runs; None where the file system does not say."""
+    paused: bool = False
+    """Whether a person lets no further instance begin."""
     errors: tuple[str, ...] = ()
     """The last error of every instance that failed for good."""
 
@@ -56,6 +58,8 @@ class RunStatus:
             print_failures(console, self.errors, self.run_dir)
         if self.abandoned:
             say(console, f"no driver runs: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
+        elif self.paused and self.verdict is None:
+            say(console, f"paused: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
         if self.verdict is not None:
             print_verdict(console, self.verdict, self.interval)
 
@@ -65,7 +69,9 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
     race, experiment, history = race_of(run_dir)
     now = replace(progress(race, _seconds(history, driven, clock)), criterion=label(experiment.criterion))
-    status = RunStatus(run_dir, experiment, now, None, driven=driven, errors=errors_of(history))
+    status = RunStatus(
+        run_dir, experiment, now, None, driven=driven, paused=race.state.paused, errors=errors_of(history)
+    )
     if not race.done:
         return status
     return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
@@ -103,6 +109,27 @@ def errors_of(history: Sequence[Entry]) -> tuple[str, ...]:
 def read_errors(run_dir: Path) -> tuple[str, ...]:
     """Return the last error of every instance of a search that failed for good."""
     return errors_of(all_entries(RunDirectory.open(run_dir).journal))
+
+
+def said_of_failures(run_dir: Path) -> str:
+    """Return in words how many instances of a search failed for good, and what to do; nothing where none did."""
+    n = len(read_errors(run_dir))
+    if not n:
+        return ""
+    how = f"`raysearch resume {run_dir} --retry-failed` trains them again"
+    return f"{_instances(n)} failed for good and count as +inf: `raysearch status {run_dir}` shows their errors, {how}."
+
+
+def said_of_taking_back(run_dir: Path) -> str:
+    """Return in words what `--retry-failed` takes back."""
+    n = len(read_errors(run_dir))
+    if not n:
+        return "No instance had failed for good: none is taken back."
+    return f"{_instances(n)} that failed for good: taken back, to be trained again where the rule asks for them."
+
+
+def _instances(n: int) -> str:
+    return f"{n} instance{'' if n == 1 else 's'}"
 
 
 def write_report(run_dir: Path, out: Path | None) -> Path:

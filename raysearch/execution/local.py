@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,15 @@ from raysearch.execution.packing import Pack, Packer, Width
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.together import Member, measured_gain, train
 from raysearch.execution.watch import Watch
-from raysearch.records import DONE, Signal
+from raysearch.records import DONE
 from raysearch.registry import Validated
 from raysearch.workloads import Workload
+
+_PATIENCE_S = 0.05
+
+
+class _EndedError(BaseException):
+    """Ends a training from its report. No Exception, so that no workload's handler swallows it."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +45,38 @@ class Local(Validated):
         data = workload.prepare()
         runner.begin(1, Packer.of(workload, self.pack))
         while (answer := runner.ask_pack()) is not DONE:
-            if isinstance(answer, Signal):  # the race itself tells where its rule is stuck; this would loop for ever
+            if isinstance(answer, Pack):
+                self._train(answer, runner, workload, data)
+            elif runner.held:
+                runner.clock.sleep(_PATIENCE_S)
+            elif runner.failure is None:  # the race itself tells where its rule is stuck; this would loop for ever
                 raise StuckError("the race waits for instances that this executor does not train")
-            self._train(answer, runner, workload, data)
             if runner.failure is not None:
                 raise runner.failure
 
     def _train(self, pack: Pack, runner: RaceRunner, workload: Workload, data: Any) -> None:
-        members = [Member(one.configuration, one.seeds, Watch(one.cutoffs)) for one in pack.requests]
+        look = _looking(runner, pack)
+        members = [Member(one.configuration, one.seeds, Watch(one.cutoffs, look)) for one in pack.requests]
         try:
             gain = None if pack.measures is None else measured_gain(workload, members[0], data)
-            outcome = train(workload, members, data, monotonic=runner.clock.monotonic)
+            outcome = train(workload, members, data, lambda key: not runner.awaited(key), runner.clock.monotonic)
+        except _EndedError:  # it is trained again, if anybody wants it
+            runner.give_back(pack)
+            return
         except (Exception, SystemExit):  # as on Ray, a training that calls sys.exit ends itself, not the search
             if self.debug:
                 raise
             runner.fail_pack(pack, traceback.format_exc(), socket.gethostname())
             return
         runner.complete(pack, outcome.results, socket.gethostname(), outcome.screened, gain)
+
+
+def _looking(runner: RaceRunner, pack: Pack) -> Callable[[int, float], None]:
+    """Return what a training calls at every epoch, so that people are heard in long ones."""
+
+    def look(epoch: int, loss: float) -> None:
+        runner.look()
+        if runner.failure is not None or not any(map(runner.awaited, pack.keys)):
+            raise _EndedError
+
+    return look

@@ -103,6 +103,11 @@ class Packer:
                 return self._taken(key, n_first)
         return None
 
+    def empty(self) -> list[InstanceKey]:
+        """Give up what waits to be taken, and return its instances."""
+        waiting, self._waiting, self._n_waiting = self._waiting, {}, 0
+        return [key for requests in waiting.values() for request in requests for key in request.keys]
+
     def keep_apart(self, keys: Sequence[InstanceKey]) -> None:
         """Never pack these instances again: their pack broke, and one of them may be why."""
         self._apart.update(keys)

@@ -11,6 +11,7 @@ from typing import Any
 
 from raysearch.errors import RaysearchError, WorkloadError
 from raysearch.execution.packing import Pack, Packer
+from raysearch.execution.steering import Steering
 from raysearch.execution.together import Screened
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
@@ -27,7 +28,8 @@ from raysearch.records import (
     TrialRequest,
 )
 from raysearch.storage.clock import CLOCK, Clock
-from raysearch.storage.events import Eliminate, Event, Packs, Screen, Stop, Tell
+from raysearch.storage.events import Drop, Eliminate, Event, Packs, Screen, Stop, Tell
+from raysearch.storage.requests import Request
 from raysearch.tracking import Tracker
 from raysearch.tracking.relay import Relay
 
@@ -60,6 +62,8 @@ class RaceRunner:
         """Returns how many instances have a worker, for executors in which others wait for one."""
         self.on_given_up: Callable[[InstanceKey], None] | None = None
         """Called with an instance that was ended early, and will not go on."""
+        self.on_stopped: Callable[[Sequence[InstanceKey]], None] | None = None
+        """Called with instances that nobody waits for since somebody steered the search: the executor ends them."""
         self._packer = Packer()
         self._relay = Relay(race, tracker, self.progress)
         self._started = self.clock.monotonic()
@@ -67,6 +71,7 @@ class RaceRunner:
         self._news = True
         self._told_before = race.state.counts["told"]
         race.listener = self._hear
+        self._steering = Steering(race, clock)
 
     def begin(self, n_slots: int, packer: Packer | None = None) -> None:
         """Note how many trials can run at once, and what makes packs of them; called by executors before they ask."""
@@ -77,9 +82,12 @@ class RaceRunner:
 
     def ask(self, n: int = 1) -> list[TrialRequest] | Signal:
         """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
-        trials = [event for event in self.race.ask(n) if isinstance(event, TrialRequest)]
+        self._heed()
+        trials: list[TrialRequest] = []
+        if not self.held:
+            trials = [event for event in self.race.ask(n) if isinstance(event, TrialRequest)]
         self._news |= bool(trials)
-        self.look()
+        self._show_at_times()
         return trials or (DONE if self.race.done else WAIT)
 
     def ask_pack(self) -> Pack | Signal:
@@ -105,9 +113,31 @@ class RaceRunner:
 
         After a result it waits for what is handed out in its place, so that the number of running instances is right.
         """
-        every_s = _PROGRESS_EVERY_S if self._news else _LOOK_EVERY_S
-        if self.clock.monotonic() >= self._progress_at + every_s:
-            self._show()
+        self._heed()
+        self._show_at_times()
+
+    @property
+    def held(self) -> bool:
+        """Whether a person lets no further instance begin: to wait is right then."""
+        return self._steering.holds
+
+    def steer(self, requests: Sequence[Request]) -> None:
+        """Do what people ask for; executors that look find out what came of it."""
+        ended = self._follow(self._steering.do(requests))
+        if self.held:  # what nobody trains yet does not begin: it is asked for again, first, when the race goes on
+            self._follow(self.race.lose(self._packer.empty()))
+        if ended and self.on_stopped is not None:
+            self.on_stopped(ended)
+
+    def give_back(self, pack: Pack) -> None:
+        """Take back a pack that was handed out and that no worker has begun, or that brought nothing."""
+        self._learn(pack, None, "")
+        self._follow(self.race.lose(pack.keys))
+
+    def _heed(self) -> None:
+        if requests := self._steering.new():
+            self.steer(requests)
+        self.failure = self.failure or self._steering.ended()
 
     def tell(self, *results: InstanceResult) -> list[InstanceKey]:
         """Take in results that came together; what is none counts as a failure of its instance."""
@@ -231,10 +261,15 @@ class RaceRunner:
     def _follow(self, events: Sequence[Event]) -> list[InstanceKey]:
         """Show what is worth it, and return the instances to end."""
         self._news |= bool(events)
-        cut = any(isinstance(event, Eliminate | Screen) for event in events)
+        cut = any(isinstance(event, Eliminate | Screen | Drop) for event in events)
         if cut or (events and self.race.done):  # then nobody asks any more
             self._show()
         return [event.key for event in events if isinstance(event, Stop)]
+
+    def _show_at_times(self) -> None:
+        every_s = _PROGRESS_EVERY_S if self._news else _LOOK_EVERY_S
+        if self.clock.monotonic() >= self._progress_at + every_s:
+            self._show()
 
     def _show(self) -> None:
         self._progress_at, self._news = self.clock.monotonic(), False

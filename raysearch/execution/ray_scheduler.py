@@ -41,6 +41,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._forget = forget
         self._ended: list[Trial] = []
         self.runner.count_running = self._count_running
+        self.runner.on_stopped = searcher.stopped.extend
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing of the race: Tune pickles a Tuner for a restore that raysearch does from its journal."""
@@ -131,6 +132,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         return sum(len(self.searcher.packs[id_].keys) for id_ in on_workers if id_ in self.searcher.packs)
 
     def _look_after(self, tune_controller: Any) -> None:
+        with self.searcher.noting_failure():
+            self.runner.look()
+            if self.runner.held:
+                self._give_back(tune_controller)
         if self.runner.failure is not None:
             internals.stop_experiment(tune_controller)
         if self.searcher.stopped:
@@ -139,6 +144,14 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._watchdog.look(tune_controller, {id_: len(pack.keys) for id_, pack in self.searcher.packs.items()})
         if self._ended:
             forget_ended(tune_controller, self._ended)
+
+    def _give_back(self, tune_controller: Any) -> None:
+        """Take back the trials that wait in Tune's queue: a person lets nothing begin."""
+        for trial in internals.pending(tune_controller):
+            pack = self.searcher.packs.pop(trial.trial_id, None)
+            if pack is not None:
+                self.runner.give_back(pack)
+                internals.stop_trial(tune_controller, trial)
 
     def _let_go(self, trial: Trial) -> None:
         self._running.pop(trial.trial_id, None)

@@ -257,7 +257,8 @@ def forget(tune_controller: Any, trial: Trial) -> bool:
     ):
         group.discard(trial)
     tune_controller._trial_metadata.pop(trial.trial_id, None)
-    shutil.rmtree(trial.local_path, ignore_errors=True)
+    with suppress(RuntimeError):  # who never began has no folder
+        shutil.rmtree(trial.local_path, ignore_errors=True)
     if trial in tune_controller._trials:
         tune_controller._trials.remove(trial)
     return True

@@ -29,6 +29,7 @@ Answer = Callable[[State, InstanceKey], InstanceResult]
 """The recorded result of an instance; its `seconds` are what the simulated clock counts."""
 
 
+_PATIENCE_S = 0.05
 _ANSWERED = ("loss", "test_loss", "seconds", "curve")
 
 
@@ -123,12 +124,17 @@ def simulate(runner: RaceRunner, answer: Answer, n_workers: int) -> Simulation:
     while True:
         free = n_workers - len(running)
         answered = runner.ask(free) if free else []
+        if runner.failure is not None:
+            raise runner.failure
         if answered is DONE and not running:
             return Simulation(n_workers, n_started, now, busy)
         for train in answered if not isinstance(answered, Signal) else ():
             seconds = sum(answer(state, key).seconds for key in train.keys)
             n_started += len(train.keys)
             heapq.heappush(running, (now + seconds, n_started, train, now))
+        if runner.held and not running:
+            runner.clock.sleep(_PATIENCE_S)
+            continue
         now, _, train, since = heapq.heappop(running)
         busy += now - since
         if runner.tell(*(answer(state, key) for key in train.keys)):

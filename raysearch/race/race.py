@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from raysearch.criteria import Criterion
+from raysearch.race.decided import decided
+from raysearch.race.dropping import drop, left_of, seen
 from raysearch.race.informed import Informed
 from raysearch.race.ports import Listener, Propose, Writer
 from raysearch.race.screening import Screening
@@ -141,7 +143,7 @@ class Race:
         """Note that a first instance ended at a rung, its last loss above `cutoff`: its configuration is out."""
         if not self.state.awaited(key):
             return []
-        if len(self.state.members) <= 1:  # somebody must win: it is trained again, to its end
+        if len(self.state.survivors) <= 1:  # somebody must win: it is trained again, to its end
             return self.lose([key])
         self._commit(e.Screen(key, cutoff, tuple(curve), round(seconds, 6), node))
         self._turns.n_awaited = 0
@@ -175,8 +177,17 @@ class Race:
         self._sight = Sight(self.state)
         return self._events()
 
-    def note(self, *remarks: e.Measured | e.Packs) -> list[Event]:
-        """Keep what was measured; it changes nothing in the race."""
+    def drop(self, configuration_id: str, reason: str = "", by: str = "") -> list[Event]:
+        """Take a configuration out, as a person wishes; nothing is done where it is out, or nobody else is left."""
+        event = drop(self.state, self.criterion, configuration_id, reason, by)
+        if event is not None:
+            self._commit(event)
+            self._turns.n_awaited = 0
+            self._decide(left=True)
+        return self._events()
+
+    def note(self, *remarks: e.Measured | e.Packs | e.Pause | e.Halt) -> list[Event]:
+        """Keep what was measured, or what a person asked of whoever drives the race; it changes no decision."""
         for one in remarks:
             self._commit(one)
         return self._events()
@@ -210,12 +221,10 @@ class Race:
         return self._train(row, Phase.RACE, self.state.pool.next_columns(row, n))
 
     def _confirmation(self) -> TrialRequest | None:
-        state = self.state
-        left = self.confirm - state.n_confirmation_asked
-        if not state.final or state.verdict is None or left <= 0:
+        if not self.state.final or (end := self.state.verdict) is None:
             return None
-        indices = state.next_confirmations(min(self.block, left))
-        return self._train(state.verdict.leader, Phase.CONFIRMATION, indices)
+        indices = self.state.confirmations.next(end.leader, self.block, self.confirm)
+        return self._train(end.leader, Phase.CONFIRMATION, indices) if indices else None
 
     def _likely(self) -> TrialRequest | None:
         row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
@@ -224,8 +233,9 @@ class Race:
     def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> TrialRequest:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
         first = phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
-        screened = first and len(self.state.members) > 1  # the last one is trained to its end: somebody must win
-        cutoffs = self.screening.cutoffs(self.state.screening_curves) if self.screening and screened else {}
+        # the last one is trained to its end: somebody must win
+        screening = self.screening if first and len(self.state.survivors) > 1 else None
+        cutoffs = screening.cutoffs(self.state.screening_curves) if screening else {}
         return TrialRequest(self.state.pool.configurations[row], seeds, phase, cutoffs)
 
     def _block_of(self, row: int) -> int:
@@ -234,9 +244,9 @@ class Race:
 
     # ---- decisions
 
-    def _decide(self) -> None:
-        """Let the rule look again, if all turns are taken and what it awaited has come, or will not come."""
-        looked = False
+    def _decide(self, *, left: bool = False) -> None:
+        """Let the rule look again, if turns are taken and what it awaited has come; `left`: somebody was dropped."""
+        looked = left
         while not self.state.final and not self._turns.any_left(self.state.pool.alive) and self._has_news():
             looked = True
             if self.state.wave == 0 or self.state.verdict is not None:
@@ -256,7 +266,8 @@ class Race:
 
     def _look(self) -> Decision:
         losses, pending = self._sight.matrix(self.state.members)
-        decision = self._informed.rule.decide(losses, pending, self.criterion)
+        losses, criterion = seen(self.state, losses, self.criterion)
+        decision = left_of(self._informed.rule.decide(losses, pending, criterion), self.state)
         self._sight.looked(n_awaited=decision.n_awaited, asked=bool(decision.train))
         self._unseen = False
         return decision
@@ -267,22 +278,10 @@ class Race:
         self._commit(e.Wave(tuple(new.values())) if new else e.Final())
 
     def _take(self, decision: Decision) -> None:
-        state, members = self.state, self.state.members
-        for cut in decision.eliminated:
-            if (state.wave, cut.round) not in state.cuts:
-                self._commit(e.Eliminate(state.wave, cut.by(lambda row: state.pool.id(members[row]))))
-        if decision.verdict is not None:
-            verdict = decision.verdict.by(lambda row: state.pool.id(members[row]))
-            self._commit(e.Conclude(state.wave, verdict, self._sight.n_seen if state.window else None))
-        train = members[list(decision.train)].tolist()
-        round_ = max(state.n_rounds_before + decision.round, state.round)
-        # what was decided from less than there is now, no other driver could find out
-        together = decision.together or (state.window and len(train) > 1)
-        batch = tuple(map(state.pool.id, train)) if together else ()
-        if decision.verdict is None and (batch or round_ > state.round):
-            self._commit(e.Decide(round_, batch))
-            self._unseen = False
-        likely = members[list(decision.ahead)].tolist()
+        for event in decided(decision, self.state, self._sight.n_seen):
+            self._commit(event)
+            self._unseen = not isinstance(event, e.Decide)  # that one says no more than the rule did
+        train, likely = (self.state.members[list(rows)].tolist() for rows in (decision.train, decision.ahead))
         self._turns = Turns(train, likely, n_awaited=0 if self.ahead else decision.n_awaited)
 
     def _commit(self, event: Event) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter, deque
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.race.confirmations import Confirmations
 from raysearch.race.loss_matrix import ALL, Pool
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
@@ -38,9 +38,7 @@ class State:
         """Of instances that wait to be tried again, or to be given up."""
         self.failed: set[InstanceKey] = set()
         """Instances that failed more often than retries allow, and count as +inf."""
-        self.confirmations: dict[int, dict[int, InstanceResult]] = {}
-        self._confirmation_asked: dict[int, set[int]] = {}
-        """By row, the confirmation instances handed out and not stopped."""
+        self.confirmations = Confirmations()
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
@@ -67,6 +65,10 @@ class State:
         """Of this wave, with rows of the pool."""
         self.final = False
         """Whether the sampler has no more configurations: the verdict is the race's."""
+        self.paused = False
+        """Whether a person lets no further instance begin."""
+        self.dropped: dict[int, int] = {}
+        """Rows that a person took out, each with how many first instances the cuts before that rested on."""
         self._screened: set[int] = set()
         self._stopped: set[InstanceKey] = set()
 
@@ -80,21 +82,7 @@ class State:
     @property
     def confirmation(self) -> dict[int, InstanceResult]:
         """The winner's confirmation instances by their index; an earlier winner's do not count."""
-        return self.confirmations.setdefault(self.verdict.leader, {}) if self.verdict is not None else {}
-
-    @property
-    def n_confirmation_asked(self) -> int:
-        """How many confirmation instances of the winner were asked for, those stopped on the way not counted."""
-        return len(self._asked_of_winner)
-
-    def next_confirmations(self, n: int) -> list[int]:
-        """Return the next `n` confirmation instances of the winner by index, those stopped on the way first."""
-        asked = self._asked_of_winner
-        return list(itertools.islice((index for index in itertools.count() if index not in asked), n))
-
-    @property
-    def _asked_of_winner(self) -> set[int]:
-        return self._confirmation_asked.setdefault(self.verdict.leader, set()) if self.verdict is not None else set()
+        return self.confirmations.results.get(self.verdict.leader, {}) if self.verdict is not None else {}
 
     def configuration(self, id_: str) -> Configuration:
         """Return the configuration with this id; raises KeyError where there is none."""
@@ -142,7 +130,8 @@ class State:
         first = len(self.pool.configurations)
         self.pool.add(event.configurations)
         new = np.arange(first, len(self.pool.configurations))
-        incumbents = [] if self.verdict is None else sorted({self.verdict.leader, *self.verdict.indistinguishable})
+        best = set() if self.verdict is None else {self.verdict.leader, *self.verdict.indistinguishable}
+        incumbents = sorted(best - self.dropped.keys())
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
         self.pool.alive[incumbents] = True
         self.pool.judged[incumbents] = ALL
@@ -178,18 +167,15 @@ class State:
             self.asked.append((row, index))
             if row in self.batch:
                 self.batch.remove(row)
-            return
-        asked = self._confirmation_asked.setdefault(row, set())
-        if index > max(asked, default=-1) + 1:
-            raise ValueError(f"confirmation instance {index} is asked for before those in front of it")
-        asked.add(index)
+        else:
+            self.confirmations.hand_out(row, index)
 
     def _on_tell(self, event: e.Tell) -> None:
         result = event.result
         phase, index = self.seeds.index(result.key.seed)
         row = self.pool.rows[result.key.configuration_id]
         if phase is Phase.CONFIRMATION:
-            self.confirmations.setdefault(row, {})[index] = dataclasses.replace(result, weights=None)
+            self.confirmations.record(row, index, dataclasses.replace(result, weights=None))
         else:
             self.pool.record(row, index, result.loss, result.metrics)
             if index == 0 and result.curve:
@@ -213,8 +199,7 @@ class State:
         if phase is Phase.RACE:
             self.pool.forget(row, index)
         else:
-            del self.confirmations[row][index]
-            self._confirmation_asked[row].discard(index)
+            self.confirmations.give_up(row, index)
 
     def _on_failure(self, event: e.Failure) -> None:
         self.attempts[event.key] = event.attempt
@@ -231,8 +216,8 @@ class State:
         row = self.pool.rows[event.key.configuration_id]
         if phase is Phase.RACE:
             self.pool.stopped.setdefault(row, set()).add(index)
-        else:  # the same winner may come again and will need it
-            self._confirmation_asked[row].discard(index)
+        else:
+            self.confirmations.give_up(row, index)
         self.counts[Status.STOPPED.value] += 1
         self._stopped.add(event.key)
         self._end(event.key)
@@ -261,6 +246,16 @@ class State:
         self.cuts.append((event.wave, event.cut.round))
         self.round = cut.round + 1
 
+    def _on_drop(self, event: e.Drop) -> None:
+        row = self.pool.rows[event.configuration_id]
+        self.dropped[row] = self.rounds[-1][1] if self.cuts and self.cuts[-1][0] == self.wave else 0
+        self.pool.alive[row] = False
+        self.batch = [other for other in self.batch if other != row]
+        self.eliminations.append(event.cut(self.round))
+
+    def _on_pause(self, event: e.Pause) -> None:
+        self.paused = event.on
+
     def _on_conclude(self, event: e.Conclude) -> None:
         self.verdict = event.verdict.by(self.pool.rows.__getitem__)
         if self.verdict.n_instances is not None:
@@ -278,14 +273,16 @@ class State:
         if not event.whole_pool:
             return
         self.wave += 1
-        if len(self._screened) == len(self.pool.configurations):  # somebody must win
+        if len(self._screened | self.dropped.keys()) == len(self.pool.configurations):  # somebody must win
             self._screened.clear()
-        # what was screened out stays out: no rule decides that, and it would be screened again
-        self.pool.alive[:] = [row not in self._screened for row in range(len(self.pool.configurations))]
+        # who was screened out stays out: no rule decides that, and it would be screened again
+        out = self._screened | self.dropped.keys()
+        self.pool.alive[:] = [row not in out for row in range(len(self.pool.configurations))]
         self.members = np.flatnonzero(self.pool.alive)
         self.pool.judged[:], self.n_new = ALL, len(self.members)
-        out = {self.pool.id(row) for row in self._screened}
-        self.eliminations = [cut for cut in self.eliminations if not cut.round and out.issuperset(cut.configurations)]
+        ids = {self.pool.id(row) for row in out}
+        kept = (cut for cut in self.eliminations if not cut.round or cut.reason)
+        self.eliminations = [cut for cut in kept if ids.issuperset(cut.configurations)]
         self.rounds.clear()
         self.n_rounds_before = 0
         self.round, self.verdict = 1, None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective
 from raysearch.criteria.summary import summarize
+from raysearch.race.dropping import note as dropped_by_people
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.records import Outcome, ParetoPoint, Phase, Progress, Status, Verdict
@@ -51,7 +52,8 @@ def _expected(race: Race) -> int:
     state, rule = race.state, race.rule
     asked = state.counts["asked"] - state.counts[Status.STOPPED] - state.counts["screened"]
     if state.final:
-        return asked + max(race.confirm - state.n_confirmation_asked, 0)
+        leader = -1 if state.verdict is None else state.verdict.leader
+        return asked + max(race.confirm - state.confirmations.n_asked(leader), 0)
     n_new = state.n_new or race.n_configurations or 1
     new = state.members[len(state.members) - state.n_new :]  # the others have their instances from earlier waves
     earlier = int(state.pool.asked.sum() - state.pool.asked[new].sum())
@@ -144,7 +146,7 @@ def verdict(
         probability=end.probability,
         delta=end.delta,
         indistinguishable=tuple(ids[row] for row in end.indistinguishable),
-        note=end.note,
+        note="; ".join(part for part in (end.note, dropped_by_people(state)) if part),
         n_epochs=state.counts["epochs"],
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),

@@ -27,7 +27,7 @@ class Sight:
         self._state = state
         self.n_seen = 0
         self._n_more = 0
-        self._looked_at: tuple[int, int, int] | None = None
+        self._looked_at: tuple[int, ...] | None = None
 
     def has_news(self) -> bool:
         """Return whether the rule is to look now: whether all that it is to see next has ended, and it saw less."""
@@ -56,8 +56,8 @@ class Sight:
         return losses, pending
 
     @property
-    def _moment(self) -> tuple[int, int, int]:
-        return len(self._state.asked), self.n_seen, self._state.wave
+    def _moment(self) -> tuple[int, ...]:
+        return len(self._state.asked), self.n_seen, self._state.wave, len(self._state.dropped)
 
     def _ended(self, row: int, column: int) -> bool:
         return not self._state.awaited(self._state.race_key(row, column))

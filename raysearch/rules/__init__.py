@@ -25,7 +25,7 @@ class Rule(Protocol):
         """Decide from `losses` `(n_configurations, n_instances)` (NaN = not finished, +inf = diverged or failed).
 
         `pending` `(n_configurations,)` counts instances that are running. Column s is the same seed and training
-        sample for every row (paired).
+        sample for every row (paired). -inf: a person took the row out; it lacks nothing, `criterion` gives it NaN.
         """
         ...
 

@@ -20,6 +20,8 @@ class Elimination(Generic[Row]):
     n_instances: int
     configurations: tuple[Row, ...]
     values: tuple[float, ...]
+    reason: str = ""
+    """Why a person took them out, where no rule did; the cutoff is NaN then."""
 
     def by(self, name_of: Callable[[Row], Name]) -> Elimination[Name]:
         """Return the same cut with other names for its configurations."""

@@ -57,13 +57,15 @@ class Exploration:
         rows, cuts = self._leave_untrained(known, criterion)
         for depth, keep in enumerate((4 * self.finalists, 2 * self.finalists, self.finalists)):
             if len(rows) > keep:
-                rows, gone = cut(rows, self._expected(known, criterion)[rows], keep, first + depth, len(cuts) + 1)
+                out = np.isneginf(losses[rows, : first + depth]).any(axis=1)
+                expected = np.where(out, np.nan, self._expected(known, criterion)[rows])
+                rows, gone = cut(rows, expected, keep, first + depth, len(cuts) + 1)
                 cuts.append(gone)
             if keep > self.finalists:
                 waiting = open_round(losses, pending, criterion, rows, first + depth + 1, 0)
                 if waiting is not None:
                     return rows, cuts, waiting
-                known[rows, : first + depth + 1] = losses[rows, : first + depth + 1]
+                known[rows, : first + depth + 1] = _known(losses)[rows, : first + depth + 1]
         return rows, cuts, None
 
     def chance(self, losses: Array, criterion: Criterion, leader: int, among: Rows) -> float | None:
@@ -77,6 +79,7 @@ class Exploration:
 
     def _first_instances(self, losses: Array, first: int) -> Array:
         """Return what exploration looks at: first instances, and a second one of those that tell the spread."""
+        losses = _known(losses)
         known = np.full((len(losses), max(first + 2, 2)), np.nan)
         width = min(first, losses.shape[1])
         known[:, :width] = losses[:, :width]
@@ -107,6 +110,7 @@ class Exploration:
         wanted[order[: self.n_twice]] = max(first, 2)
         there = ~np.isnan(losses[:, : max(first, 2)])
         lacking = wanted - np.count_nonzero(there & (np.arange(there.shape[1]) < wanted[:, None]), axis=1)
+        lacking[np.isneginf(losses).any(axis=1)] = 0
         owed = np.maximum(lacking - pending, 0)
         if owed.any():
             return Decision(in_steps(np.arange(len(losses)), owed))
@@ -163,12 +167,24 @@ class Exploration:
 
     def _learn(self, losses: Array, criterion: Criterion) -> Learnt | None:
         """Return what `losses` teach; the last few answers are kept."""
+        losses = _known(losses)
         key = _digest(losses, criterion)
         if key not in self._fits:
             self._fits[key] = Learnt.of(self.encoding, losses, criterion, self.cap)
             while len(self._fits) > N_KEPT:
                 self._fits.popitem(last=False)
         return self._fits[key]
+
+
+def _known(losses: Array) -> Array:
+    """Return what is learnt from: of rows that a person took out, too, without the -inf among their losses."""
+    out = np.isneginf(losses)
+    if not out.any():
+        return losses
+    known = losses.copy()
+    for row, column in np.argwhere(out):
+        known[row, column:] = [*losses[row, column + 1 :], np.nan]
+    return known
 
 
 def _digest(*parts: object) -> bytes:

@@ -36,10 +36,11 @@ def open_round(
 def missing(losses: Array, n_instances: int) -> Rows:
     """Return how many of its first `n_instances` each row lacks.
 
-    A hole among them counts, whatever lies behind it: a failure that was taken back, to be tried again.
+    A hole among them counts, whatever lies behind it: a failure that was taken back, to be tried again. Who is out by a
+    person's will (-inf) lacks nothing.
     """
     found: Rows = n_instances - np.count_nonzero(~np.isnan(losses[:, :n_instances]), axis=1)
-    return found
+    return np.where(np.isneginf(losses[:, :n_instances]).any(axis=1), 0, found)
 
 
 def require_budget(budget: int | None, n_configurations: int) -> None:

@@ -31,7 +31,7 @@ class Exhaustive(Validated):
         if unfinished is not None:
             return unfinished
         values = np.asarray(criterion(losses[:, : self.n_instances]))
-        leader = int(np.argmin(values))
+        leader = int(np.argsort(values, kind="stable")[0])
         others = np.delete(np.arange(len(values)), leader)
         cut = Elimination(1, float(values[leader]), self.n_instances, tuple(others.tolist()), tuple(values[others]))
         return Decision((), (cut,) if len(others) else (), RuleVerdict(leader, n_instances=self.n_instances))

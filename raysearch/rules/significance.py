@@ -87,9 +87,9 @@ class Significance(Validated):
                 return replace(waiting, eliminated=tuple(cuts), round=n_instances)
             round_ = losses[survivors, :n_instances]
             values = np.asarray(criterion(round_))
-            best = int(np.argmin(values))
-            p = _p_values(self.test, round_.tobytes(), len(round_), best)
-            out = np.flatnonzero(p < self.alpha)
+            best = int(np.argsort(values, kind="stable")[0])
+            p = _p_values(self.test, np.where(np.isneginf(round_), np.inf, round_).tobytes(), len(round_), best)
+            out = np.flatnonzero((p < self.alpha) | np.isneginf(round_).any(axis=1))
             idle = 0 if len(out) else idle + 1
             if len(out):
                 cuts.append(_cut(survivors, values, out, n_instances))

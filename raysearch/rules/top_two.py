@@ -91,6 +91,7 @@ class TopTwo(Validated):
         survivors, cuts, waiting = self._screen(losses, pending, criterion)
         round_ = len(cuts) + 1
         n_base = self._first(criterion) + len(cuts)
+        survivors = survivors[~np.isneginf(losses[survivors]).any(axis=1)]
         decision = waiting or self._race(survivors, losses[survivors], pending[survivors], criterion, n_base)
         decision = replace(decision, eliminated=tuple(cuts), round=round_)
         if self.budget is None or decision.verdict is not None:
@@ -261,7 +262,7 @@ class TopTwo(Validated):
     ) -> Decision:
         """Return `decision` with no more instances than the budget allows, or the verdict if it is spent."""
         assert self.budget is not None
-        started = np.count_nonzero(~np.isnan(losses), axis=1) + pending
+        started = np.count_nonzero(losses > -np.inf, axis=1) + pending
         # who raced in an earlier wave may have spent it all: everyone is heard
         owed = int(np.maximum(missing(losses, self._first(criterion)) - pending, 0).sum())
         left = max(self.budget - int(started.sum()), owed)

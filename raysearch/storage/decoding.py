@@ -201,6 +201,12 @@ def _to_train(line: Mapping[str, Any], known: Known) -> TrialRequest:
     return TrialRequest(known[line["configuration"]], tuple(line["seeds"]), Phase(line.get("phase", Phase.RACE)))
 
 
+def _to_drop(line: Mapping[str, Any], known: Known) -> e.Drop:
+    id_, value = configuration_id(line["configuration"]), float(line["value"])
+    known_value = math.nan if math.isnan(value) else value  # the one NaN, so that equal events compare so
+    return e.Drop(id_, str(line["reason"]), str(line["by"]), known_value, _whole(line["n_instances"]))
+
+
 def _to_start(line: Mapping[str, Any], known: Known) -> e.Start:
     return e.Start(line["experiment"], int(line.get("version", 1)), str(line.get("raysearch", "")))
 
@@ -222,6 +228,9 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "verdict": _to_conclude,
     "final": lambda line, known: e.Final(),
     "reopen": lambda line, known: e.Reopen(bool(line["whole_pool"])),
+    "drop": _to_drop,
+    "pause": lambda line, known: e.Pause(bool(line["on"]), str(line["by"])),
+    "halt": lambda line, known: e.Halt(bool(line["now"]), str(line["by"])),
     "measure": _to_measured,
     "packs": _to_packs,
 }

@@ -107,6 +107,11 @@ def _train(event: TrialRequest) -> Line:
     return {"configuration": event.configuration.id, "seeds": list(event.seeds), "phase": event.phase.value}
 
 
+def _drop(event: e.Drop) -> Line:
+    said = {"configuration": event.configuration_id, "reason": event.reason, "by": event.by}
+    return {**said, "value": encode_number(event.value), "n_instances": event.n_instances}
+
+
 def _start(event: e.Start) -> Line:
     return {"version": event.version, "raysearch": event.raysearch, "experiment": event.experiment}
 
@@ -128,6 +133,9 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Conclude: ("verdict", _conclude),
     e.Final: ("final", lambda event: {}),
     e.Reopen: ("reopen", lambda event: {"whole_pool": event.whole_pool}),
+    e.Drop: ("drop", _drop),
+    e.Pause: ("pause", lambda event: {"on": event.on, "by": event.by}),
+    e.Halt: ("halt", lambda event: {"now": event.now, "by": event.by}),
     e.Measured: ("measure", _measured),
     e.Packs: ("packs", _packs),
 }

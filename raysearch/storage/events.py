@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,6 +140,38 @@ class Reopen:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """A person took a configuration out of the race; its `value` over `n_instances` was the criterion then."""
+
+    configuration_id: str
+    reason: str = ""
+    by: str = ""
+    value: float = math.nan
+    n_instances: int = 0
+
+    def cut(self, round_: int) -> Elimination[str]:
+        """Return it as a cut of a round; no cutoff was needed for it."""
+        reason = f"dropped by a person: {self.reason or 'no reason given'} ({self.by})"
+        return Elimination(round_, math.nan, self.n_instances, (self.configuration_id,), (self.value,), reason)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A person let no further instance begin, or (`on` False) let the race go on."""
+
+    on: bool
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Halt:
+    """A person ended the search, to be gone on with; `now`: without waiting for what ran."""
+
+    now: bool = False
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class Measured:
     """The numbers of one measure for one instance, or (`seed` None) for a configuration over `n_instances`.
 
@@ -168,7 +201,7 @@ class Packs:
 
 Event = (
     Start | Resume | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
-    | Conclude | Final | Reopen | Measured | Packs
+    | Conclude | Final | Reopen | Drop | Pause | Halt | Measured | Packs
 )  # fmt: skip
-REMARKS = (Start, Resume, Measured, Packs)
+REMARKS = (Start, Resume, Halt, Measured, Packs)
 """Events that change nothing in a race."""

@@ -16,6 +16,7 @@ from types import TracebackType
 from pydantic_core import from_json
 
 from raysearch.errors import JournalError, unknown
+from raysearch.storage import requests
 from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.decoding import EVENTS, Entry, entries
 from raysearch.storage.disk import DISK, Disk
@@ -48,7 +49,8 @@ class Journal:
         if not locked:
             self._file.close()
             raise JournalError(
-                f"{path} is in use: another raysearch driver runs in this directory. Wait for it or stop it first."
+                f"{path} is in use: another raysearch driver runs in this directory. Wait for it, or end it by "
+                f"`raysearch stop {path.parent}`."
             )
         try:
             self._cut_torn_line()
@@ -57,6 +59,7 @@ class Journal:
             raise JournalError(
                 f"cannot cut the torn last line of the journal {path}: {error.strerror}. Mend the disk, then resume."
             ) from error
+        requests.forget(path.parent)  # they were for the driver before
 
     def append(self, event: Event, time_s: float | None = None) -> None:
         """Write `event` and when it happened (seconds since 1970, now unless given), and wait until it is on disk."""

@@ -109,10 +109,11 @@ class Search:
         key: Key = (configuration.id, None)
         self.configuration(configuration, at_ms)
         values = {"cutoff": cut.cutoff, "round": cut.round, "criterion_at_cut": value}
+        tags = {"status": "eliminated"} | ({"dropped": cut.reason} if cut.reason else {})
         if self.runs.is_ended(key):  # told again, or a survivor of an earlier end that an extended search dropped
-            self.runs.log_changed(key, values, {"status": "eliminated"}, at_ms)
+            self.runs.log_changed(key, values, tags, at_ms)
         else:
-            self.runs.log(key, metrics(values, at_ms), tags={"status": "eliminated"})
+            self.runs.log(key, metrics(values, at_ms), tags=tags)
             self.runs.end(key, "FINISHED", at_ms)
 
     def measure(self, configuration: Configuration, seed: int | None, numbers: Mapping[str, float], at_ms: int) -> None:

@@ -10,7 +10,7 @@ from raysearch.criteria.summary import summarize
 from raysearch.race.race import Race
 from raysearch.records import Progress, TrialRequest
 from raysearch.rules import Elimination
-from raysearch.storage.events import Decide, Eliminate, Event, Measured, Screen, Tell
+from raysearch.storage.events import Decide, Drop, Eliminate, Event, Measured, Screen, Tell
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Timed
 
@@ -39,6 +39,8 @@ class Relay:
                 self.tracker.told(state.configuration(result.key.configuration_id), result, phase)
             case Screen() | Eliminate():
                 self._cut(state.eliminations[-1])
+            case Drop(id_):
+                self.tracker.eliminated([state.configuration(id_)], state.eliminations[-1])
             case Measured(measure, id_, seed, numbers):
                 named = {f"{measure}.{name}": value for name, value in numbers.items()}
                 self.tracker.measured(state.configuration(id_), seed, named)

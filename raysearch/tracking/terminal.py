@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -33,6 +33,7 @@ from raysearch.records import (
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
 from raysearch.tracking import _words as words
+from raysearch.tracking.silent import Silent
 
 N_EVENTS = 5
 
@@ -157,7 +158,10 @@ class Terminal(Validated):
     def eliminated(self, configurations: Sequence[Configuration], cut: Elimination[str]) -> None:
         """Gather eliminations until the next `progress`."""
         for screen in self._open:
-            screen.wave += [cut] if cut.configurations else []
+            if cut.reason:
+                screen.say(f"{cut.configurations[0]} {cut.reason}")
+            else:
+                screen.wave += [cut] if cut.configurations else []
 
     def advanced(self, progress: Progress) -> None:
         """Show how a round begins."""
@@ -183,3 +187,20 @@ class Terminal(Validated):
         for screen in self._open:
             screen.close()
         self._open.clear()
+
+
+class Where(Silent):
+    """Says early where a search is kept, so that it can be watched from another terminal and gone on with.
+
+    `say` gets the line, and `more` after it; `keep` gets the directory.
+    """
+
+    def __init__(self, say: Callable[[str], None], keep: Callable[[Path], None], more: str = "") -> None:
+        self._say, self._keep, self._more = say, keep, more
+
+    def open(self, search: dict[str, Any], run_dir: Path) -> None:
+        """Say it."""
+        self._keep(run_dir)
+        self._say(f"Run directory: {run_dir}")
+        if self._more:
+            self._say(self._more)

@@ -164,6 +164,26 @@ def test_without_a_driver_an_open_search_is_broken_off(tmp_path, losses):
     assert sections(live)["head"]["state"] == "broken off"
 
 
+def test_what_people_ask_for_is_shown(tmp_path, losses):
+    driver = Driver(tmp_path / "run", losses)
+    trials(driver.race, 4)
+    driver.race.drop(pool_of(8)[2].id, "too large", "ada")
+    driver.race.note(e.Pause(True, "ada"))
+    shown = strict(sections(followed(driver.path)))
+    assert shown["head"]["state"] == "paused"
+    assert "dropped by a person: too large (ada)" in json.dumps(shown["left"])
+    assert shown["left"]["n"] == 1
+    driver.race.note(e.Pause(False, "ada"))
+    assert sections(followed(driver.path))["head"]["state"] == "running"
+    driver.race.note(e.Halt(False, "ada"))
+    assert sections(followed(driver.path))["head"]["state"] == "stopping"
+    driver.journal.append(e.Resume(driver.data), driver.now)
+    assert sections(followed(driver.path))["head"]["state"] == "running", "the next driver was asked for nothing"
+    driver.finish()
+    shown = strict(sections(followed(driver.path)))
+    assert any("was dropped by a person: too large (ada)" in sentence for sentence in shown["verdict"]["sentences"])
+
+
 def test_time_between_two_drivers_counts_for_nobody(tmp_path, losses):
     driver = Driver(tmp_path / "run", losses)
     (block,) = trials(driver.race, 1)

@@ -43,6 +43,8 @@ class Books:
         self.members: set[str] = set()
         self.out: set[str] = set()
         self.screened: set[str] = set()
+        self.dropped: set[str] = set()
+        self.paused = False
         self.columns: dict[str, list[int]] = {"race": [], "confirmation": []}
         self.asked: dict[tuple[str, str], list[int]] = {}
         self.round, self.before, self.deepest, self.wave = 1, 0, 0, 0
@@ -76,7 +78,7 @@ class Books:
         ids = [id_ for id_, _ in e["configurations"]]
         hold(not set(ids) & set(self.order) and len(set(ids)) == len(ids) > 0, "a wave is of new configurations", ids)
         self.order += ids
-        self.members = {*self.same, *ids} if self.leader is not None else set(ids)
+        self.members = {*self.same - self.dropped, *ids} if self.leader is not None else set(ids)
         self.out -= self.members
         self.wave, self.before, self.round = self.wave + 1, self.deepest, 1
         self.leader, self.final = None, False
@@ -89,6 +91,7 @@ class Books:
     def _on_ask(self, e: dict[str, Any]) -> None:
         id_, phase = e["configuration"], e["phase"]
         hold(not self.over, "nothing is asked for when all is done")
+        hold(not self.paused, "nothing is asked for in a pause")
         if phase == "race":
             hold(self.leader is None, "no race instance is asked for after the verdict", e)
             hold(id_ in self.members - self.out, "an eliminated configuration trains no more", e)
@@ -172,26 +175,48 @@ class Books:
         hold(key[1] == self.columns["race"][0], "only first instances are screened", e)
         last = float(e["curve"][-1])
         hold(not last <= e["cutoff"], "who is screened out is above the cutoff", e)
-        hold(len(self.members) > 1, "somebody must win", e)
+        hold(len(self.members - self.out) > 1, "somebody must win", e)
         self.screened.add(key[0])
         self.members.discard(key[0])
         self.out.add(key[0])
+
+    def _on_drop(self, e: dict[str, Any]) -> None:
+        id_, alive = e["configuration"], self.members - self.out
+        hold(id_ in alive and len(alive) > 1 and self.leader is None, "who is dropped was in the race, not alone", e)
+        losses = [float(one["loss"]) for (of, seed), one in self.told.items() if of == id_ and self._is_race(seed)]
+        hold(e["n_instances"] == len(losses), "a drop tells how much had finished", e, losses)
+        if self.criterion is not None and losses and np.isfinite(losses).all():
+            hold(math.isclose(float(e["value"]), float(self.criterion(np.array(losses)))), "and the criterion", e)
+        self.out.add(id_)
+        self.dropped.add(id_)
+
+    def _is_race(self, seed: int) -> bool:
+        return seed in self.columns["race"]
+
+    def _on_pause(self, e: dict[str, Any]) -> None:
+        hold(e["on"] != self.paused, "a pause is one", e)
+        self.paused = e["on"]
+
+    def _on_halt(self, e: dict[str, Any]) -> None:
+        hold(not self.over, "what is over is not ended", e)
 
     def _on_eliminate(self, e: dict[str, Any]) -> None:
         gone, n, alive = e["configurations"], e["n_instances"], self.members - self.out
         hold(set(gone) <= alive and len(set(gone)) == len(gone), "who is cut was in the race", e)
         hold(len(gone) < len(alive), "somebody survives a cut", e)
+        hold(gone or self.dropped, "a cut is of somebody", e)
         hold(self.leader is None, "nobody is cut after the verdict", e)
         values = {id_: self._value(id_, n) for id_ in alive}
-        if self.criterion is not None:
+        if self.criterion is not None and gone:
             for id_, value in zip(gone, e["values"], strict=True):
                 hold(math.isclose(float(value), values[id_], rel_tol=1e-9), "a cut tells the criterion", e, values)
             if self.rule[0] in ("halving", "sequential_halving", "exhaustive", "top_two"):
                 worst = max(values[id_] for id_ in alive - set(gone))
                 best = min(values[id_] for id_ in gone)
                 hold(best >= worst * (1 - 1e-12), "the worse are cut", e, values)
-                hold(math.isclose(float(e["cutoff"]), worst, rel_tol=1e-9), "the cutoff is the worst kept", e)
-        if self.rule[0] in ("halving", "sequential_halving"):
+                same = math.isclose(float(e["cutoff"]), worst, rel_tol=1e-9)
+                hold(same or self.dropped, "the cutoff is the worst kept", e)
+        if not self.dropped and self.rule[0] in ("halving", "sequential_halving"):
             hold(len(gone) == len(alive) - max(len(alive) // 2, 1), "half of them are cut", e)
         self.out |= set(gone)
         self.round = self.before + e["round"] + 1
@@ -220,7 +245,7 @@ class Books:
 
     def _count_instances(self) -> None:
         """What the rule may spend, and what it must: of a single wave whose rule never changed."""
-        if self.wave != 1 or self.reopened or self.screened:
+        if self.wave != 1 or self.reopened or self.screened or self.dropped:
             return
         n, (name, own) = len(self.order), self.rule
         asked = sum(len(seeds) for (phase, _), seeds in self.asked.items() if phase == "race")
@@ -246,10 +271,10 @@ class Books:
         self.final, self.over, self.reopened = False, False, True
         if not e["whole_pool"]:
             return
-        if self.screened >= set(self.order):
+        if self.screened | self.dropped >= set(self.order):
             self.screened.clear()
-        self.members = set(self.order) - self.screened
-        self.out = set(self.screened)
+        self.out = self.screened | self.dropped
+        self.members = set(self.order) - self.out
         self.before = self.deepest = 0
         self.wave += 1
         self.round, self.leader = 1, None

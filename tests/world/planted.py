@@ -15,6 +15,7 @@ import numpy as np
 
 from raysearch.driver import sync
 from raysearch.execution.race_runner import RaceRunner
+from raysearch.race.confirmations import Confirmations
 from raysearch.race.loss_matrix import Pool
 from raysearch.race.race import Race
 from raysearch.race.state import State
@@ -128,7 +129,9 @@ def who_lost_in_an_earlier_wave_survives(patch: Patch) -> None:  # *
 
 @bug
 def an_earlier_winner_is_confirmed_for_the_new_one(patch: Patch) -> None:
-    patch(State, "_asked_of_winner", property(lambda self: self._confirmation_asked.setdefault(0, set())))
+    patch(Confirmations, "n_asked", lambda self, row: len(self.asked.get(0, ())))
+    original = Confirmations.next
+    patch(Confirmations, "next", lambda self, row, n, wanted: original(self, 0, n, wanted))
 
 
 @bug

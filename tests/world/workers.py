@@ -49,6 +49,7 @@ class Workers:
         """Train what the race asks for until it is done."""
         slots = self.setting.n_workers
         runner.begin(slots, self.setting.packer)
+        runner.on_stopped = lambda keys: self._end_obsolete(runner)
         for _ in range(MOST_STEPS):
             self.world.between(runner)
             if runner.failure is not None:
@@ -65,7 +66,9 @@ class Workers:
             if not self.heap:
                 if answered is DONE:
                     return
-                hold(isinstance(answered, Pack) or free <= 0, "nobody waits where nothing runs")
+                at_rest = runner.held or runner.failure is not None
+                hold(isinstance(answered, Pack) or free <= 0 or at_rest, "nobody waits where nothing runs")
+                self.world.clock.sleep(1.0 if at_rest else 0.0)
                 continue
             now, _, trial = heapq.heappop(self.heap)
             self.world.clock.now = max(self.world.clock.now, now)

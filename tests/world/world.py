@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raysearch.errors import JournalError, RaysearchError, TrackingError, WorkloadError
+from raysearch.errors import JournalError, RaysearchError, StoppedError, TrackingError, WorkloadError
 from raysearch.storage.decoding import entries
 from raysearch.storage.journal import Journal, read
+from raysearch.storage.requests import Request
 from raysearch.tracking.silent import Silent
 
 from .auditor import PATH, Auditor, plain
@@ -35,6 +36,8 @@ class World:
         self.rules = [self.setting.rule, *(value for what, value in self.setting.later if what == "rule")]
         self.calm = Calm(copy.copy(self.setting))
         self.g = random.Random(f"world {seed}")
+        self.person = random.Random(f"person {seed}")  # the worlds that are not steered are as they would be
+        self.steered, self.patient = self.person.random() < 0.2, False
         self.clock, self.fuse = Clock(), Fuse()
         self.disk = Disk(self.fuse, self.g)
         self.auditor = self._auditor(self.setting)
@@ -109,6 +112,7 @@ class World:
     def _arm(self, *, last: bool) -> None:
         """Choose what will happen to the next driver."""
         s, g = self.setting.faults, self.g
+        self.patient = last
         self.fuse.left, self.disk.faults = None, {}
         if self.store is not None:
             self.store.mend()
@@ -144,6 +148,11 @@ class World:
             hold(self.disk.n_faults > 0, "a driver ends only for a reason", error)
             self.say(f"driver ends: {error}")
             self.told["broken disks"] += 1
+            self.disk.die(power=False)
+        except StoppedError as error:
+            self.say(f"driver ends: {error}")
+            self.told["stopped by a person"] += 1
+            self._release()
             self.disk.die(power=False)
         except TrackingError as error:
             hold(not driver.went_on and self.setting.faults.store > 0, "a tracker ends no search", error)
@@ -181,10 +190,27 @@ class World:
             self.told["clock jumps"] += 1
         if s.visitor and g.random() < s.visitor:
             self._visit()
+        if self.steered and self.person.random() < (0.3 if runner.held else 0.02):
+            self._steer(runner)
         if self.store is not None:
             for session in self.tracker._open:
                 for _ in range(g.choice((0, 1, 4))):
                     session.writer.step()
+
+    def _steer(self, runner: Any) -> None:
+        """A person asks for something; the last driver is let go on, but for configurations that are dropped."""
+        p, ids = self.person, [configuration.id for configuration in runner.race.state.pool.configurations]
+        kind = p.choice(("drop", "drop", "pause", "unpause", "stop"))
+        if runner.held:
+            kind = p.choice(("drop", "unpause", "unpause"))
+        elif self.patient and kind == "stop":
+            kind = "pause"
+        request = Request(kind, p.random() < 0.5, p.choice(ids) if ids else "nobody", "why not", "ada")
+        n = runner.race.state.dropped.copy()
+        self.say(lambda: f"a person asks: {kind} {request.configuration_id[:4] * (kind == 'drop')}")
+        runner.steer([request])
+        self.told[f"asked to {kind}"] += 1
+        self.promised = self.promised and runner.race.state.dropped == n
 
     def _visit(self) -> None:
         """Another driver tries to begin, and somebody looks at the status."""
