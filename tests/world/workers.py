@@ -116,9 +116,7 @@ class Workers:
                 self._crash(runner, trial, trial.how)
             return
         pack, state = trial.pack, runner.race.state
-        results = {key: result_of(self.setting, runner.race, key) for key in pack.keys}
-        screened = [one for request in pack.requests if (one := _screened(request, results[request.keys[0]]))]
-        left = [results[key] for key in pack.keys if key not in {key for key, *_ in screened}]
+        left, screened = results_of(self.setting, runner.race, pack)
         brought: Any = left
         if left and trial.how in ("less", "none", "status") and all(key in state.running for key in pack.keys):
             damaged = replace(left[0], status=self.g.choice(("FAILED", "STOPPED", "odd")))
@@ -144,6 +142,14 @@ class Workers:
                 kept.append(entry)
         self.heap = kept
         heapq.heapify(self.heap)
+
+
+def results_of(setting: Setting, race: Any, pack: Pack) -> tuple[list[InstanceResult], list[Screened]]:
+    """Return what a pack comes to: results, and who was screened out."""
+    results = {key: result_of(setting, race, key) for key in pack.keys}
+    screened = [one for request in pack.requests if (one := _screened(request, results[request.keys[0]]))]
+    out = {key for key, *_ in screened}
+    return [results[key] for key in pack.keys if key not in out], screened
 
 
 def _screened(request: TrialRequest, result: InstanceResult) -> Screened | None:

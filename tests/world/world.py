@@ -30,8 +30,12 @@ MOST_DRIVERS = 4
 class World:
     """One search from its first driver to the end of the last, with the faults of its seed."""
 
+    workers = Workers
+    """Who carries races out."""
+
     def __init__(self, seed: int, story: Callable[[str], None] | None = None, setting: Setting | None = None) -> None:
         self.seed, self.story = seed, story
+        self.orders: Counter[tuple[str, ...]] = Counter()
         self.setting = setting or draw(seed)
         self.rules = [self.setting.rule, *(value for what, value in self.setting.later if what == "rule")]
         self.calm = Calm(copy.copy(self.setting))
@@ -133,7 +137,7 @@ class World:
         self.disk.driver = object()
         self.tracker = self._tracker()
         driver = Driver(self.setting, self.disk, self.clock, self.auditor, self.tracker)
-        workers = Workers(self.setting, self.g, self.auditor, self)
+        workers = self.workers(self.setting, self.g, self.auditor, self)
         self.say(f"driver begins with {settings}{' --retry-failed' * retry}")
         self._retry = retry
         try:
