@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from races import Memory, make_race, pool_of, result_of, trials
+from races import Memory, make_race, once, pool_of, result_of, trials
 from world.machine import Clock, Disk, Fuse
 
 from raysearch import registry
@@ -237,3 +237,29 @@ def next_keys(race: Any) -> list[InstanceKey]:
         if race.state.seeds.index(key.seed)[1] == 0:
             race.tell(result_of(race, key, LOSSES))
     return keys
+
+
+@dataclass(frozen=True)
+class TwoOfEach:
+    """A rule with a window that trains two instances of each, the last row first."""
+
+    wanted_window: int = 1
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        n_seen = np.count_nonzero(~np.isnan(losses), axis=1)
+        lacking = [row for row in reversed(range(len(losses))) for _ in range(2 - int(n_seen[row] + pending[row]))]
+        return Decision(verdict=RuleVerdict(0, (0,))) if (n_seen >= 2).all() else Decision(train=tuple(lacking))
+
+    def plan(self, n_configurations: int) -> tuple[int, int]:
+        return 2 * n_configurations, 2 * n_configurations
+
+
+def test_a_rule_that_waits_for_a_failure_of_who_is_out_hears_that_it_is_stopped() -> None:  # world 1687, in Tune
+    race = Race(once(pool_of(3)), registry.load("criteria", "mean"), TwoOfEach())
+    race.begin(1)
+    first, second, *others = (key for block in trials(race, 6) for key in block.keys)
+    race.tell(*(result_of(race, key, LOSSES) for key in others))
+    race.screen_out(first, [9.0], 1.0, 0.1, "")
+    race.fail(second, "crashed")
+    race.ask(1)
+    assert race.done

@@ -211,14 +211,12 @@ class Race:
                 phase, index = state.seeds.index(key.seed)
                 return self._train(state.pool.rows[key.configuration_id], phase, [index])
             self._commit(e.Stop(key))
+            self._decide()  # the rule may have waited for it
         return None
 
     def _due(self) -> TrialRequest | None:
         turn = self._turns.next(self.state.pool.alive, self._block_of)
-        if turn is None:
-            return None
-        row, n = turn
-        return self._train(row, Phase.RACE, self.state.pool.next_columns(row, n))
+        return None if turn is None else self._train(turn[0], Phase.RACE, self.state.pool.next_columns(*turn))
 
     def _confirmation(self) -> TrialRequest | None:
         if not self.state.final or (end := self.state.verdict) is None:
