@@ -225,3 +225,67 @@ def test_a_verdict_without_a_number_for_its_confidence_can_be_written_and_read(t
     _, back = entries(read(tmp_path / "journal.jsonl"))
     assert math.isnan(back.event.verdict.probability)
     assert dataclasses.replace(back.event.verdict, probability=None) == dataclasses.replace(verdict, probability=None)
+
+
+def test_what_is_written_together_is_waited_for_once_and_is_there_at_its_end(tmp_path, monkeypatch):
+    path, waits, fsync = tmp_path / "journal.jsonl", [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: waits.append(fsync(fd)))
+    with Journal(path) as journal:
+        journal.write(START)
+        before = len(waits)
+        with journal.together():
+            for _ in range(3):
+                journal.write({"event": "final"})
+                with journal.together():
+                    journal.write({"event": "final"})
+            assert len(waits) == before
+        assert len(waits) == before + 1
+        with journal.together():
+            pass
+        with pytest.raises(KeyError):
+            _break_off(journal)
+        assert len(waits) == before + 2, "not for nothing, and whatever happens"
+        journal.write({"event": "final"})
+        assert len(waits) == before + 3
+    assert len(list(read(path))) == 9
+
+
+def test_what_cannot_be_brought_to_disk_together_is_not_there_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.write(START)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+            with pytest.raises(JournalError, match="Input/output error"):
+                _two_together(journal)
+        assert len(list(read(path))) == 1
+        journal.write({"event": "final"})
+    assert len(list(read(path))) == 2
+
+
+def _break_off(journal):
+    with journal.together():
+        journal.write({"event": "final"})
+        raise KeyError
+
+
+def _two_together(journal):
+    with journal.together():
+        journal.write({"event": "final"})
+        journal.write({"event": "final"})
+
+
+def test_results_that_come_together_are_on_disk_after_one_wait_before_any_counts(tmp_path, monkeypatch):
+    path, waits, fsync = tmp_path / "journal.jsonl", [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: waits.append(fsync(fd)))
+    with Journal(path) as journal:
+        journal.write(START)
+        race = make_race(LOSSES, journal=journal)
+        asked = trials(race, 5)
+        told = []
+        race.listener = lambda event, time_s: told.append(
+            (len(list(read(path))), race.state.counts["told"], len(waits))
+        )
+        before, written = len(waits), len(list(read(path)))
+        race.tell(*(result_of(race, one.keys[0], LOSSES) for one in asked))
+        assert told[:5] == [(written + 5, 5, before + 1)] * 5

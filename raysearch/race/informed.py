@@ -1,9 +1,14 @@
-"""What a rule is told beside the losses: the hyperparameters of a wave's configurations, where it learns from them."""
+"""A race's rule with what it is told beside the losses: hyperparameters, where it learns from them, and who is out."""
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from raysearch.criteria import Criterion
+from raysearch.race.dropping import left_of, seen
 from raysearch.race.state import State
-from raysearch.rules import Rule
+from raysearch.rules import Decision, Rule
 from raysearch.rules._abilities import Learns
 
 
@@ -13,6 +18,11 @@ class Informed:
     def __init__(self, rule: Rule, state: State) -> None:
         self._rule, self._state = rule, state
         self._told: tuple[tuple[int, ...], Rule] | None = None
+
+    def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
+        """Return what the rule decides from the losses of `state.members`, of those whom nobody took out."""
+        losses, criterion = seen(self._state, losses, criterion)
+        return left_of(self.rule.decide(losses, pending, criterion), self._state)
 
     @property
     def rule(self) -> Rule:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
 
 from raysearch.records import Configuration, Outcome
 from raysearch.storage.events import Event
@@ -14,6 +15,23 @@ class Writer(Protocol):
 
     def append(self, event: Event, time_s: float, /) -> None:
         """Bring an event, and when it happened in seconds since 1970, to disk."""
+
+
+@runtime_checkable
+class WritesTogether(Protocol):
+    """A journal that can wait once for many events."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context at whose end all that was appended inside is on disk."""
+
+
+def append_all(journal: Writer | None, events: Sequence[Event], time_s: float) -> None:
+    """Bring events that happened together to disk: a wait for each would take longer than what a worker trains."""
+    if journal is None:
+        return
+    with journal.together() if isinstance(journal, WritesTogether) and len(events) > 1 else nullcontext():
+        for event in events:
+            journal.append(event, time_s)
 
 
 Propose = Callable[[Sequence[Outcome]], Sequence[Configuration]]

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from raysearch.criteria import Criterion
 from raysearch.race.decided import decided
-from raysearch.race.dropping import drop, left_of, seen
+from raysearch.race.dropping import drop
 from raysearch.race.informed import Informed
-from raysearch.race.ports import Listener, Propose, Writer
+from raysearch.race.ports import Listener, Propose, Writer, append_all
 from raysearch.race.screening import Screening
 from raysearch.race.state import State
 from raysearch.race.stuck import stuck
@@ -107,10 +107,10 @@ class Race:
         its status says. Raises ValueError, and nothing is done, for what is no result of a training.
         """
         counted = {one.key: checked(one) for one in results if self.state.awaited(one.key)}
-        for key, result in counted.items():
-            attempt = max(self.state.attempts[key] + (key in self.state.running), 1)
-            self._commit(e.Tell(dataclasses.replace(result, attempt=attempt), self.state.phase(key)))
-            self._turns.n_awaited -= 1
+        attempts = {key: max(self.state.attempts[key] + (key in self.state.running), 1) for key in counted}
+        ended = [dataclasses.replace(result, attempt=attempts[key]) for key, result in counted.items()]
+        self._commit(*(e.Tell(result, self.state.phase(result.key)) for result in ended))
+        self._turns.n_awaited -= len(ended)
         self._decide()
         return self._events()
 
@@ -188,8 +188,7 @@ class Race:
 
     def note(self, *remarks: e.Measured | e.Packs | e.Pause | e.Halt) -> list[Event]:
         """Keep what was measured, or what a person asked of whoever drives the race; it changes no decision."""
-        for one in remarks:
-            self._commit(one)
+        self._commit(*remarks)
         return self._events()
 
     def replay(self, entries: Iterable[Entry]) -> None:
@@ -251,8 +250,7 @@ class Race:
                 self._next_wave()
             else:
                 self._take(self._look())
-        obsolete = filter(self.state.obsolete, (*self.state.running, *self.state.retry_queue))
-        if looked and (stopped := list(obsolete)):
+        if looked and (stopped := list(filter(self.state.obsolete, (*self.state.running, *self.state.retry_queue)))):
             for key in stopped:
                 self._commit(e.Stop(key))
             self._decide()  # one of them may be the very one that the rule waits for
@@ -264,8 +262,7 @@ class Race:
 
     def _look(self) -> Decision:
         losses, pending = self._sight.matrix(self.state.members)
-        losses, criterion = seen(self.state, losses, self.criterion)
-        decision = left_of(self._informed.rule.decide(losses, pending, criterion), self.state)
+        decision = self._informed.decide(losses, pending, self.criterion)
         self._sight.looked(n_awaited=decision.n_awaited, asked=bool(decision.train))
         self._unseen = False
         return decision
@@ -282,15 +279,16 @@ class Race:
         train, likely = (self.state.members[list(rows)].tolist() for rows in (decision.train, decision.ahead))
         self._turns = Turns(train, likely, n_awaited=0 if self.ahead else decision.n_awaited)
 
-    def _commit(self, event: Event) -> None:
+    def _commit(self, *events: Event) -> None:
         now = round(self._clock(), 3)
-        if self.journal is not None:
-            self.journal.append(event, now)
-        self.state.apply(event)
-        self._unseen |= not isinstance(event, e.REMARKS)
-        self._committed.append(event)
+        append_all(self.journal, events, now)
+        for event in events:
+            self.state.apply(event)
+            self._unseen |= not isinstance(event, e.REMARKS)
+        self._committed += events
         if self.listener is not None:
-            self.listener(event, now)
+            for event in events:
+                self.listener(event, now)
 
     def _events(self) -> list[Event]:
         """Return what was committed since the last call that returned events."""

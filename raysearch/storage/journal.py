@@ -37,6 +37,9 @@ class Journal:
 
     def __init__(self, path: Path, disk: Disk = DISK, clock: Clock = CLOCK) -> None:
         self.path, self._disk, self._clock = path, disk, clock
+        self._together = False
+        self._unsynced: int | None = None
+        """Where in the file that begins which is not known to be on disk."""
         try:
             self._file = disk.append_to(path)  # held open, and locked, for the whole race
         except OSError as error:
@@ -71,10 +74,34 @@ class Journal:
         text = _as_text(stamped)
         data = memoryview(text.encode() + b"\n")
         start = self._file.size()
-        try:
+        with self._whole_or_not(start):
             while data:  # an unbuffered write may be partial
                 data = data[self._file.write(data) :]
-            self._file.sync()
+            if not self._together:
+                self._file.sync()
+        if self._unsynced is None and self._together:
+            self._unsynced = start
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Wait once, at its end, until all that is written inside is on disk: nobody may act on it before."""
+        if self._together:
+            yield
+            return
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            start, self._unsynced = self._unsynced, None
+            if start is not None:
+                with self._whole_or_not(start):
+                    self._file.sync()
+
+    @contextmanager
+    def _whole_or_not(self, start: int) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._try_truncate(start)
             raise JournalError(
