@@ -4,6 +4,10 @@
     python benchmarks/headline.py --run-dir runs/part --fraction 0.02      as many configurations of the same space
     python benchmarks/headline.py --run-dir runs/alone --fraction 0.02 --pack 1         the way without packs
     python benchmarks/headline.py --run-dir runs/sure --rule top_two       the same search, certified
+    python benchmarks/headline.py --run-dir runs/one --set 'space.hidden=[[32]]' 'space.activation=[ReLU]'
+
+A fraction drawn by chance has few configurations of each of the 36 architectures, so its packs are narrow and dear; the
+last line takes two architectures whole, whose packs are as wide as those of the whole search.
 
 It prints trainings, wall time and the processor time of driver, workers and Ray's own processes, each in all and per
 training, from the first request to the written report. Interrupted sessions are added up in `cost.json` in the run
@@ -20,6 +24,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raysearch.driver.resume import resume
 from raysearch.driver.run import run
@@ -61,7 +67,9 @@ class Meter(threading.Thread):
                 above = parents.get(above, 0)
             if above == os.getpid():
                 kind = "driver" if pid == above else "workers" if words.startswith(b"ray::") else "Ray's own processes"
-                self._spent[pid, started] = kind, seconds
+                known, _ = self._spent.get((pid, started), (kind, 0.0))
+                # the name of a worker is its own to change, and gone when it ends
+                self._spent[pid, started] = ("workers" if known == "workers" else kind), seconds
 
     def end(self) -> dict[str, float]:
         """Return the seconds by kind of process."""
@@ -85,6 +93,7 @@ def experiment(options: argparse.Namespace) -> Experiment:
         values["sampler"] = {"name": "random", "n_configurations": n}
     if options.rule == "top_two":
         values["rule"] = {"name": "top_two"}
+    values |= {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
     return from_file(SPACE).with_values(values)
 
 
@@ -112,6 +121,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 6,912 configurations, drawn by chance")
     parser.add_argument("--pack", default=64, type=lambda text: text if text == "auto" else int(text))
     parser.add_argument("--rule", choices=["halving", "top_two"], default="halving")
+    parser.add_argument("--set", nargs="*", default=[], help="settings as of `raysearch run`: space.hidden=[[32]] ...")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     options.run_dir.parent.mkdir(parents=True, exist_ok=True)
