@@ -193,6 +193,30 @@ def _digits(generator: np.random.Generator, n_instances: int) -> Table:
     return Table(losses[rows][:, raced[:n_instances]], truth[rows])
 
 
+def _recorded(generator: np.random.Generator, n_instances: int, name: str) -> Table:
+    """Recorded trainings with their hyperparameters: the race gets its instances in random order.
+
+    The truth comes from instances that no race asks for; those far from the best have none, their race's stand for it.
+    """
+    from raysearch.storage import tables
+
+    table = tables.load(name)
+    criterion = registry.load("criteria", table.experiment["criterion"])
+    held_out = np.asarray(criterion(table.held_out))
+    truth = np.where(np.isnan(held_out), criterion(table.race), held_out)
+    columns = generator.permutation(table.n_race)
+    if n_instances > table.n_race:  # few policies ask for more than there are; they get some again
+        columns = np.concatenate([columns, generator.choice(columns, n_instances - table.n_race)])
+    rows, columns = generator.permutation(len(truth)), columns[:n_instances]
+    return Table(
+        table.race[rows][:, columns],
+        truth[rows],
+        tuple(table.configurations[row].parameters for row in rows),
+        table.experiment["space"],
+        table.curves[rows][:, columns],
+    )
+
+
 FAMILIES = {
     family.name: family
     for family in (
@@ -206,5 +230,6 @@ FAMILIES = {
         Family("calo270", "q3", 270, partial(_calorimeter, n=270)),
         Family("calo6912", "q3", 6912, partial(_calorimeter, n=6912)),
         Family("digits", "median", 72, _digits, delta=0.02),
+        Family("digits_1728", "q3", 1728, partial(_recorded, name="digits_1728"), delta=0.02, n_instances=40),
     )
 }

@@ -60,9 +60,11 @@ Watch = Callable[[int, NDArray[np.float64]], None]
 def drive(rule: Rule, table: Table, criterion: Any, watch: Watch | None = None) -> tuple[RuleVerdict, int]:
     """Let a rule decide on one worker; returns its verdict and the number of instances trained.
 
-    `watch` sees the number of instances and the matrix before every decision.
+    `watch` sees the number of instances and the matrix before every decision. A rule that asks for more instances than
+    a table holds, as a recorded one has few, gets the first ones again.
     """
-    seen = np.full_like(table.losses, np.nan)
+    n_held = table.losses.shape[1]
+    seen = np.full((len(table.losses), n_held), np.nan)
     started = np.zeros(len(seen), dtype=np.intp)
     idle = np.zeros(len(seen), dtype=np.intp)
     width = 1
@@ -73,7 +75,9 @@ def drive(rule: Rule, table: Table, criterion: Any, watch: Watch | None = None) 
         if decision.verdict is not None:
             return decision.verdict, int(started.sum())
         for row in decision.train:
-            seen[row, started[row]] = table.losses[row, started[row]]
+            if started[row] == seen.shape[1]:
+                seen = np.hstack([seen, np.full_like(table.losses, np.nan)])
+            seen[row, started[row]] = table.losses[row, started[row] % n_held]
             started[row] += 1
         width = max(width, int(started.max()))
 
