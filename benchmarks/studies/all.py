@@ -21,6 +21,7 @@ STUDIES = (
     "foretelling",
     "payoff",
     "other_methods",
+    "selective",
 )
 
 
