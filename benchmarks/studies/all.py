@@ -16,6 +16,7 @@ STUDIES = (
     "randomness",
     "preselection",
     "inductive_bias",
+    "against_nas",
     "six_criteria",
     "to_confidence",
     "foretelling",
