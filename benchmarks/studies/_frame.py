@@ -129,6 +129,15 @@ def metric(table: pd.DataFrame, name: str) -> Array:
     return wide.pivot(index="configuration_id", columns="instance", values="number").to_numpy(dtype=float)
 
 
+def _spent(folder: Path, seconds: float) -> float:
+    """Return the processor time of all calls of a study so far, this one's included."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "processor_s"
+    total = seconds + (float(record.read_text()) if record.exists() else 0.0)
+    record.write_text(f"{total:.1f}\n")
+    return total
+
+
 Study = Callable[[Bench, Any], Page]
 
 
@@ -149,7 +158,7 @@ def main(name: str, doc: str, sizes: Mapping[str, Any], study: Study, arguments:
     page = study(bench, sizes[options.size])
     cost = f"{bench.n_trained:,} instances, {bench.seconds:,.0f} s of training in all (wall time of each, summed)"
     if bench.execution["name"] == "local":
-        cost += f"; {time.process_time() - cpu:,.0f} s of processor time in this call"
+        cost += f"; {_spent(options.runs / options.size / name, time.process_time() - cpu):,.0f} s of processor time"
     local = " --local" if options.local else ""
     command = f"python benchmarks/studies/{Path(sys.modules[study.__module__].__file__ or '').name}"
     page.write(pages, name, f"{shlex.join(shlex.split(command))} --size {options.size}{local}", options.size, cost)

@@ -72,6 +72,13 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
+def stretch(axes: plots.Axes, losses: NDArray[np.float64]) -> None:
+    """Make the axis of box plots logarithmic where losses lie far apart, as with networks that learned nothing."""
+    finite = losses[np.isfinite(losses)]
+    if plots.scale(axes, finite, "x"):
+        axes.set_xlim(finite.min() / 1.08, finite.max() * 1.08)
+
+
 @plots.styled
 def boxed(
     groups: Mapping[str, NDArray[np.float64]],
@@ -88,7 +95,7 @@ def boxed(
     plots.boxes(axes, list(groups.values()), colors or [plots.PALETTE[0]] * len(groups), points=True)
     labels = [f"{name}  (n = {len(group)})" for name, group in groups.items()]
     axes.set_yticks(range(len(groups)), labels)
-    plots.scale(axes, np.concatenate(list(groups.values())), "x")
+    stretch(axes, np.concatenate(list(groups.values())))
     axes.set_xlabel(axis)
     plots.title(axes, title, 52 if figure else 34)
     return figure

@@ -13,7 +13,7 @@ import _models
 import numpy as np
 from _frame import Array, Bench, main, matrix
 from _numbers import Estimate, estimate, row
-from _page import Page
+from _page import Page, stretch
 
 from raysearch.analysis import plots
 
@@ -89,12 +89,12 @@ def _figure(by_name: dict[tuple[bool, str, str], Array], size: Size) -> plots.Fi
     figure, panels = plots.canvas(10.0, 1.6 + 0.3 * len(size.activations) * len(size.optimizers), columns=2)
     whole = np.concatenate(list(by_name.values()))
     for axes, feature in zip(panels, (False, True), strict=True):
-        groups = {name[1:]: losses for name, losses in by_name.items() if name[0] == feature}
+        wanted = [(a, o) for a in size.activations for o in size.optimizers]
+        groups = {name: by_name[feature, *name] for name in wanted}
         colors = [plots.PALETTE[size.activations.index(activation)] for activation, _ in groups]
         plots.boxes(axes, list(groups.values()), colors, points=True)
         axes.set_yticks(range(len(groups)), [f"{a}, {o}" for a, o in groups])
-        plots.scale(axes, whole, "x")
-        axes.set_xlim(*(np.nanquantile(whole[np.isfinite(whole)], [0, 1]) * [0.9, 1.1]))
+        stretch(axes, whole)
         axes.set_xlabel("test loss, RMSE(E)/E")
         plots.title(
             axes, f"{'With' if feature else 'Without'} the sum of the cells", 40, f"n = {size.n_instances} each"
