@@ -68,7 +68,10 @@ def study(bench: Bench, size: Size) -> Page:
         figure,
         findings,
         {"Test loss, RMSE(E)/E, dataset B": rows},
-        [f"{size.epochs} epochs; the paper has 50. Each instance draws its sample from a pool four times as large."],
+        [
+            f"{size.epochs} epochs; the paper has 50. More examples are also more steps of training, as there. "
+            "Each instance draws its sample from a pool four times as large.",
+        ],
     )
 
 
