@@ -53,8 +53,7 @@ def study(bench: Bench, size: Size) -> Page:
         if other == "weights":
             said += f"; greater spread by the IQR: {found['iqr'].against(1, below=False)}"
         else:
-            within = found["iqr"].low <= 1 <= found["iqr"].high
-            said += f"; alike within the interval: {'yes' if within else 'no'}"
+            said += f"; by the IQR: {found['iqr'].tells(1)}"
         findings.append(f"Spread with {SOURCES[one]} varying over that with {SOURCES[other]}: {said}.")
     groups = {SOURCES[source]: own for source, own in losses.items()}
     figure = boxed(groups, f"test loss, {_unit(size)}", f"Sources of randomness, {size.job}", list(plots.PALETTE[:3]))
