@@ -51,7 +51,7 @@ class Size:
 
 SIZES = {
     "quick": Size(("fashion",), 20, 10, 3),
-    "small": Size(("fashion",), 20, 40, 20),
+    "small": Size(("fashion",), 10, 20, 20),
     "full": Size(("fashion", "showers"), 40, 40, 40),
 }
 

@@ -115,7 +115,7 @@ def _plays(table: _tables.Table, name: str, size: Size) -> Iterator[tuple[str, s
     rules = {
         "halving": [("halving", {"warmup": w}) for w in WARMUPS if few <= w <= size.n_most],
         "significance": [("significance", {"warmup": w, "test": _test(name), "max_instances": 20}) for w in (2, 3, 5)],
-        "top_two": [("top_two", {"budget": b, "cap": size.n_search}) for b in (150, 200, 285, 452)],
+        "top_two": [("top_two", {"budget": b, "cap": size.n_search}) for b in (150, 285, 452)],
     }
     for policy, settings in rules.items():
         for rule, arguments in settings:
