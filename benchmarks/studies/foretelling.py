@@ -87,7 +87,11 @@ def study(bench: Bench, size: Size) -> Page:
         _figure(drawn),
         findings,
         shown,
-        ["Intervals: bootstrap over configurations. Partial: rank correlation of what the loss's ranks leave over."],
+        [
+            "Intervals: bootstrap over configurations. Partial: rank correlation of what the loss's ranks leave over. "
+            f"The {size.n_searches} steered races draw on the same {size.n_search} recorded instances of each "
+            "configuration in different orders; the others judge.",
+        ],
     )
 
 
