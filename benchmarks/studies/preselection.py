@@ -36,7 +36,7 @@ class Size:
 
 SIZES = {
     "quick": Size(("ReLU", "Sigmoid"), ("AdamW",), 3, 100, 2, 300),
-    "small": Size(("ReLU", "PReLU", "Sigmoid", "Tanh"), ("AdamW", "NAdam", "SGD"), 5, 400, 12, 1000),
+    "small": Size(("ReLU", "PReLU", "Sigmoid", "Tanh"), ("AdamW", "NAdam", "SGD"), 10, 400, 12, 1000),
     "full": Size(_ACTIVATIONS, _OPTIMIZERS, 20, 8000, 50, 4000),
 }
 
