@@ -88,7 +88,7 @@ def study(bench: Bench, size: Size) -> Page:
             f"{size.n_replicates} replicates ({size.n_dear} of significance and top_two), each an order of the "
             f"{size.n_search} recorded instances per configuration that rules may see; the best is that of the "
             f"{size.n_held_out} others. Replicates share those instances: intervals are of the replicates, not of "
-            "other trainings or other best ones. `-`: not "
+            "other trainings or other best ones. Reached: by the share itself, not by its interval; `-`: not "
             "reached by any setting that was played."
         ],
     )
