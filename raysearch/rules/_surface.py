@@ -1,8 +1,9 @@
 """What neighbours say of a configuration: a Gaussian process over hyperparameters, with a part that nobody can learn.
 
-value = intercept + main effects + pairs + u, u of the configuration alone. It is linear in its columns, so one fit and
-joint draws of all configurations take a second for thousands, where a kernel matrix of all would take minutes. Forests
-and scikit-learn's Gaussian process and Bayesian ridge foretell no better (benchmarks/surrogates.py).
+value = intercept + main effects + pairs + u, u of the configuration alone. It is linear in its columns, so a fit and
+joint draws of thousands of configurations take a second. Forests and Bayesian ridge name the best no better; a
+Gaussian process of scikit-learn does a little, but draws of 6,912 from it would take minutes, and it has no u and no
+noise by number of instances (benchmarks/surrogates.py).
 """
 
 from __future__ import annotations

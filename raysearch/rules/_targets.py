@@ -52,6 +52,11 @@ class Scale:
             values = np.log(losses) if self.log else losses
         return np.where(np.isfinite(losses), self._compressed(values), np.where(np.isnan(losses), np.nan, self.worst))
 
+    def plain(self, losses: Array) -> Array:
+        """Return finite losses, logarithms where this scale is one of them, uncompressed; NaN for the others."""
+        finite = np.where(np.isfinite(losses), losses, np.nan)
+        return np.log(finite) if self.log else finite
+
     def back(self, values: Array) -> Array:
         """Return values of this scale as losses."""
         over = np.maximum(values - self.middle, 0.0)
@@ -85,7 +90,8 @@ class Learnt:
             return None
         values = scale.there(losses[rows])
         n = np.minimum(np.count_nonzero(~np.isnan(values), axis=1), cap)
-        spread = spread_of(encoding, rows, values)
+        steep = np.where(np.nanmedian(values, axis=1) > scale.middle, STEEPNESS, 1.0)
+        spread = spread_of(encoding, rows, scale.plain(losses[rows])) * steep
         if table.follows > 0.5:
             found = np.asarray(criterion(values)) + table.bias[n] * spread
             errors = table.error[n] * spread
@@ -105,27 +111,46 @@ class Learnt:
 
 
 def spread_of(encoding: Encoding, rows: Rows, values: Array) -> Array:
-    """Return the standard deviation within each of `rows`: learnt over the space, and by their own instances."""
-    dof = np.maximum(np.count_nonzero(~np.isnan(values), axis=1) - 1, 0)
-    known = np.flatnonzero(dof)
-    center = np.nanmean(values, axis=1)
-    among = float(center.std())
+    """Return the standard deviation within each of `rows`: learnt over the space, and by their own instances.
+
+    `values` `(n, n_instances)`, NaN = unknown. The luck of a column, which all rows share, is no spread of theirs: with
+    two columns there is one draw of it, and it would pass for everybody's.
+    """
+    good = ~np.isnan(values)
+    n = np.count_nonzero(good, axis=1)
+    center = np.where(good, values, 0.0).sum(axis=1) / np.maximum(n, 1)
+    among = float(center[n > 0].std()) if (n > 0).any() else 0.0
+    known = np.flatnonzero(n > 1)
     if not len(known):
         return np.full(len(rows), 0.3 * among)
-    variance = np.nansum((values[known] - center[known, None]) ** 2, axis=1) / dof[known]
-    half = dof[known] / 2
-    logs = np.log(np.maximum(variance, 1e-8 * among**2 + 1e-300)) - psi(half) + np.log(half)
-    typical = float(np.log(np.average(variance, weights=dof[known]) + 1e-8 * among**2 + 1e-300))
+    dof = n[known] - 1
+    variance = _variances(np.where(good, values - center[:, None], np.nan)[known], dof)
+    half = dof / 2
+    floor = 1e-8 * among**2 + 1e-300
+    logs = np.log(np.maximum(variance, floor)) - psi(half) + np.log(half)
     if len(known) < N_SPREAD or np.ptp(logs) < 1e-9:
-        return np.full(len(rows), np.exp(typical / 2))
-    by_itself = Encoding(encoding.main, encoding.main[:, :0])
+        return np.full(len(rows), np.sqrt(np.average(variance, weights=dof) + floor))
     errors = np.sqrt(polygamma(1, half))
     # a single pair of equal losses is no sign of a spread of nothing
     logs = np.maximum(logs, np.median(logs) - 3 * errors)
+    by_itself = Encoding(encoding.main, encoding.main[:, :0])
     learnt = Surface.of(by_itself, rows[known], logs, errors).mean()[rows]
     middle = float(np.median(learnt))
     bounded: Array = np.clip(learnt, middle - 2 * np.log(FACTOR), middle + 2 * np.log(FACTOR))
     return np.exp(bounded / 2)
+
+
+def _variances(deviations: Array, dof: Rows) -> Array:
+    """Return the variance of each row `(n, n_instances)` of deviations, the luck of its columns taken off."""
+    there = ~np.isnan(deviations)
+    shared = np.count_nonzero(there, axis=0) >= N_SPREAD
+    luck = np.zeros(deviations.shape[1])
+    if shared.any():
+        luck[shared] = np.nanmedian(deviations[:, shared], axis=0)
+    own = np.where(there, deviations - luck, 0.0)
+    own -= there * (own.sum(axis=1) / (dof + 1))[:, None]
+    variance: Array = (own**2).sum(axis=1) / dof
+    return variance
 
 
 def _of_normal(criterion: Criterion) -> float:
