@@ -161,6 +161,20 @@ def top_two_default(table: Table, family: Family) -> Iterator[Outcome]:
     )
 
 
+def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
+    """The rule that learns from hyperparameters, where a family has them: where it stops itself, and by budgets."""
+    parameters = getattr(table, "parameters", ())
+    if len(parameters) != len(table.losses):
+        return
+    limits = [None, *(int(share * len(parameters)) for share in (0.15, 0.2, 0.25, 0.3, 0.35, 0.45))]
+    for budget in [one for one in limits if one is None or one >= 150]:
+        rule = registry.load("rules", "surrogate", delta=family.delta, budget=budget)
+        # the table's rows are shuffled anew in each replicate: one seed for the rule's own draws is enough
+        verdict, n = drive(rule.informed(parameters, 0), table, family.measure())
+        setting = "certified" if budget is None else f"budget={budget}"
+        yield Outcome("surrogate", setting, n, verdict.leader, verdict.probability, bool(verdict.certified))
+
+
 OWN: dict[str, Policy] = {
     "exhaustive": exhaustive,
     "halving": halving,
@@ -168,6 +182,7 @@ OWN: dict[str, Policy] = {
     "sequential_halving": sequential_halving,
     "top_two": top_two,
     "top_two_default": top_two_default,
+    "surrogate": surrogate,
 }
 PEERS: dict[str, Policy] = {
     "ray_repeater": lambda table, family: _named("ray Repeater, mean", peers.repeater(table, family)),

@@ -17,6 +17,7 @@ STANDARD = {
     "significance": "warmup=3",
     "sequential_halving": None,
     "top_two": "certified",
+    "surrogate": "certified",
 }
 """The setting of each policy whose risks the summary shows; None: the cheapest that reaches 95 %."""
 

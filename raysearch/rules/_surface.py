@@ -1,9 +1,9 @@
 """What neighbours say of a configuration: a Gaussian process over hyperparameters, with a part that nobody can learn.
 
 value = intercept + main effects + pairs + u, u of the configuration alone. It is linear in its columns, so a fit and
-joint draws of thousands of configurations take a second. Forests and Bayesian ridge name the best no better; a
-Gaussian process of scikit-learn does a little, but draws of 6,912 from it would take minutes, and it has no u and no
-noise by number of instances (benchmarks/surrogates.py).
+joint draws of thousands of configurations take a second, and it knows the error of each value, and u. From one instance
+of each, without any second one, scikit-learn's Gaussian process and Bayesian ridge order the best somewhat better,
+forests no better (benchmarks/surrogates.py): but draws of 6,912 from the process would take minutes, and neither has u.
 """
 
 from __future__ import annotations
