@@ -31,6 +31,7 @@ CHECKED_BY_HAND = {
     ("top_two", "warmup"),
     ("top_two", "certify"),
     ("top_two", "cap"),
+    *itertools.product(("surrogate",), ("certify", "cap", "explore")),
     ("ray_tune", "cpus"),
     ("ray_tune", "gpus"),
     ("tpe", "algorithm"),

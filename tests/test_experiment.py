@@ -260,7 +260,11 @@ def test_measures_may_do_without_a_name_too():
 @pytest.mark.parametrize(
     ("section", "value", "message"),
     [
-        ("rule", {"budget": 5}, "rule: the section needs a 'name', since sequential_halving and top_two take budget: "),
+        (
+            "rule",
+            {"budget": 5},
+            "rule: the section needs a 'name', since sequential_halving, surrogate and top_two take budget: ",
+        ),
         (
             "workload",
             {"epochs": 3},
