@@ -12,13 +12,11 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import event
 
 from raysearch.errors import TrackingError
 from raysearch.storage.whole_file import whole
@@ -76,7 +74,7 @@ def connect(
         _check_address(uri, timeout_s)
         client = MlflowClient(tracking_uri=uri)
         experiment_id = _experiment(client, uri, experiment)
-        _write_ahead(uri, client)
+        _write_ahead(uri)
     earlier = _earlier(run_dir)
     place = RunLocation(uri, experiment_id, experiment, earlier or uuid.uuid4().hex[:16])
     place.write(run_dir)
@@ -145,25 +143,12 @@ def _artifacts(uri: str) -> str | None:
     return (file.parent / "mlruns" / uuid.uuid4().hex[:16]).as_uri()
 
 
-def _write_ahead(uri: str, client: MlflowClient) -> None:
-    """Let the UI read while we write, and wait for the disk at SQLite's checkpoints only, not six times an instance.
-
-    The first stays with the file, the second is this process's: a power cut may cost the last records, as it costs
-    those that wait in the queue, and leaves the database whole. The journal has them.
-    """
+def _write_ahead(uri: str) -> None:
+    """Let the UI read while we write, and spare two of three fsyncs; the mode stays with the file."""
     file = _sqlite_file(uri)
-    if file is None:
-        return
-    with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    engine = getattr(client._tracking_client.store, "engine", None)
-    if engine is not None and not event.contains(engine, "connect", _wait_seldom):
-        event.listen(engine, "connect", _wait_seldom)
-        engine.dispose()  # connections that are open would go on as they are
-
-
-def _wait_seldom(connection: Any, record: Any) -> None:
-    connection.execute("PRAGMA synchronous=NORMAL")
+    if file is not None:
+        with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _why(uri: str, error: Exception) -> str:

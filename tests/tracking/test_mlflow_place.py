@@ -78,15 +78,3 @@ def test_a_store_that_is_not_there_is_named_at_once(
         Mlflow(timeout_s=2).open({"name": "x"}, tmp_path)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
-
-
-def test_sqlite_waits_for_the_disk_at_its_checkpoints_only(make_store: Any, tmp_path: Path) -> None:
-    from sqlalchemy import text
-
-    for _ in range(2):
-        tracker = Mlflow(uri=make_store(tmp_path))
-        tracker.open({"name": "small"}, tmp_path)
-        with client_of(tmp_path)._tracking_client.store.engine.connect() as connection:
-            found = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
-        tracker.close()
-        assert found == ["wal", 1]
