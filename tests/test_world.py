@@ -11,7 +11,10 @@ from world.world import World
 
 N_WORLDS = 300
 """Of `make worlds` there are more."""
-SEEN = ("compared", "retry", "rule", "extend", "confirm", "killed drivers", "broken disks", "synced", "visitors")
+SEEN = (
+    *("compared", "retry", "rule", "extend", "confirm", "killed drivers", "broken disks", "synced", "visitors"),
+    *("asked to drop", "asked to pause"),
+)
 FOUND = {
     "a_skipped_fsync": 0,
     "a_torn_line_is_left": 8,
@@ -40,6 +43,8 @@ FOUND = {
     "a_run_is_made_twice_when_an_answer_is_lost": 5,
     "a_half_written_run_is_taken_for_written": 62,
     "rounds_are_told_each_time_they_come": 91,
+    "who_is_dropped_is_as_good_as_the_diverged": 103,
+    "a_pause_is_not_heard": 171,
 }
 """By planted bug, a seed whose world it breaks: the first, as `python -m tests.world --planted all` says."""
 

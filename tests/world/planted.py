@@ -15,6 +15,8 @@ import numpy as np
 
 from raysearch.driver import sync
 from raysearch.execution.race_runner import RaceRunner
+from raysearch.execution.steering import Steering
+from raysearch.race import dropping
 from raysearch.race.confirmations import Confirmations
 from raysearch.race.loss_matrix import Pool
 from raysearch.race.race import Race
@@ -155,6 +157,20 @@ def a_budget_exceeded(patch: Patch) -> None:
 def the_better_half_is_cut(patch: Patch) -> None:
     original = halving.cut
     patch(halving, "cut", lambda rows, values, *rest: original(rows, -values, *rest))
+
+
+# ---- people
+
+
+@bug
+def who_is_dropped_is_as_good_as_the_diverged(patch: Patch) -> None:  # *
+    original = dropping.Without.__call__
+    patch(dropping.Without, "__call__", lambda self, losses: np.nan_to_num(original(self, losses), nan=np.inf))
+
+
+@bug
+def a_pause_is_not_heard(patch: Patch) -> None:
+    patch(Steering, "holds", property(lambda self: False))
 
 
 # ---- journal
