@@ -324,7 +324,7 @@ def test_what_no_journal_could_keep_is_refused(change, message):
             {"name": "quantile", "q": 0.5},
         ),
         ({"rule": ...}, ["rule.budget=9", "rule.name=top_two"], "rule", {"name": "top_two", "budget": 9}),
-        ({"rule": ...}, ["rule.batch=9", "rule.name=halving"], "rule", {"name": "halving"}),
+        ({"rule": ...}, ["rule.keep=9", "rule.name=halving"], "rule", {"name": "halving"}),
     ],
 )
 def test_settings_of_a_section_that_names_no_plugin(start, settings, section, value, tmp_path):

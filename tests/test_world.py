@@ -64,7 +64,7 @@ def test_no_world_breaks_a_promise() -> None:
             pytest.fail(f"world {seed}: {error!r}. `python -m tests.world --seed {seed} --verbose` tells its story")
     assert told["worlds"] == N_WORLDS
     for kind in SEEN:
-        assert told[kind] > 4, f"hardly any {kind}"
+        assert told[kind] > 2, f"hardly any {kind}"
 
 
 @pytest.mark.mlflow

@@ -189,8 +189,10 @@ def why(cut: Elimination[str], criterion: str) -> str:
     """Return in words why the configurations of a cut are out."""
     if cut.reason:
         return cut.reason
-    if not cut.n_instances:
+    if not cut.round:
         return f"its first instance ended early: its loss was above {cut.cutoff:.4g}"
+    if not cut.n_instances:
+        return f"round {cut.round}: never trained, as its neighbours in the space did not speak for it"
     n = "its instance" if cut.n_instances == 1 else f"{cut.n_instances} instances"
     return f"round {cut.round}: {criterion} over {n} above the cutoff {cut.cutoff:.4g}"
 

@@ -94,7 +94,7 @@ def line(progress: Progress) -> str:
 def wave(cuts: Sequence[Elimination[str]], n_survivors: int) -> str:
     """Return the eliminations of one look at the matrix on one line."""
     last, n_out = cuts[-1], sum(len(cut.configurations) for cut in cuts)
-    n_untrained = sum(len(cut.configurations) for cut in cuts if cut.round and not cut.n_instances)
+    n_untrained = sum(len(cut.configurations) for cut in cuts if cut.round and not cut.n_instances and not cut.reason)
     untrained = f"{n_untrained:,} of them never trained, " if n_untrained else ""
     return (
         f"round {last.round}: {n_out:,} eliminated ({untrained}cutoff {number(last.cutoff)} over"

@@ -146,7 +146,7 @@ class Mlflow(Validated):
         Those that were never trained have no run.
         """
         session = self._session
-        if cut.round and not cut.n_instances:
+        if cut.round and not cut.n_instances and not cut.reason:
             return
         for configuration, value in zip(configurations, cut.values, strict=True):
             if self.weights == "winner":

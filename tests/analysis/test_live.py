@@ -12,11 +12,12 @@ from races import drive, make_race, pool_of, trials
 from raysearch.analysis.duel import duel
 from raysearch.analysis.live import LiveRace
 from raysearch.analysis.live_runs import Overview
-from raysearch.analysis.live_sections import sections
+from raysearch.analysis.live_sections import sections, why
 from raysearch.driver.watch import race_of
 from raysearch.experiment.experiment import from_data
 from raysearch.race.verdict import incumbent
 from raysearch.records import InstanceResult
+from raysearch.rules import Elimination
 from raysearch.storage import events as e
 from raysearch.storage.journal import Journal
 
@@ -182,6 +183,21 @@ def test_what_people_ask_for_is_shown(tmp_path, losses):
     driver.finish()
     shown = strict(sections(followed(driver.path)))
     assert any("was dropped by a person: too large (ada)" in sentence for sentence in shown["verdict"]["sentences"])
+
+
+def test_it_is_said_why_a_configuration_is_out():
+    told = [
+        why(Elimination(*cut, ("c",), (1.0,)), "q3") for cut in ((0, 2.0, 0), (1, 2.0, 0), (1, 2.0, 1), (3, 2.0, 4))
+    ]
+    assert told[0] == "its first instance ended early: its loss was above 2"
+    assert told[1].startswith("round 1: never trained")
+    assert told[2:] == [
+        "round 1: q3 over its instance above the cutoff 2",
+        "round 3: q3 over 4 instances above the cutoff 2",
+    ]
+    assert why(Elimination(1, math.nan, 0, ("c",), (1.0,), "dropped by a person: a hunch"), "q3").startswith(
+        "dropped by"
+    )
 
 
 def test_time_between_two_drivers_counts_for_nobody(tmp_path, losses):
