@@ -1,7 +1,7 @@
 # make setup   environment in .venv with the tested versions (constraints.txt)
 # make demo    installs, then runs the main job: minutes on two cores
 # make test    installs, then runs the tests;   make test-all  the slow ones too
-# make worlds  installs, then carries 20,000 simulated searches out: 6 minutes on two cores
+# make worlds  installs, then carries 20,000 simulated searches out: 4 minutes on two cores
 # make check   formatting, lint, types
 # make bench   every benchmark at its full size: hours
 # make studies the papers' studies at their full size: a day and more, resumable; SIZE=quick in minutes

@@ -101,6 +101,7 @@ class Driver:
         auditor = self.auditor
         if auditor is None:
             return
+        auditor.look(content, race)  # a new driver's first remark is made before anybody listens
         auditor.ended(content, race)
         seeds = [one.key.seed for one in race.state.confirmation.values() if one.status is Status.COMPLETE]
         winner = race.state.pool.configurations[race.state.verdict.leader].id

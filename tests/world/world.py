@@ -210,11 +210,9 @@ class World:
         elif self.patient and kind == "stop":
             kind = "pause"
         request = Request(kind, p.random() < 0.5, p.choice(ids) if ids else "nobody", "why not", "ada")
-        n = runner.race.state.dropped.copy()
         self.say(lambda: f"a person asks: {kind} {request.configuration_id[:4] * (kind == 'drop')}")
         runner.steer([request])
         self.told[f"asked to {kind}"] += 1
-        self.promised = self.promised and runner.race.state.dropped == n
 
     def _visit(self) -> None:
         """Another driver tries to begin, and somebody looks at the status."""
@@ -235,7 +233,8 @@ class World:
 
     def _compare(self, race: Any, went_on: bool) -> None:
         """Decisions are those of the undisturbed world, where the setting promises it."""
-        if not (self.promised and self.setting.promises(went_on=went_on)):
+        # who dropped somebody may have died before it knew
+        if self.auditor.dropped or not (self.promised and self.setting.promises(went_on=went_on)):
             return
         if went_on and not self._always_pure():
             return
