@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from raysearch.records import Configuration, InstanceResult, PackGain
+from raysearch.records import Configuration
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Recipe
-from raysearch.workloads import Report, _packs
+from raysearch.workloads import _packs
+from raysearch.workloads._jobs import TrainsJobs
 from raysearch.workloads._sources import sources
 
 if TYPE_CHECKING:  # torch
@@ -21,7 +22,7 @@ Data = Mapping[str, NDArray[Any]]
 """`SET_images` and `SET_labels` of the sets pool, validation and test."""
 
 
-class ClassifiesImages:
+class ClassifiesImages(TrainsJobs):
     """Trains networks on cross entropy; a workload adds its data, its settings, `network` and `n_sample`."""
 
     loss: str
@@ -44,31 +45,9 @@ class ClassifiesImages:
         """Return the size of an instance's training sample, drawn from a pool of `n_pool` examples."""
         raise NotImplementedError
 
-    def train(
-        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Data
-    ) -> list[InstanceResult]:
-        """Train one network per seed and return their results."""
-        return [self._instance(configuration, seed, report, data) for seed in seeds]
-
     def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
         """Return what configurations have in common whose instances can train together; None where each is alone."""
         return _packs.key(self, self.architecture(parameters), Recipe.of(parameters))
-
-    def train_pack(
-        self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Data
-    ) -> Iterator[tuple[int, InstanceResult]]:
-        """Train instances of one key together and yield each one's number and result when it has ended."""
-        from raysearch.training.packs.instances import instances
-
-        return instances(*self._pack(members, data), report)
-
-    def measure_pack(self, configuration: Configuration, data: Data) -> PackGain:
-        """Return how many instances of a configuration's architecture are worth a pack."""
-        return _packs.measured(lambda members: self._pack(members, data), configuration)
-
-    def _pack(self, members: Sequence[tuple[Configuration, int]], data: Data) -> tuple[list[Job], Common]:
-        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return jobs, self._common(data)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Data, examples: str
@@ -82,12 +61,6 @@ class ClassifiesImages:
     def example(self, data: Data) -> NDArray[Any]:
         """Return a few test images."""
         return data["test_images"][:5]
-
-    def _instance(self, configuration: Configuration, seed: int, report: Report, data: Data) -> InstanceResult:
-        from raysearch.training import loop
-
-        weights_seed, sample = self._sample(seed, data)
-        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
 
     def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         build = functools.partial(self.network, configuration.parameters)

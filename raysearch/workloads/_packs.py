@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -48,13 +48,6 @@ class MeasuresPacks(TrainsPacks, Protocol):
     def measure_pack(self, configuration: Configuration, data: Any) -> PackGain:
         """Return how many instances of a configuration's architecture are worth a pack, on this machine."""
         ...
-
-
-def measured(pack: Callable[[Sequence[tuple[Configuration, int]]], tuple[list[Job], Common]], one: Any) -> PackGain:
-    """Return what packs of a configuration's architecture gain; `pack(members)` gives the jobs and what they share."""
-    from raysearch.training.packs.gain import measure
-
-    return measure(lambda seed: pack([(one, seed)])[0][0], pack([(one, 0)])[1])
 
 
 def key(workload: Any, network: object, recipe: Recipe) -> Hashable | None:

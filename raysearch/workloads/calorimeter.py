@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -12,14 +12,15 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceResult, PackGain
+from raysearch.records import Configuration
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import Device, Recipe, check_names
 from raysearch.training.score import check_score
-from raysearch.workloads import Report, _packs
+from raysearch.workloads import _packs
 from raysearch.workloads._calorimeter.architecture import LAYER_NAMES, Architecture
 from raysearch.workloads._calorimeter.showers import simulate
+from raysearch.workloads._jobs import TrainsJobs
 from raysearch.workloads._sources import Vary, sources
 
 if TYPE_CHECKING:  # torch
@@ -29,7 +30,7 @@ _TASKS = {"energy": "relative_rmse", "position": "rmse"}
 
 
 @dataclass(frozen=True)
-class Calorimeter(Validated):
+class Calorimeter(TrainsJobs, Validated):
     """Networks on simulated showers; the loss is RMSE(E)/E, or RMSE(x) in cm, on validation examples.
 
     The space may name the fields of `Architecture` (conv1, pool1, conv2, pool2, kernel, fc, feature, activation,
@@ -99,24 +100,6 @@ class Calorimeter(Validated):
             data[f"{name}_targets"] = showers.energy_gev if self.target == "energy" else showers.x_cm
         return data
 
-    def train(
-        self,
-        configuration: Configuration,
-        seeds: Sequence[int],
-        report: Report,
-        data: Mapping[str, NDArray[np.float32]],
-    ) -> list[InstanceResult]:
-        """Train one network per seed and return their results."""
-        return [self._instance(configuration, seed, report, data) for seed in seeds]
-
-    def _instance(
-        self, configuration: Configuration, seed: int, report: Report, data: Mapping[str, NDArray[np.float32]]
-    ) -> InstanceResult:
-        from raysearch.training import loop
-
-        weights_seed, sample = self._sample(seed, data)
-        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
-
     def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         from raysearch.workloads._calorimeter.networks import Network
 
@@ -129,24 +112,6 @@ class Calorimeter(Validated):
     def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
         """Return what configurations have in common whose instances can train together; None where each is alone."""
         return _packs.key(self, replace(Architecture.of(parameters), dropout=0.0), Recipe.of(parameters))
-
-    def train_pack(
-        self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Mapping[str, NDArray[Any]]
-    ) -> Iterator[tuple[int, InstanceResult]]:
-        """Train instances of one key together and yield each one's number and result when it has ended."""
-        from raysearch.training.packs.instances import instances
-
-        return instances(*self._pack(members, data), report)
-
-    def measure_pack(self, configuration: Configuration, data: Mapping[str, NDArray[Any]]) -> PackGain:
-        """Return how many instances of a configuration's architecture are worth a pack."""
-        return _packs.measured(lambda members: self._pack(members, data), configuration)
-
-    def _pack(
-        self, members: Sequence[tuple[Configuration, int]], data: Mapping[str, NDArray[Any]]
-    ) -> tuple[list[Job], Common]:
-        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return jobs, self._common(data)
 
     def _sample(self, seed: int, data: Mapping[str, NDArray[Any]]) -> tuple[int, NDArray[Any]]:
         """Return the torch seed and the rows of the pool that an instance is taught."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,12 +13,13 @@ from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from raysearch.errors import ExperimentError
-from raysearch.records import Configuration, InstanceResult, PackGain
+from raysearch.records import Configuration
 from raysearch.registry import Validated
 from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import NAMES, Device, Recipe
 from raysearch.training.score import check_score
-from raysearch.workloads import Report, _packs
+from raysearch.workloads import _packs
+from raysearch.workloads._jobs import TrainsJobs
 from raysearch.workloads._sources import Vary, sources
 
 if TYPE_CHECKING:  # torch
@@ -29,7 +30,7 @@ _CLASSES = "cross_entropy"
 
 
 @dataclass(frozen=True)
-class Module(Validated):
+class Module(TrainsJobs, Validated):
     """Trains the network that `module` builds on the examples of `data`: packs, recipe, losses, measures, checkpoints.
 
     The space names what `module` reads of `parameters`, and the fields of `Recipe` (optimizer, lr, batch_size ...).
@@ -100,32 +101,10 @@ class Module(Validated):
             raise ExperimentError(f"module: {self.module!r} returned {built!r:.80}, which is no torch.nn.Module")
         return built
 
-    def train(
-        self, configuration: Configuration, seeds: Sequence[int], report: Report, data: Any
-    ) -> list[InstanceResult]:
-        """Train one network per seed and return their results."""
-        return [self._instance(configuration, seed, report, data) for seed in seeds]
-
     def pack_key(self, parameters: Mapping[str, Any]) -> Hashable | None:
         """Return what configurations have in common whose instances can train together: all but the recipe."""
         own = sorted((name, repr(value)) for name, value in parameters.items() if not _of_recipe(name))
         return _packs.key(self, own, Recipe.of(parameters))
-
-    def train_pack(
-        self, members: Sequence[tuple[Configuration, int]], report: _packs.PackReport, data: Any
-    ) -> Iterator[tuple[int, InstanceResult]]:
-        """Train instances of one key together and yield each one's number and result when it has ended."""
-        from raysearch.training.packs.instances import instances
-
-        return instances(*self._pack(members, data), report)
-
-    def measure_pack(self, configuration: Configuration, data: Any) -> PackGain:
-        """Return how many instances of a configuration's architecture are worth a pack."""
-        return _packs.measured(lambda members: self._pack(members, data), configuration)
-
-    def _pack(self, members: Sequence[tuple[Configuration, int]], data: Any) -> tuple[list[Job], Common]:
-        jobs = [self._job(configuration, seed, *self._sample(seed, data)) for configuration, seed in members]
-        return jobs, self._common(data)
 
     def load_for_evaluation(
         self, parameters: Mapping[str, Any], weights: bytes, seed: int, data: Any, examples: str
@@ -154,12 +133,6 @@ class Module(Validated):
         from raysearch.training import loop
 
         return loop.accuracies if self.task == _CLASSES else None
-
-    def _instance(self, configuration: Configuration, seed: int, report: Report, data: Any) -> InstanceResult:
-        from raysearch.training import loop
-
-        weights_seed, sample = self._sample(seed, data)
-        return loop.instance(self._job(configuration, seed, weights_seed), self._common(data, sample), report)
 
     def _job(self, configuration: Configuration, seed: int, weights_seed: int, sample: Any = None) -> Job:
         build = functools.partial(self.network, configuration.parameters)
