@@ -68,6 +68,16 @@ def digits72(n_search: int) -> Table:
 
 
 @dataclass(frozen=True)
+class Size:
+    """Of a study of recorded jobs: which, their race's instances and those held out, and how many searches play."""
+
+    jobs: tuple[str, ...]
+    n_search: int
+    n_held_out: int
+    n_searches: int
+
+
+@dataclass(frozen=True)
 class Job:
     """What is recorded of one of the jobs: a workload and a space."""
 

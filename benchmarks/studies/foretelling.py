@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import _tables
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from _frame import Array, Bench, main
 from _numbers import Estimate, of_rows
 from _page import Page
+from _tables import Size
 from scipy import stats
 
 from raysearch.analysis import plots
@@ -37,16 +38,6 @@ NUMBERS = {
     "miscalibration": "calibration.miscalibration",
     "generalization gap": "generalization_gap.gap",
 }
-
-
-@dataclass(frozen=True)
-class Size:
-    """Jobs, recorded instances, and searches that are steered."""
-
-    jobs: tuple[str, ...]
-    n_search: int
-    n_held_out: int
-    n_searches: int
 
 
 SIZES = {

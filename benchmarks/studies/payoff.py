@@ -18,22 +18,13 @@ import optuna
 from _frame import Array, Bench, main
 from _numbers import Estimate, of_rows
 from _page import Page, boxed
+from _tables import Size
 
 from raysearch.analysis import plots
 from raysearch.registry import load
 
 NAME = "payoff"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many trainings of each configuration, and how many searches."""
-
-    jobs: tuple[str, ...]
-    n_search: int
-    n_held_out: int
-    n_searches: int
 
 
 SIZES = {

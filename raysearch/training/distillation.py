@@ -55,20 +55,6 @@ class Heard:
         return self._total / self._n
 
 
-def word(
-    build: Callable[[], nn.Module],
-    train: Callable[[nn.Module, Recipe, int, Callable[[nn.Module], None]], None],
-    recipe: Recipe,
-    inputs: Tensor,
-    seed: int,
-    loss: Any,
-    epochs: int,
-) -> Tensor:
-    """Train the teacher of so many epochs that a loss asks for and return its word; `seed` is the student's."""
-    first = first_heard(loss, epochs)
-    return teach(build, train, recipe, inputs, teacher_seed(loss, seed), loss.soften, first=first)
-
-
 def teach(
     build: Callable[[], nn.Module],
     train: Callable[[nn.Module, Recipe, int, Callable[[nn.Module], None]], None],

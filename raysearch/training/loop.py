@@ -180,8 +180,8 @@ def _taught(job: Job, common: Common, sets: Sets) -> Tensor | None:
         teacher = replace(job, recipe=plain, seed=of_teacher)
         fit(module, sets, teacher, by_task, lambda epoch, loss: listen(module))
 
-    epochs = by_task.settings.epochs
-    return distillation.word(job.build, train, job.recipe, sets.train[0], job.seed, loss, epochs)
+    first, seed = distillation.first_heard(loss, by_task.settings.epochs), distillation.teacher_seed(loss, job.seed)
+    return distillation.teach(job.build, train, job.recipe, sets.train[0], seed, loss.soften, first=first)
 
 
 def teacher_settings(loss: Any, settings: Settings) -> Settings:
