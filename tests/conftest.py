@@ -20,6 +20,15 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+@pytest.fixture(autouse=True)
+def _figures_where_they_are_looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of reports, but for tests marked `figures`: a second of drawing at each end of a search."""
+    if not request.node.get_closest_marker("figures"):
+        from raysearch.analysis import report
+
+        monkeypatch.setattr(report, "DRAWINGS", ())
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a process with pipes, `start(*words, **options of Popen)`; what still runs after the test is killed."""

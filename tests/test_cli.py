@@ -69,6 +69,7 @@ def test_status_of_a_finished_search(finished):
     assert "Winner" in call("status", finished[0], "--follow").output
 
 
+@pytest.mark.figures
 def test_report_is_written_again_elsewhere(finished, tmp_path):
     result = call("report", finished[0], "--out", tmp_path / "again.html")
     assert result.exit_code == 0

@@ -19,6 +19,7 @@ from raysearch.driver.resume import resume
 from raysearch.storage.instances import read_parquet
 from raysearch.workloads.synthetic import Synthetic
 
+pytestmark = pytest.mark.figures
 HERE = {"execution": "local", "tracking": None, "progress": False}
 EIGHT = {"space": {"a": list(range(1, 9))}, "rule": {"name": "halving", "warmup": 2}, "criterion": "q3", **HERE}
 LEFT_OUT = "could not be drawn and is left out"

@@ -10,6 +10,8 @@ import raysearch
 from raysearch.analysis.report import DRAWINGS
 from raysearch.errors import UnknownNameError
 
+pytestmark = pytest.mark.figures
+
 
 def train(config, seed):
     for epoch in range(3):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,14 @@ from raysearch.criteria.q3 import Q3
 from raysearch.criteria.summary import summarize
 from raysearch.records import Configuration, Verdict
 from raysearch.rules import Elimination
+
+
+def pytest_collection_modifyitems(items):
+    """Let every test of this folder look at figures."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("figures")
+
 
 SPACE = {
     "activation": ["ReLU", "PReLU", "Sigmoid", "Tanh"],
