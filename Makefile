@@ -33,10 +33,10 @@ demo: setup
 
 # beside each other, as much of their time is waiting; those with a Ray cluster take turns (tests/kinds.py)
 test: setup
-	$(BIN)/pytest -m "not slow" --numprocesses=$(JOBS) --dist=loadgroup
+	$(BIN)/pytest -m "not slow" --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder
 
 test-all: setup
-	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder
 
 worlds: setup
 	$(BIN)/python -m tests.world --n $(N_WORLDS) --workers 2

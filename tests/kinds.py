@@ -23,7 +23,10 @@ KINDS = {
 }
 """By what they cost; tests are carried out in this order, so that nobody shares the machine with an idle Ray."""
 TOGETHER = ("cluster", "ray")
-"""Kinds whose tests never run beside others of their kind: they share a Ray cluster, or ports and namespaces."""
+"""Kinds whose tests run in one process after each other: they share ports and namespaces, or a Ray cluster.
+
+Tests that start a Ray cluster of their own share none, and have a process beside that of the others.
+"""
 FIXTURES = {"start": "process", "make_store": "mlflow", "ray_cluster": "ray"}
 FOLDERS = {"cluster": "cluster", "dashboards": "cluster"}
 RANK = list(KINDS)
@@ -54,15 +57,16 @@ class Kinds:
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Mark every test before `-m` chooses, the cheap kinds first."""
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Mark every test before `-m` chooses, the cheap kinds first, or the dear ones where processes share them."""
         for item in items:
             kind = kind_of(item)
             if item.get_closest_marker(kind) is None:
                 item.add_marker(kind)
-            item.add_marker(pytest.mark.xdist_group(kind if kind in TOGETHER else str(item.path)))
+            item.add_marker(pytest.mark.xdist_group(_group(item, kind)))
         # who starts a cluster of its own goes first: the shared one would have to be started anew after it
-        items.sort(key=lambda i: (RANK.index(_marked(i)), "ray_cluster" in getattr(i, "fixturenames", ())))
+        direction = -1 if hasattr(config, "workerinput") else 1  # what takes longest would be left over at the end
+        items.sort(key=lambda item: (direction * RANK.index(_marked(item)), _shares_ray(item)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -101,6 +105,17 @@ class Kinds:
         for kind in [kind for kind in KINDS if kind in self.seconds]:
             row = f"{self.outcomes[kind, 'run']:7} {self.outcomes[kind, 'skipped']:8} {self.seconds[kind]:9.1f}"
             terminalreporter.line(f"{kind:8} {row}")
+
+
+def _group(item: pytest.Item, kind: str) -> str:
+    """Return the name that tests have in common which one process carries out, where several do (pytest-xdist)."""
+    if kind == "ray":
+        return "ray" if _shares_ray(item) else "rays"
+    return kind if kind in TOGETHER else str(item.path)
+
+
+def _shares_ray(item: pytest.Item) -> bool:
+    return "ray_cluster" in getattr(item, "fixturenames", ())
 
 
 def _marked(item: pytest.Item) -> str:

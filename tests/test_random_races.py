@@ -6,6 +6,6 @@ from random_races import run
 
 
 def test_random_races_end_and_end_alike() -> None:
-    told = sum((run(seed) for seed in range(1, 300)), start=run(0))
+    told = sum((run(seed) for seed in range(1, 120)), start=run(0))
     for kind in ("compared", "retried", "other rule", "extended", "killed drivers"):
-        assert told[kind] > 10, f"hardly any race of the kind {kind!r}"
+        assert told[kind] > 4, f"hardly any race of the kind {kind!r}"
