@@ -123,7 +123,7 @@ def _heavy_tails(generator: np.random.Generator, n_instances: int) -> Table:
 
 
 @dataclass(frozen=True)
-class _Showers:
+class Showers:
     """The parameters of calorimeter-like configurations: a right-skewed good mode, a bad mode, divergence."""
 
     level: Array
@@ -134,7 +134,7 @@ class _Showers:
     skew: float = 0.7
 
     @classmethod
-    def of(cls, generator: np.random.Generator, n: int) -> _Showers:
+    def of(cls, generator: np.random.Generator, n: int) -> Showers:
         """Draw a population: a third is hopeless (the activations that fail), two in five have a bad mode."""
         level = 0.0225 * (1 + generator.gamma(1.5, 0.35, n))
         hopeless = generator.random(n) < 1 / 3
@@ -173,7 +173,7 @@ class _Showers:
 
 
 def _calorimeter(generator: np.random.Generator, n_instances: int, n: int) -> Table:
-    population = _Showers.of(generator, n)
+    population = Showers.of(generator, n)
     return Table(population.draw(generator, n_instances), population.quantile(0.75))
 
 
@@ -191,6 +191,13 @@ def _digits(generator: np.random.Generator, n_instances: int) -> Table:
     rows = generator.permutation(len(losses))
     truth = np.asarray(registry.load("criteria", "median")(losses[:, held_out]))
     return Table(losses[rows][:, raced[:n_instances]], truth[rows])
+
+
+def _structured(generator: np.random.Generator, n_instances: int, calm: float = 1.0) -> Table:
+    """The 6,912 with hyperparameters that say something: see `_selection_structured`."""
+    import _selection_structured
+
+    return _selection_structured.draw(generator, n_instances, calm)
 
 
 def _recorded(generator: np.random.Generator, n_instances: int, name: str) -> Table:
@@ -229,6 +236,8 @@ FAMILIES = {
         Family("heavy_tails", "median", 72, _heavy_tails),
         Family("calo270", "q3", 270, partial(_calorimeter, n=270)),
         Family("calo6912", "q3", 6912, partial(_calorimeter, n=6912)),
+        Family("calo6912_structured", "q3", 6912, _structured),
+        Family("calo6912_calm", "q3", 6912, partial(_structured, calm=0.4)),
         Family("digits", "median", 72, _digits, delta=0.02),
         Family("digits_1728", "q3", 1728, partial(_recorded, name="digits_1728"), delta=0.02, n_instances=40),
     )
