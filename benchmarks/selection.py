@@ -30,14 +30,14 @@ HUGE = 2000
 """Families of more configurations are too large to be handed to the peers' own environment."""
 
 
-def _replicate(task: tuple[str, int, bool]) -> list[Score]:
-    name, replicate, with_peers = task
+def _replicate(task: tuple[str, int, bool, tuple[str, ...]]) -> list[Score]:
+    name, replicate, with_peers, wanted = task
     family = FAMILIES[name]
     chosen = dict(OWN)
     if with_peers:
         slow = ("optuna_wilcoxon", "ray_repeater") if family.n_configurations > LARGE else ()
         chosen |= {name: policy for name, policy in PEERS.items() if name not in slow}
-    return score(family, replicate, chosen)
+    return score(family, replicate, {name: policy for name, policy in chosen.items() if name in wanted})
 
 
 def _foreign(python: Path, name: str, n_replicates: int) -> list[Score]:
@@ -91,8 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few replicates: does everything run?")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--policies", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], help="of our process")
     parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--large-replicates", type=int, default=100, help="of calo6912")
+    parser.add_argument("--large-replicates", type=int, default=100, help="of families of more than 1,000")
     parser.add_argument("--peer-replicates", type=int, default=100)
     parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
@@ -114,7 +115,8 @@ def main() -> None:
             start = time.perf_counter()
             large = FAMILIES[name].n_configurations > LARGE
             n = options.large_replicates if large else options.replicates
-            tasks = [(name, replicate, replicate < options.peer_replicates) for replicate in range(n)]
+            wanted = tuple(options.policies)
+            tasks = [(name, replicate, replicate < options.peer_replicates, wanted) for replicate in range(n)]
             found = [s for some in pool.map(_replicate, tasks, chunksize=2) for s in some]
             if FAMILIES[name].n_configurations <= HUGE:
                 found += _foreign(options.peers_python, name, min(n, options.peer_replicates))
