@@ -23,6 +23,8 @@ Rows = NDArray[np.intp]
 EXPECTED = np.log([0.2, 0.02, 0.1])
 """Log variances, of a main column, of a pair's and of what nobody can learn, where a value's is 1; with a standard
 deviation of 2 they are all that is known of a search before its first instance."""
+LEAST_SHARE = 0.1
+"""Values differ by no less than that share of their variance for other reasons than their errors."""
 N_SOUGHT = 600
 """By so many configurations at most they are sought; by all that were trained is the surface fitted."""
 
@@ -47,7 +49,9 @@ class Surface:
     @classmethod
     def of(cls, encoding: Encoding, rows: Rows, values: Array, errors: Array) -> Surface:
         """Fit the `values` `(n,)` of the configurations `rows`, with standard errors `(n,)`."""
-        center, width = float(values.mean()), float(values.std()) or 1.0
+        center, variance = float(values.mean()), float(values.var())
+        # what errors alone scatter is no width: from a few spreads of two instances each, wild surfaces would be learnt
+        width = np.sqrt(max(variance - float((errors**2).mean()), LEAST_SHARE * variance)) or 1.0
         z, noise = (values - center) / width, (errors / width) ** 2
         columns = np.hstack([np.ones((len(encoding), 1)), encoding.main, encoding.pairs])
         sizes = (1, encoding.main.shape[1], encoding.pairs.shape[1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, polygamma, psi
+from scipy.stats import siegelslopes
 
 from raysearch.criteria import Criterion
 from raysearch.rules._encoding import Encoding
@@ -19,7 +20,9 @@ Rows = NDArray[np.intp]
 STEEPNESS = 0.3
 """Above the middle of the configurations a difference counts so much: it is the good ones that are to be told apart."""
 N_SPREAD = 12
-"""Spreads are learnt from so many configurations of two instances on; before, all have the same."""
+"""From so many configurations of two instances on, a column's luck is known, and the typical spread robustly."""
+N_LEARNT = 40
+"""So many teach whose spread is greater; from fewer, each of one degree of freedom, wild surfaces would be learnt."""
 FACTOR = 4.0
 """No spread is believed to be more than so many times the typical one, or less than a part of it."""
 
@@ -124,7 +127,7 @@ def spread_of(encoding: Encoding, rows: Rows, values: Array) -> Array:
     if not len(known):
         return np.full(len(rows), 0.3 * among)
     dof = n[known] - 1
-    variance = _variances(np.where(good, values - center[:, None], np.nan)[known], dof)
+    variance = _variances(np.where(good, values - center[:, None], np.nan)[known], center[known], dof)
     half = dof / 2
     floor = 1e-8 * among**2 + 1e-300
     logs = np.log(np.maximum(variance, floor)) - psi(half) + np.log(half)
@@ -133,6 +136,8 @@ def spread_of(encoding: Encoding, rows: Rows, values: Array) -> Array:
     errors = np.sqrt(polygamma(1, half))
     # a single pair of equal losses is no sign of a spread of nothing
     logs = np.maximum(logs, np.median(logs) - 3 * errors)
+    if len(known) < N_LEARNT:
+        return np.full(len(rows), np.exp(np.average(logs, weights=1 / errors**2) / 2))
     by_itself = Encoding(encoding.main, encoding.main[:, :0])
     learnt = Surface.of(by_itself, rows[known], logs, errors).mean()[rows]
     middle = float(np.median(learnt))
@@ -140,14 +145,19 @@ def spread_of(encoding: Encoding, rows: Rows, values: Array) -> Array:
     return np.exp(bounded / 2)
 
 
-def _variances(deviations: Array, dof: Rows) -> Array:
-    """Return the variance of each row `(n, n_instances)` of deviations, the luck of its columns taken off."""
+def _variances(deviations: Array, center: Array, dof: Rows) -> Array:
+    """Return the variance of each row `(n, n_instances)` of deviations, the luck of its columns taken off.
+
+    A sample that is easy for all may be easier still for the good ones: luck is a line over the rows' `center` `(n,)`.
+    """
     there = ~np.isnan(deviations)
-    shared = np.count_nonzero(there, axis=0) >= N_SPREAD
-    luck = np.zeros(deviations.shape[1])
-    if shared.any():
-        luck[shared] = np.nanmedian(deviations[:, shared], axis=0)
-    own = np.where(there, deviations - luck, 0.0)
+    own = np.where(there, deviations, 0.0)
+    for column in np.flatnonzero(np.count_nonzero(there, axis=0) >= N_SPREAD):
+        rows = there[:, column]
+        luck = deviations[rows, column]
+        flat = not np.ptp(center[rows])  # no line goes through that
+        slope, level = (0.0, np.median(luck)) if flat else siegelslopes(luck, center[rows])
+        own[rows, column] -= level + slope * center[rows]
     own -= there * (own.sum(axis=1) / (dof + 1))[:, None]
     variance: Array = (own**2).sum(axis=1) / dof
     return variance

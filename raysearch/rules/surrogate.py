@@ -55,7 +55,7 @@ class Surrogate(Validated):
     batch: Annotated[int, Ge(1)] = 32
     doubt: Annotated[float, Interval(ge=0, lt=1)] = 0.01
     explore: Annotated[int, Ge(8)] | None = None
-    finalists: Annotated[int, Ge(2)] = 24
+    finalists: Annotated[int, Ge(2)] = 16
     certify: Annotated[int, Ge(1)] = 20
     cap: Annotated[int, Ge(4)] = 100
     prior_dof: Annotated[float, Gt(0)] = 6.0

@@ -298,6 +298,20 @@ def test_the_spread_is_learnt_beside_the_level() -> None:
     assert learnt.expected()[noisy == 4].mean() > learnt.expected()[noisy == 1].mean()
 
 
+def test_few_pairs_teach_no_wild_spreads_nor_does_luck_that_helps_the_good_most() -> None:
+    level, encoding, generator = np.log(TRUTH), Encoding.of(SPACE), np.random.default_rng(7)
+    learnt = []
+    for _ in range(20):
+        rows = np.sort(generator.permutation(len(SPACE))[:60])
+        values = level[rows, None] + generator.normal(0, 0.05, (60, 2))
+        values[:, 1] -= 0.3 * (level.max() - level[rows])  # an easy sample, easiest for the good
+        values[22:, 1] = np.nan
+        learnt.append(spread_of(encoding, rows, values))
+    assert np.median(learnt) == pytest.approx(0.05, rel=0.3)
+    assert max(found.max() / found.min() for found in learnt) < 2
+    assert 0.02 < np.min(learnt) < np.max(learnt) < 0.12
+
+
 def test_a_scale_goes_there_and_back_and_compresses_the_bad_half() -> None:
     losses = np.array([[0.1], [0.2], [0.4], [3.0], [math.inf]])
     scale = Scale.of(losses)
