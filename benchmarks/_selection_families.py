@@ -59,6 +59,8 @@ class Family:
     draw: Callable[[np.random.Generator, int], Table]
     delta: float = 0.01
     n_instances: int = 400
+    has_structure: bool = False
+    """Whether hyperparameters of the rows are known, and say something of their losses."""
 
     def table(self, replicate: int, n_instances: int | None = None) -> Table:
         """Return the table of `replicate`; the same for every policy."""
@@ -236,9 +238,17 @@ FAMILIES = {
         Family("heavy_tails", "median", 72, _heavy_tails),
         Family("calo270", "q3", 270, partial(_calorimeter, n=270)),
         Family("calo6912", "q3", 6912, partial(_calorimeter, n=6912)),
-        Family("calo6912_structured", "q3", 6912, _structured),
-        Family("calo6912_calm", "q3", 6912, partial(_structured, calm=0.4)),
+        Family("calo6912_structured", "q3", 6912, _structured, has_structure=True),
+        Family("calo6912_calm", "q3", 6912, partial(_structured, calm=0.4), has_structure=True),
         Family("digits", "median", 72, _digits, delta=0.02),
-        Family("digits_1728", "q3", 1728, partial(_recorded, name="digits_1728"), delta=0.02, n_instances=40),
+        Family(
+            "digits_1728",
+            "q3",
+            1728,
+            partial(_recorded, name="digits_1728"),
+            delta=0.02,
+            n_instances=40,
+            has_structure=True,
+        ),
     )
 }

@@ -35,12 +35,18 @@ def policies(family: Family) -> dict[str, tuple[str, dict[str, Any], bool]]:
     """Return label -> (rule, arguments, whether idle workers start likely instances ahead)."""
     budget = int(family.n_configurations * (1.18 if family.n_configurations > 1000 else 2.5))
     cap = min(100, family.n_instances)
+    learning = {"surrogate": ("surrogate", {"delta": family.delta, "cap": cap}, False)} if family.has_structure else {}
     return {
         "halving, as published": ("halving", {"warmup": 5}, False),
         "halving, asking ahead": ("halving", {"warmup": 5}, True),
         "sequential_halving": ("sequential_halving", {"budget": budget}, True),
         "top_two, certified": ("top_two", {"delta": family.delta, "cap": cap}, True),
-        "top_two, as search sets it": ("top_two", {**default(family.n_configurations), "delta": family.delta}, False),
+        "top_two, as search sets it": (
+            "top_two",
+            {**default(family.n_configurations), "delta": family.delta, "cap": cap},
+            False,
+        ),
+        **learning,
     }
 
 
@@ -50,7 +56,7 @@ def play(family: Family, rule: str, arguments: dict[str, Any], ahead: bool, n_wo
     generator = np.random.default_rng([7, replicate])
     variance = np.log1p(CV**2)
     seconds = generator.lognormal(-variance / 2, np.sqrt(variance), table.losses.shape)
-    pool = [Configuration.of({"row": row}) for row in range(len(table.losses))]
+    pool = [Configuration.of(one) for one in table.parameters or [{"row": row} for row in range(len(table.losses))]]
     race = Race(
         lambda outcomes: [] if outcomes else pool,
         family.measure(),
