@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 from raysearch.errors import ExperimentError
 from raysearch.json_values import as_json
@@ -74,8 +75,7 @@ class Configuration:
         return cls(hashlib.sha256(content.encode()).hexdigest()[:12], plain)
 
 
-@dataclass(frozen=True, order=True)
-class InstanceKey:
+class InstanceKey(NamedTuple):
     """One training: a configuration's id and the seed of its two sources of randomness."""
 
     configuration_id: str
@@ -92,10 +92,10 @@ class TrialRequest:
     cutoffs: Mapping[int, float] = field(default_factory=dict, compare=False, hash=False)
     """By epoch, the loss above which a screening instance ends; empty for all others."""
 
-    @property
+    @cached_property
     def keys(self) -> tuple[InstanceKey, ...]:
         """The instances in this block, in the order of their seeds."""
-        return tuple(InstanceKey(self.configuration.id, seed) for seed in self.seeds)
+        return tuple([InstanceKey(self.configuration.id, seed) for seed in self.seeds])
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class InstanceResult:
         return len(self.curve)
 
 
-def checked(result: InstanceResult) -> InstanceResult:
+def checked(result: InstanceResult, attempt: int) -> InstanceResult:
     """Return the result of a training as it counts: a loss that is NaN or infinite is DIVERGED and +inf.
 
     Raises ValueError for what is none: a loss, curve or metric that is no number, a status that no training ends with.
@@ -168,6 +168,7 @@ def checked(result: InstanceResult) -> InstanceResult:
         curve=curve,
         metrics=metrics,
         seconds=round(seconds, 6),
+        attempt=attempt,
     )
 
 

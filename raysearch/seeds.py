@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from raysearch.records import Phase
 
 _STEP = 0x9E3779B1  # odd, so that its multiples run through all 32-bit numbers before one comes back
 _MASK = 0xFFFFFFFF
+_INVERSE = pow(_STEP, -1, _MASK + 1)
 
 
 class Seeds:
@@ -21,8 +24,7 @@ class Seeds:
         if search_seed < 0:
             raise ValueError(f"seed must not be negative, got {search_seed}")
         self.search_seed = search_seed
-        self._start = int(np.random.SeedSequence(search_seed).generate_state(1)[0])
-        self._inverse = pow(_STEP, -1, _MASK + 1)
+        self._start = _start_of(search_seed)
 
     def seed(self, phase: Phase, index: int) -> int:
         """Return the seed of instance `index` (from 0) of a phase."""
@@ -31,5 +33,10 @@ class Seeds:
 
     def index(self, seed: int) -> tuple[Phase, int]:
         """Return the phase and the instance index that have this seed: the inverse of `seed`."""
-        position = ((seed - self._start) * self._inverse) & _MASK
+        position = ((seed - self._start) * _INVERSE) & _MASK
         return (Phase.CONFIRMATION if position % 2 else Phase.RACE), position // 2
+
+
+@lru_cache(maxsize=64)
+def _start_of(search_seed: int) -> int:
+    return int(np.random.SeedSequence(search_seed).generate_state(1)[0])

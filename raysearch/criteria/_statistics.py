@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_FEW = 64
+"""Losses in all, and"""
+IN_ORDER = 7
+"""of one set: arrays add up so many in their order, and more of them pairwise."""
 
 
 def as_losses(losses: ArrayLike) -> NDArray[np.float64]:
@@ -18,9 +23,28 @@ def as_losses(losses: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
+def of_few(array: NDArray[np.float64], statistic: Callable[[list[float]], float], width: int = _FEW) -> Any:
+    """Return a statistic over the last axis of few losses, None where they are many or their sets wider than `width`.
+
+    Without arrays it takes a tenth of the time. `statistic` gets each set without NaN; of none it is NaN.
+    """
+    if array.size > _FEW or array.shape[-1] > width:
+        return None
+    if array.ndim == 1:
+        known = [loss for loss in array.tolist() if loss == loss]
+        return np.float64(statistic(known) if known else math.nan)
+    rows = array.reshape(math.prod(array.shape[:-1]), array.shape[-1]).tolist()
+    sets = ([loss for loss in row if loss == loss] for row in rows)
+    return np.array([statistic(known) if known else math.nan for known in sets]).reshape(array.shape[:-1])
+
+
 def quantile(losses: ArrayLike, q: float) -> Any:
     """Return the `q`-quantile (linear interpolation, Hyndman-Fan type 7) of the values that are not NaN."""
-    array = np.sort(as_losses(losses), axis=-1)  # NaN sorts behind +inf
+    array = as_losses(losses)
+    found = of_few(array, lambda known: of_sorted(sorted(known), q))
+    if found is not None:
+        return found
+    array = np.sort(array, axis=-1)  # NaN sorts behind +inf
     if array.ndim == 1:
         return np.float64(of_sorted(array.tolist(), q))
     shape, width = array.shape[:-1], array.shape[-1]
@@ -42,7 +66,7 @@ def quantile(losses: ArrayLike, q: float) -> Any:
 
 
 def of_sorted(values: Sequence[float], q: float) -> float:
-    """Return the same of one set of losses, sorted, NaN last: without arrays it takes a tenth of the time."""
+    """Return the same of one set of losses, sorted, NaN last."""
     n = len(values)
     while n and values[n - 1] != values[n - 1]:
         n -= 1
@@ -59,8 +83,19 @@ def of_sorted(values: Sequence[float], q: float) -> float:
 def mean(losses: ArrayLike) -> Any:
     """Return the mean of the values that are not NaN; NaN where there is none."""
     array = as_losses(losses)
+    found = of_few(array, lambda known: total_of(known) / len(known), IN_ORDER)
+    if found is not None:
+        return found
     run = ~np.isnan(array)
     n = run.sum(axis=-1)
     with np.errstate(over="ignore"):  # a sum beyond all numbers is +inf
         total = np.where(run, array, 0.0).sum(axis=-1)
     return np.where(n == 0, np.nan, total / np.maximum(n, 1))[()]
+
+
+def total_of(values: Sequence[float]) -> float:
+    """Return the sum of few numbers as arrays give it; Python's own differs from release to release."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total

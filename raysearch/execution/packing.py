@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
@@ -29,10 +30,10 @@ class Pack:
     requests: tuple[TrialRequest, ...]
     measures: Hashable | None = None
 
-    @property
+    @cached_property
     def keys(self) -> tuple[InstanceKey, ...]:
         """The instances, request by request."""
-        return tuple(key for request in self.requests for key in request.keys)
+        return tuple([key for request in self.requests for key in request.keys])
 
 
 class Packer:

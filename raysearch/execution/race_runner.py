@@ -175,7 +175,7 @@ class RaceRunner:
             elif result.status == Status.FAILED:  # a workload may say so in plain text
                 failed[key] = result.error or "the workload returned a result of status FAILED", result.node or node
             else:
-                whole.append(result if result.node else replace(result, node=node))
+                whole.append(result if result.node or not node else replace(result, node=node))
         stopped = self.tell(*whole) if whole else []
         stopped += [key for one in screened for key in self.screen_out(*one)]
         return stopped + [key for broken, why in failed.items() for key in self.fail(broken, *why)]

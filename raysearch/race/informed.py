@@ -17,6 +17,7 @@ class Informed:
 
     def __init__(self, rule: Rule, state: State) -> None:
         self._rule, self._state = rule, state
+        self._learns = rule if isinstance(rule, Learns) else None  # asked once: it takes as long as some rules do
         self._told: tuple[tuple[int, ...], Rule] | None = None
 
     def decide(self, losses: NDArray[np.float64], pending: NDArray[np.intp], criterion: Criterion) -> Decision:
@@ -27,10 +28,10 @@ class Informed:
     @property
     def rule(self) -> Rule:
         """The rule for the rows of `state.members`, in their order."""
-        if not isinstance(self._rule, Learns):
+        if self._learns is None:
             return self._rule
         rows = tuple(self._state.members.tolist())
         if self._told is None or self._told[0] != rows:
             known = [self._state.pool.configurations[row].parameters for row in rows]
-            self._told = rows, self._rule.informed(known, self._state.seeds.search_seed)
+            self._told = rows, self._learns.informed(known, self._state.seeds.search_seed)
         return self._told[1]

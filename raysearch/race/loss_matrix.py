@@ -31,12 +31,13 @@ class Pool:
         self.stopped: dict[int, set[int]] = {}
         """Columns of a row whose instances were ended early: the first to be handed out if the row races again."""
         self._losses = np.full((0, 8), np.nan)
+        self._n_columns = 0
         self._metrics: dict[int, dict[int, Mapping[str, float]]] = {}
 
     @property
     def losses(self) -> NDArray[np.float64]:
         """The loss matrix `(n_configurations, n_instances)`: NaN = not finished, +inf = diverged or failed."""
-        return self._losses[:, : int(self.asked.max(initial=0))]
+        return self._losses[:, : self._n_columns]
 
     def id(self, row: int) -> str:
         """Return the id of the configuration in a row."""
@@ -73,6 +74,7 @@ class Pool:
             self._losses = grown
         self.stopped.get(row, set()).discard(column)
         self.asked[row] = max(self.asked[row], column + 1)
+        self._n_columns = max(self._n_columns, column + 1)
         self.pending[row] += 1
 
     def record(self, row: int, column: int, loss: float, metrics: Mapping[str, float] | None = None) -> None:
@@ -97,7 +99,7 @@ class Pool:
 
     def _outcome(self, row: int) -> Outcome:
         losses, told = self.judged_losses(row), self._metrics.get(row, {})
-        columns = np.flatnonzero(~np.isnan(losses)).tolist()
+        columns = (~np.isnan(losses)).nonzero()[0].tolist()
         names = sorted({name for metrics in told.values() for name in metrics})
         metrics = {name: tuple(told.get(column, {}).get(name, np.inf) for column in columns) for name in names}
         return Outcome(self.configurations[row], tuple(losses[columns].tolist()), not self.alive[row], metrics)

@@ -29,7 +29,7 @@ def append_all(journal: Writer | None, events: Sequence[Event], time_s: float) -
     """Bring events that happened together to disk: a wait for each would take longer than what a worker trains."""
     if journal is None:
         return
-    with journal.together() if isinstance(journal, WritesTogether) and len(events) > 1 else nullcontext():
+    with journal.together() if len(events) > 1 and isinstance(journal, WritesTogether) else nullcontext():
         for event in events:
             journal.append(event, time_s)
 

@@ -7,7 +7,6 @@ Column s of the loss matrix is instance s: the same seed, hence the same trainin
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -106,13 +105,14 @@ class Race:
         What was told before, or stopped, is passed over. A loss that is NaN or infinite counts as DIVERGED, whatever
         its status says. Raises ValueError, and nothing is done, for what is no result of a training.
         """
-        counted = {one.key: checked(one) for one in results if self.state.awaited(one.key)}
-        attempts = {key: max(self.state.attempts[key] + (key in self.state.running), 1) for key in counted}
-        ended = [dataclasses.replace(result, attempt=attempts[key]) for key, result in counted.items()]
-        self._commit(*(e.Tell(result, self.state.phase(result.key)) for result in ended))
+        ended = {one.key: checked(one, self._attempt(one.key)) for one in results if self.state.awaited(one.key)}
+        self._commit(*(e.Tell(result, self.state.phase(key)) for key, result in ended.items()))
         self._turns.n_awaited -= len(ended)
         self._decide()
         return self._events()
+
+    def _attempt(self, key: InstanceKey) -> int:
+        return max(self.state.attempts[key] + (key in self.state.running), 1)
 
     def fail(self, key: InstanceKey, error: str, node: str = "") -> list[Event]:
         """Take in a crash: the instance is tried again, or, at last, is told as FAILED."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -21,8 +21,10 @@ class Turns:
     def __init__(self, rows: Iterable[int] = (), likely: Iterable[int] = (), *, n_awaited: int = 0) -> None:
         self.n_awaited = n_awaited
         self._rows, self._likely = deque(rows), deque(likely)
-        self._left = Counter(self._rows)
-        self._taken: Counter[int] = Counter()
+        self._left: dict[int, int] = {}
+        for row in self._rows:
+            self._left[row] = self._left.get(row, 0) + 1
+        self._taken = dict.fromkeys(self._left, 0)
 
     def next(self, alive: NDArray[np.bool_], block_of: Callable[[int], int]) -> tuple[int, int] | None:
         """Return the next row that is `alive`, and how many of its turns one block takes; None where there is none."""

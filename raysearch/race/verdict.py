@@ -56,7 +56,9 @@ def _expected(race: Race) -> int:
         return asked + max(race.confirm - state.confirmations.n_asked(leader), 0)
     n_new = state.n_new or race.n_configurations or 1
     new = state.members[len(state.members) - state.n_new :]  # the others have their instances from earlier waves
-    earlier = int(state.pool.asked.sum() - state.pool.asked[new].sum())
+    earlier = 0
+    if len(new) < len(state.pool.configurations):
+        earlier = int(state.pool.asked.sum() - state.pool.asked[new].sum())
     n_left = max((race.n_configurations or 0) - max(len(state.pool.configurations), n_new), 0)
     waves = [min(n_new, n_left - start) for start in range(0, n_left, n_new)]
     # a budget may be used up by the leader's instances, which are there already
@@ -85,12 +87,13 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
     losses = state.pool.losses[survivors]
     if losses.size == 0:
         return None, math.nan
-    finished = np.count_nonzero(~np.isnan(losses), axis=1)
-    deepest = np.flatnonzero(finished == finished.max())
-    if finished.max() == 0:
+    finished = (~np.isnan(losses)).sum(axis=1)
+    most = finished.max()
+    if most == 0:
         return None, math.nan
+    deepest = (finished == most).nonzero()[0]
     values = np.asarray(criterion(losses[deepest]))
-    best = int(np.argmin(values))
+    best = int(values.argmin())
     return int(survivors[deepest[best]]), float(values[best])
 
 

@@ -26,7 +26,7 @@ def open_round(
     wanted = lacking - pending[survivors]
     values = np.asarray(criterion(round_)) if round_.shape[1] else np.full(len(survivors), np.nan)
     likely = np.argsort(values, kind="stable")[:n_next]  # NaN, nothing finished yet, sorts last
-    started = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) + pending[survivors]
+    started = (~np.isnan(losses[survivors])).sum(axis=1) + pending[survivors]
     likely = likely[(started[likely] == n_instances) & (wanted[likely] <= 0) & ~np.isnan(values[likely])]
     return Decision(
         train=in_steps(survivors, wanted), n_awaited=int(lacking.sum()), ahead=tuple(survivors[likely].tolist())
@@ -39,8 +39,10 @@ def missing(losses: Array, n_instances: int) -> Rows:
     A hole among them counts, whatever lies behind it: a failure that was taken back, to be tried again. Who is out by a
     person's will (-inf) lacks nothing.
     """
-    found: Rows = n_instances - np.count_nonzero(~np.isnan(losses[:, :n_instances]), axis=1)
-    return np.where(np.isneginf(losses[:, :n_instances]).any(axis=1), 0, found)
+    first = losses[:, :n_instances]
+    found: Rows = n_instances - (first == first).sum(axis=1)  # NaN is not equal to itself
+    found[(first == -np.inf).any(axis=1)] = 0
+    return found
 
 
 def require_budget(budget: int | None, n_configurations: int) -> None:

@@ -91,7 +91,7 @@ class TopTwo(Validated):
         survivors, cuts, waiting = self._screen(losses, pending, criterion)
         round_ = len(cuts) + 1
         n_base = self._first(criterion) + len(cuts)
-        survivors = survivors[~np.isneginf(losses[survivors]).any(axis=1)]
+        survivors = survivors[~(losses[survivors] == -np.inf).any(axis=1)]
         decision = waiting or self._race(survivors, losses[survivors], pending[survivors], criterion, n_base)
         decision = replace(decision, eliminated=tuple(cuts), round=round_)
         if self.budget is None or decision.verdict is not None:

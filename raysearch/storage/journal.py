@@ -74,11 +74,13 @@ class Journal:
         text = _as_text(stamped)
         data = memoryview(text.encode() + b"\n")
         start = self._file.size()
-        with self._whole_or_not(start):
+        try:
             while data:  # an unbuffered write may be partial
                 data = data[self._file.write(data) :]
             if not self._together:
                 self._file.sync()
+        except OSError as error:
+            raise self._taken_back(start, error) from error
         if self._unsynced is None and self._together:
             self._unsynced = start
 
@@ -95,18 +97,17 @@ class Journal:
             self._together = False
             start, self._unsynced = self._unsynced, None
             if start is not None:
-                with self._whole_or_not(start):
+                try:
                     self._file.sync()
+                except OSError as error:
+                    raise self._taken_back(start, error) from error
 
-    @contextmanager
-    def _whole_or_not(self, start: int) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._try_truncate(start)
-            raise JournalError(
-                f"cannot write the journal {self.path}: {error.strerror}. Nothing is lost: mend the disk, then resume."
-            ) from error
+    def _taken_back(self, start: int, error: OSError) -> JournalError:
+        """Cut off what could not be written, and return what to say of it."""
+        self._try_truncate(start)
+        return JournalError(
+            f"cannot write the journal {self.path}: {error.strerror}. Nothing is lost: mend the disk, then resume."
+        )
 
     def close(self) -> None:
         """Let go of the file and its lock."""

@@ -80,3 +80,16 @@ def test_losses_at_the_ends_of_floating_point_warn_of_nothing(name):
     for losses in ([1e300, 3e300, 2e300], [1.7e308] * 4, [-8e307, 8e307, 8e307]):
         value = float(registry.load("criteria", name)(np.array(losses)))
         assert value == math.inf or math.isfinite(value), losses
+
+
+@pytest.mark.parametrize("name", sorted(registry.names("criteria")))
+def test_few_losses_and_many_come_to_the_same(name):
+    """Few are counted without arrays; decisions rest on comparisons of the two."""
+    criterion, g = registry.load("criteria", name), np.random.default_rng(0)
+    for _ in range(300):
+        few = g.normal(size=(g.integers(1, 5), g.integers(1, 12))).round(g.integers(0, 9))
+        few[g.random(few.shape) < g.choice([0.0, 0.3, 0.9])] = np.nan
+        few[g.random(few.shape) < g.choice([0.0, 0.2])] = np.inf
+        many = criterion(np.tile(few, (80, 1)))[: len(few)]
+        np.testing.assert_array_equal(criterion(few), many)
+        np.testing.assert_array_equal([criterion(row) for row in few], many)
