@@ -1,7 +1,7 @@
 # make setup   environment in .venv with the tested versions (constraints.txt)
 # make demo    installs, then runs the main job: minutes on two cores
 # make test    installs, then runs the tests;   make test-all  the slow ones too
-# make worlds  installs, then carries 20,000 simulated searches out: 4 minutes on two cores
+# make worlds  installs, then carries 36,000 simulated searches out: 5 minutes on two cores
 # make check   formatting, lint, types
 # make bench   every benchmark at its full size: hours
 # make studies the papers' studies at their full size: a day and more, resumable; SIZE=quick in minutes
@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # how many tests run beside each other
 JOBS ?= 3
-N_WORLDS ?= 20000
+N_WORLDS ?= 36000
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 

@@ -27,7 +27,7 @@ FOUND = {
     "what_was_in_flight_is_forgotten": 5,
     "an_extra_try_after_a_crash": 8,
     "what_was_started_ahead_counts": 0,
-    "a_batch_cut_short_is_not_completed": 1772,
+    "a_batch_cut_short_is_not_completed": 237,
     "who_lost_in_an_earlier_wave_survives": 1,
     "an_earlier_winner_is_confirmed_for_the_new_one": 8,
     "a_stopped_column_is_left_out": 5,

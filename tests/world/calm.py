@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from raysearch.driver.resume import go_on
 from raysearch.errors import WorkloadError
 from raysearch.execution.local import Local
+from raysearch.execution.race_runner import RaceRunner
 from raysearch.records import InstanceKey
+from raysearch.storage.decoding import Entry
+from raysearch.storage.events import Event
 from raysearch.tracking.silent import Silent
 
-from .driver import Driver
-from .machine import Clock, Disk, Fuse
+from .machine import Clock
 from .setting import Faults, Setting
 from .workers import result_of
 
 
+class Memory:
+    """A journal that forgets nothing and is written nowhere."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def append(self, event: Event, time_s: float, /) -> None:
+        self.entries.append(Entry(len(self.entries) + 1, time_s, event))
+
+
 class Calm:
-    """The undisturbed world of a setting: one worker in this process, no faults, one driver for each stage."""
+    """The undisturbed world of a setting: one worker in this process, no faults, no disk, a driver for each stage."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.later = setting, list(setting.later)
         self.setting.faults, self.setting.mlflow = Faults(), False
         self.clock = Clock()
-        self.disk = Disk(Fuse(), random.Random(0))
+        self.journal = Memory()
+        self.rule: Any = None
         self.n_stages = 0
         self.failed = False
         self.at: Any = None
@@ -38,15 +54,33 @@ class Calm:
                 self.setting.failing = (0,)
             self.setting.changed(what, value)
             self.n_stages += 1
-            driver = Driver(self.setting, self.disk, self.clock, None, Silent())
-            try:
-                self.at = driver.live(self._execute, self.setting.settings, retry_failed=what == "retry", calm=True)
-            except WorkloadError:
-                self.failed = True
+            self._live(retry_failed=what == "retry")
         return None if self.failed else self.at
 
-    def _execute(self, runner: Any) -> None:
-        Local().run(runner, Table(self.setting, runner.race))
+    def _live(self, *, retry_failed: bool) -> None:
+        s = self.setting
+        history, rule_changed = [*self.journal.entries], s.rule != self.rule
+        race = s.race_of(self.journal, self.clock, ahead=False)
+        race.replay(history)
+        runner = RaceRunner(race, Silent(), raise_on_failure=s.raise_on_failure, clock=self.clock)
+        if history:
+            go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
+        self.rule, self.at = s.rule, race
+        try:
+            with short_tracebacks():
+                Local().run(runner, Table(s, race))
+        except WorkloadError:
+            self.failed = True
+
+
+@contextlib.contextmanager
+def short_tracebacks() -> Iterator[None]:
+    """Let no traceback name lines of code: instances crash on purpose, and nobody reads where."""
+    sys.tracebacklimit = 0
+    try:
+        yield
+    finally:
+        del sys.tracebacklimit
 
 
 class Table:

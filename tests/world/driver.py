@@ -35,15 +35,13 @@ class Driver:
         self.setting, self.disk, self.clock, self.auditor, self.tracker = setting, disk, clock, auditor, tracker
         self.went_on = False
 
-    def live(
-        self, execute: Callable[[RaceRunner], None], settings: dict[str, Any], *, retry_failed: bool, calm: bool
-    ) -> Race:
+    def live(self, execute: Callable[[RaceRunner], None], settings: dict[str, Any], *, retry_failed: bool) -> Race:
         """Take the search over, or begin it, and return its race at the end."""
         s, looked = self.setting, False
         with Journal(PATH, self.disk, self.clock) as journal:
             content = self.disk.files[PATH]
             history = list(entries(read(PATH, self.disk)))
-            race = self.race(journal, ahead=s.race["ahead"] and not calm)
+            race = s.race_of(journal, self.clock, ahead=s.race["ahead"])
             race.replay(history)
             in_force = rule_in_force(history, lambda n, event: event.experiment["rule"])
             rule_changed = bool(history) and in_force != settings["rule"]
@@ -71,17 +69,6 @@ class Driver:
                 raise
             self.tracker.close()
             return race
-
-    @staticmethod
-    def in_force(history: Any) -> dict[str, Any]:
-        """Return the settings of the last driver."""
-        return next(e.event.experiment for e in reversed(history) if isinstance(e.event, Start | Resume))
-
-    def race(self, journal: Any, *, ahead: bool) -> Race:
-        s = self.setting
-        criterion, rule = s.load()
-        own = {**s.race, "ahead": ahead, "confirm": s.confirm, "screening": s.screening}
-        return Race(s.propose, criterion, rule, journal=journal, clock=self.clock.time, **own)
 
     def _look(self, content: Content, race: Race) -> None:
         if self.auditor is not None:
@@ -121,7 +108,7 @@ class Driver:
             history = list(entries(read(PATH, self.disk)))
             self.tracker.at(history[0].time_s)
             self.tracker.open(SEARCH, RUN_DIR)
-            race = self.race(None, ahead=False)
+            race = self.setting.race_of(None, self.clock, ahead=False)
             tell_again(history, race, self.tracker, RUN_DIR)
             if race.done:
                 score(race, self.tracker)

@@ -12,6 +12,7 @@ import numpy as np
 from raysearch import registry
 from raysearch.criteria.objectives import parse_all
 from raysearch.execution.packing import Packer
+from raysearch.race.race import Race
 from raysearch.race.screening import Screening
 from raysearch.records import Configuration
 from raysearch.samplers.search_space import Choice, Space
@@ -110,6 +111,12 @@ class Setting:
         """Return criterion and rule."""
         name, arguments = self.rule
         return loaded("criteria", self.criterion), loaded("rules", name, *arguments.items())
+
+    def race_of(self, journal: Any, clock: Any, *, ahead: bool) -> Race:
+        """Return a new race of this search."""
+        criterion, rule = self.load()
+        own = {**self.race, "ahead": ahead, "confirm": self.confirm, "screening": self.screening}
+        return Race(self.propose, criterion, rule, journal=journal, clock=clock.time, **own)
 
     @property
     def screening(self) -> Screening | None:

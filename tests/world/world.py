@@ -108,9 +108,8 @@ class World:
     def _plain(self) -> Any:
         """Return the settings of the journal, which `resume` without changes goes on with; the user looks first."""
         with contextlib.suppress(RaysearchError):
-            history = list(entries(read(PATH, self.disk)))
-            settings = Driver.in_force(history) if history else None
-            return settings if settings == self.setting.settings else None
+            named = [line["experiment"] for line in read(PATH, self.disk) if line["event"] in ("start", "resume")]
+            return named[-1] if named and named[-1] == self.setting.settings else None
         return None
 
     def _arm(self, *, last: bool) -> None:
@@ -141,7 +140,7 @@ class World:
         self.say(f"driver begins with {settings}{' --retry-failed' * retry}")
         self._retry = retry
         try:
-            return driver.live(workers.execute, settings, retry_failed=retry, calm=False)
+            return driver.live(workers.execute, settings, retry_failed=retry)
         except Killed:
             power = self.g.random() < self.setting.faults.power
             self.say("driver killed" + " by a power cut" * power)
