@@ -18,6 +18,9 @@ from raysearch.samplers.search_space import Space
 from raysearch.samplers.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 1000
+"""Draws in a row that find nothing new, for each configuration that was found, and"""
+_LEAST = 10
+"""for so many in any case, ends the search for more: few of a space may be valid."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,19 @@ class Random(Validated):
 
     def _draw(self, space: Space | FunctionSpace, generator: np.random.Generator) -> list[Configuration]:
         drawn: dict[str, Configuration] = {}
-        for _ in range(_TRIES_PER_CONFIGURATION * self.n_configurations):
+        n_draws = in_vain = 0
+        while in_vain < _TRIES_PER_CONFIGURATION * max(len(drawn) + 1, min(self.n_configurations, _LEAST)):
+            n_draws, in_vain = n_draws + 1, in_vain + 1
             parameters = space.sample(generator)
-            if space.valid(parameters):
-                configuration = Configuration.of(parameters)
-                drawn.setdefault(configuration.id, configuration)
+            if not space.valid(parameters):
+                continue
+            configuration = Configuration.of(parameters)
+            if configuration.id not in drawn:
+                drawn[configuration.id], in_vain = configuration, 0
             if len(drawn) == self.n_configurations:
                 return list(drawn.values())
         raise ExperimentError(
             f"found only {len(drawn)} different valid configurations of the {self.n_configurations} asked for, after "
-            f"{_TRIES_PER_CONFIGURATION * self.n_configurations} draws: ask for fewer, widen the space or relax its "
+            f"{n_draws} draws, the last {in_vain} of them in vain: ask for fewer, widen the space or relax its "
             "constraints, or use the grid sampler"
         )

@@ -29,6 +29,11 @@ def test_a_space_with_fewer_configurations_is_refused_with_their_number():
     assert len(draw(3, space=parse({"a": [1, 2, 3]}))([])) == 3
 
 
+def test_far_too_many_are_refused_without_a_draw_for_each():
+    with pytest.raises(ExperimentError, match=r"found only 3 .* of the 1000000000 .* the last 10000 of them in vain"):
+        registry.load("samplers", "random", n_configurations=10**9).bind(parse({"x": [1, 2, 3]}), seed=0)
+
+
 def test_no_configurations_at_all_are_refused():
     with pytest.raises(ExperimentError, match=r"n_configurations must be at least 1, got 0"):
         registry.load("samplers", "random", n_configurations=0)
