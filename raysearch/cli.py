@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from raysearch.errors import RaysearchError, StoppedError
+from raysearch.analysis import exits
 
 app = typer.Typer(
     name="raysearch",
@@ -24,12 +20,6 @@ app = typer.Typer(
     epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
 )
 console = Console(soft_wrap=False)
-_INTERRUPTED, _TERMINATED, _STOPPED = 130, 143, 3
-"""Exit codes: what Typer makes of Ctrl-C, what a shell says of a process that SIGTERM ended, and `raysearch stop`."""
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_terminated: list[int] = []
-_run_dirs: list[Path] = []
-"""Where the search of this process is kept, once it is known."""
 
 File = Annotated[Path, typer.Argument(help="Experiment file (YAML); `raysearch schema` describes it.")]
 RunDir = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/demo-20260101-120000.")]
@@ -222,7 +212,7 @@ def _watchers(page: bool, more: str = "") -> list[Any]:
     from raysearch.driver.watch import Page
     from raysearch.tracking.terminal import Terminal, Where
 
-    return [Where(_say, _run_dirs.append, more), *([Page(_say)] if page else []), Terminal()]
+    return [Where(_say, exits.run_dirs.append, more), *([Page(_say)] if page else []), Terminal()]
 
 
 def _print_end(result: object) -> None:
@@ -246,44 +236,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear line and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app()
-    except StoppedError as error:
-        print(f"raysearch: {error}.", file=sys.stderr)
-        sys.exit(_STOPPED)
-    except RaysearchError as error:
-        print(f"raysearch: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        print(f"raysearch: error: {error}.{_how_to_go_on()}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as end:
-        if _terminated or end.code == signal.SIGTERM:  # the second: a handler of Ray's, while it starts
-            print(f"raysearch: terminated.{_how_to_go_on()}", file=sys.stderr)
-            sys.exit(_TERMINATED)
-        if end.code == _INTERRUPTED and _searches():
-            print(f"raysearch: interrupted.{_how_to_go_on()}", file=sys.stderr)
-        raise
-
-
-def _terminate(number: int, frame: object) -> None:
-    """End as by Ctrl-C: a SystemExit would lose its code on its way through Ray."""
-    _terminated.append(number)
-    raise KeyboardInterrupt
-
-
-def _how_to_go_on() -> str:
-    if not _searches():  # status, report and the like have nothing to lose
-        return ""
-    return f" Nothing is lost: `raysearch resume {_run_dirs[-1]}` goes on" if _run_dirs else " No search had begun"
-
-
-def _searches() -> bool:
-    return bool({"run", "resume"} & set(sys.argv[1:2]))
+    exits.carry_out(app)
 
 
 if __name__ == "__main__":
