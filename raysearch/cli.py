@@ -170,6 +170,22 @@ def sync(run_dir: RunDir, settings: Settings = None) -> None:
     _say(f"{n} instances are in the tracker.")
 
 
+@app.command()
+def export(
+    run_dir: RunDir,
+    where: Annotated[str, typer.Argument(help="Address of Optuna's storage, e.g. sqlite:///study.db, or a file.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="optuna: configurations as trials; csv, parquet: instances.")
+    ],
+    study: Annotated[str | None, typer.Option(help="Name of the study. Default: that of the run directory.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Let an earlier export to the same place go.")] = False,
+) -> None:
+    """Hand a search on, finished or not: its configurations as a study of Optuna, or its instances as a table."""
+    from raysearch.driver.export import export as export_run
+
+    _say(export_run(run_dir, to, where, study=study, replace=replace))
+
+
 @app.command(name="list")
 def list_room(
     room: Annotated[str, typer.Argument(help="runs; or criteria, rules, samplers, workloads, losses, measures ...")],

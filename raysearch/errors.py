@@ -43,6 +43,10 @@ class StuckError(RaysearchError):
     """A race waits although nothing runs, which would never end: a defect of its rule."""
 
 
+class ExportError(RaysearchError):
+    """What is exported has nowhere to go, or would take the place of something else."""
+
+
 class StoppedError(RaysearchError):
     """A person ended the search, to be gone on with."""
 

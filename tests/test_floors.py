@@ -47,6 +47,8 @@ BESIDE = {
     "storage/journal": {"pydantic_core"},
     "storage/measurements": {"pandas"},
     "storage/tables": {"pandas", "pyarrow"},
+    "samplers/_distributions": {"optuna"},
+    "samplers/study": {"optuna"},
     "samplers/tpe": {"optuna"},
 }
 LONGER_CONTRACTS = {"workloads": 75, "tracking": 60, "rules": 45}

@@ -103,14 +103,14 @@ def pareto(state: State, objectives: Sequence[Objective]) -> tuple[ParetoPoint, 
     Each is judged over its race instances that count. Those of few instances look better than they are, above all in
     spread: only configurations with five are compared, or with four, three or two where less than two have as many.
     """
-    known = _comparable(state.pool.outcomes()) if objectives else []
+    known = comparable(state.pool.outcomes()) if objectives else []
     values = np.array([[objective.value(outcome) for objective in objectives] for outcome in known])
     front = [i for i, own in enumerate(values) if np.isfinite(own).all() and not _beaten(own, values)]
     front.sort(key=lambda i: tuple(values[i]))
     return tuple(ParetoPoint(known[i].configuration.id, tuple(values[i].tolist()), len(known[i].losses)) for i in front)
 
 
-def _comparable(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def comparable(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return the outcomes of five instances, or of four, three or two where less than two have as many."""
     by_least = [[one for one in outcomes if len(one.losses) >= n_least] for n_least in (5, 4, 3, 2)]
     return next((known for known in by_least if len(known) > 1), by_least[-1])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any
 
 import numpy as np
 import optuna
 from annotated_types import Ge
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from raysearch.criteria import Criterion
@@ -22,7 +20,8 @@ from raysearch.errors import ExperimentError, unknown
 from raysearch.records import Configuration, Outcome
 from raysearch.registry import Validated
 from raysearch.samplers import Propose
-from raysearch.samplers.search_space import Choice, Parameter, Range, Space
+from raysearch.samplers._distributions import distribution, highest, within
+from raysearch.samplers.search_space import Choice, Parameter, Space
 from raysearch.samplers.space_function import FunctionSpace
 
 _TRIES_PER_CONFIGURATION = 100
@@ -152,7 +151,7 @@ def _as_optuna_keeps_them(
                 f"a configuration of this search has no such parameter, but {', '.join(parameters)}: this is not the "
                 "function that the search was started with"
             )
-        encoded[name], distributions[name] = _encoded(parameter, parameters[name]), _distribution(parameter)
+        encoded[name], distributions[name] = _encoded(parameter, parameters[name]), distribution(parameter, _choices)
         return parameters[name]
 
     if isinstance(space, FunctionSpace):
@@ -187,31 +186,9 @@ def _suggested(name: str, parameter: Parameter, trial: optuna.Trial) -> Any:
         return parameter.values[choices.index(trial.suggest_categorical(name, choices))]
     if parameter.integer:
         step = int(parameter.step or 1)
-        return trial.suggest_int(name, int(parameter.low), int(_highest(parameter)), step=step, log=parameter.log)
-    value = trial.suggest_float(name, parameter.low, _highest(parameter), step=parameter.step, log=parameter.log)
-    return _within(parameter, float(f"{value:.12g}"))
-
-
-def _highest(parameter: Range) -> float:
-    """Return the last value that the steps of a range reach: Optuna warns of a bound beyond it."""
-    if parameter.step is None:
-        return parameter.high
-    return float(Decimal(str(parameter.low)) + (parameter.n_values - 1) * Decimal(str(parameter.step)))
-
-
-def _within(parameter: Range, value: float) -> float:
-    """Return a value that twelve digits may have put beside a bound such as 1/3, on the bound."""
-    bounded = min(max(value, parameter.low), _highest(parameter))
-    return float(bounded) if math.isclose(bounded, value, rel_tol=1e-9) else value
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(_choices(parameter))
-    if parameter.integer:
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(_highest(parameter)), log=parameter.log, step=step)
-    return FloatDistribution(parameter.low, _highest(parameter), log=parameter.log, step=parameter.step)
+        return trial.suggest_int(name, int(parameter.low), int(highest(parameter)), step=step, log=parameter.log)
+    value = trial.suggest_float(name, parameter.low, highest(parameter), step=parameter.step, log=parameter.log)
+    return within(parameter, float(f"{value:.12g}"))
 
 
 def _choices(parameter: Choice) -> list[str]:
@@ -225,4 +202,4 @@ def _encoded(parameter: Parameter, value: Any) -> Any:
         if text not in _choices(parameter):
             raise ExperimentError(f"a configuration of this search has {value!r:.80}, none of {list(parameter.values)}")
         return text
-    return value if parameter.integer else _within(parameter, value)
+    return value if parameter.integer else within(parameter, value)
