@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from raysearch.criteria import objectives
 from raysearch.driver import measure as measuring
@@ -53,6 +54,14 @@ def measured(tmp_path_factory):
     small = {"name": "synaptic_filtering", "n_thresholds": 3, "n_examples": 20}
     result = run(experiment(measures=[*asked, small]), folder, watchers=[listener])
     return result, folder, listener
+
+
+def test_a_measures_figure_is_to_be_had_by_its_name(measured):
+    result = measured[0]
+    for name in ("local_instability", "generalization_gap", "synaptic_filtering"):
+        assert isinstance(result.plot(name), Figure)
+    with pytest.raises(UnknownNameError, match=r"unknown figure 'gap'.*Known: .*generalization_gap.*trajectories"):
+        result.plot("gap")
 
 
 def test_the_winners_confirmation_instances_are_measured_at_the_end(measured):

@@ -105,10 +105,17 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     return in_style
 
 
+class _Shown(Figure):
+    """A figure that a notebook shows, where nothing has told it how to show others: pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self, 80)
+
+
 @styled
 def canvas(width: float = 6.5, height: float = 4.0, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Return an empty figure of `width` x `height` inches and its `rows * columns` axes, row by row."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Shown(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flat)
 

@@ -6,6 +6,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.analysis.figures_measures import figure
 from raysearch.analysis.report import DRAWINGS, draw
 from raysearch.analysis.results import Results, text_of
 from raysearch.analysis.verdict import number, sentences, spending, winners_interval
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
 def plot(run_dir: Path, name: str) -> Any:
     """Return a figure of the report as a `matplotlib.figure.Figure`, None where there is nothing to draw.
 
-    Raises UnknownNameError for a name that no figure has.
+    A measure's figure has the measure's name. Raises UnknownNameError for a name that no figure of the search has.
     """
     known = [drawing.key for drawing in DRAWINGS]
-    if name not in known:
-        raise unknown("figure", name, known)
-    return draw(_results(run_dir), name)
+    if name in known:
+        return draw(_results(run_dir), name)
+    race, experiment, history = race_of(run_dir)
+    measured = finish.measured_of(experiment, race.state, history)
+    names = {one.measure for one in measured}
+    if name not in names:
+        raise unknown("figure", name, [*known, *names])
+    return figure([one for one in measured if one.measure == name], run_dir)
 
 
 def page(result: SearchResult) -> str:
@@ -42,8 +48,8 @@ def page(result: SearchResult) -> str:
         for name, value in result.verdict.winner.parameters.items()
     )
     judged = result.verdict.confirmation or result.verdict.race
-    figure = draw(results, "losses")
-    image = "" if figure is None else f"<img style='max-width:100%' alt='box plots' src='{plots.data_uri(figure, 90)}'>"
+    boxes = draw(results, "losses")
+    image = "" if boxes is None else f"<img style='max-width:100%' alt='box plots' src='{plots.data_uri(boxes, 90)}'>"
     return (
         f"<div><b>{html.escape(result.verdict.criterion)} {number(judged.criterion)}</b>, configuration "
         f"<code>{result.verdict.winner.id}</code><table>{rows}</table>"

@@ -1,4 +1,4 @@
-"""The terminal as a tracker: a live view where the output is a terminal, plain lines at a calm pace elsewhere."""
+"""The terminal as a tracker: a live view in a terminal or a notebook, plain lines at a calm pace elsewhere."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from raysearch.records import (
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
 from raysearch.tracking import _words as words
+from raysearch.tracking._cell import Cell
 from raysearch.tracking.silent import Silent
 
 N_EVENTS = 5
@@ -77,9 +78,12 @@ class _Screen:
         self.phase = Phase.RACE
         self.finished = False
         self._received = self._last_line = time.monotonic()
-        self._live: Live | None = None
-        if console.is_terminal:
+        self._live: Live | Cell | None = None
+        if console.is_jupyter:  # rich's Live would ask for ipywidgets
+            self._live = Cell(self._view)
+        elif console.is_terminal:
             self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4)
+        if self._live is not None:
             self._live.start()
         else:
             self.say(self.title)
