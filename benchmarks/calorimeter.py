@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 
+import _baselines as baselines
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -17,7 +18,6 @@ from rich.table import Table
 
 from raysearch import registry
 from raysearch.records import Configuration
-from raysearch.workloads._calorimeter import baselines
 from raysearch.workloads._calorimeter.showers import Showers, simulate
 
 PUBLISHED = {  # dataset B, by training sample; medians read off the paper's box plots, about +-1 %

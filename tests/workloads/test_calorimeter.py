@@ -1,8 +1,10 @@
 import dataclasses
+import importlib
 import itertools
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ import pytest
 from raysearch import registry
 from raysearch.errors import ExperimentError, ResourceError, UnknownNameError
 from raysearch.records import Configuration, Status
-from raysearch.workloads._calorimeter import baselines
 from raysearch.workloads._calorimeter.architecture import Architecture
 from raysearch.workloads._calorimeter.showers import simulate
 
@@ -233,7 +234,14 @@ def test_the_simulation_depends_on_its_generator_only():
     assert not np.array_equal(one.cells, simulate(50, "B", np.random.default_rng(6)).cells)
 
 
-def test_the_parametric_baselines_land_where_the_published_ones_do():
+@pytest.fixture
+def baselines(monkeypatch):
+    """What benchmarks compare with."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("_baselines")
+
+
+def test_the_parametric_baselines_land_where_the_published_ones_do(baselines):
     train, test = (simulate(8000, "B", np.random.default_rng(seed)) for seed in (3, 4))
     energy = baselines.calibrated_sum(train.cells, train.energy_gev)(test.cells)
     assert 0.022 <= np.sqrt(np.mean((energy / test.energy_gev - 1) ** 2)) <= 0.025
@@ -243,7 +251,7 @@ def test_the_parametric_baselines_land_where_the_published_ones_do():
     assert error < 0.9 * test.x_cm.std()
 
 
-def test_the_xgboost_baseline_learns_energy():
+def test_the_xgboost_baseline_learns_energy(baselines):
     pytest.importorskip("xgboost")
     train, test = (simulate(2000, "B", np.random.default_rng(seed)) for seed in (3, 4))
     predict = baselines.boosted_trees(train.cells, train.energy_gev, "energy", n_trees=50)

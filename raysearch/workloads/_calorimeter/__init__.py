@@ -1,1 +1,1 @@
-"""The parts of the calorimeter workload: simulated showers, networks, classical baselines."""
+"""The parts of the calorimeter workload: simulated showers and networks."""
