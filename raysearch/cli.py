@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: raysearch plan search_spaces/demo.yaml, then raysearch run search_spaces/demo.yaml",
+    epilog="Start with: raysearch demo",
 )
 console = Console(soft_wrap=False)
 
@@ -62,6 +62,19 @@ def run(
 
     experiment = from_file(file, [*(settings or []), *([f"execution.address={address}"] if address else [])])
     _print_end(run_search(experiment, run_dir, watchers=_watchers(watch)))
+
+
+@app.command()
+def demo(
+    run_dir: Annotated[Path | None, typer.Option(help="Default: runs/demo-TIME.")] = None,
+    settings: Settings = None,
+    watch: Watched = False,
+) -> None:
+    """Race 16 networks on simulated calorimeter showers: a whole search in one to two minutes on two cores."""
+    from raysearch.experiment import DEMO
+
+    _say(f"Experiment file: {DEMO}")
+    run(DEMO, None, run_dir, settings, watch)
 
 
 @app.command()

@@ -148,6 +148,25 @@ assert not loaded, loaded
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
+def test_help_and_completion_load_nothing_heavy():
+    """What a shell asks for at every key: about a sixth of a second of CPU, most of it Python's and Typer's own."""
+    program = """
+import contextlib, io, sys
+from raysearch import cli
+sys.argv = ["raysearch", "--help"]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as said:
+    cli.main()
+assert "export" in said.getvalue()
+loaded = {"ray", "mlflow", "torch", "optuna", "matplotlib", "pandas", "numpy", "scipy", "pydantic", "yaml", "jinja2"}
+assert not loaded & set(sys.modules), loaded & set(sys.modules)
+own = sorted(name for name in sys.modules if name.startswith("raysearch"))
+assert own == ["raysearch", "raysearch.analysis", "raysearch.analysis.exits", "raysearch.cli", "raysearch.errors"], own
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_exists_and_an_unknown_one_is_an_attribute_error():
     import raysearch
 

@@ -14,7 +14,7 @@ from raysearch.errors import RaysearchError, StoppedError
 _INTERRUPTED, _TERMINATED, _STOPPED = 130, 143, 3
 """Exit codes: what Typer makes of Ctrl-C, what a shell says of a process that SIGTERM ended, and `raysearch stop`."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_SEARCHING = {"run", "resume"}
+_SEARCHING = {"run", "resume", "demo"}
 _terminated: list[int] = []
 run_dirs: list[Path] = []
 """Where the search of this process is kept, once it is known."""
