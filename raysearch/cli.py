@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: raysearch demo",
+    epilog="Start with: raysearch demo; then, for a model of your own, raysearch new my_search.yaml",
 )
 console = Console(soft_wrap=False)
 
@@ -75,6 +75,25 @@ def demo(
 
     _say(f"Experiment file: {DEMO}")
     run(DEMO, None, run_dir, settings, watch)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="Experiment file to be written, e.g. my_search.yaml.")],
+    function: Annotated[
+        str | None, typer.Option(help="Where to import train(config, seed) from, e.g. my_package.train.")
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option(help="Where to import build(parameters), which makes a torch network, from.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where to import data(), which returns (inputs, targets).")] = None,
+) -> None:
+    """Write a commented experiment file for a function or network of your own, with an example where none is named."""
+    from raysearch.driver.new import write
+
+    for path in write(file, function=function, module=module, data=data):
+        _say(f"Written: {path}")
+    plan(file)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,9 +22,14 @@ run_dirs: list[Path] = []
 
 
 def carry_out(command: Callable[[], object]) -> None:
-    """Call a command line; a user's mistake ends in one clear line and exit code 2."""
+    """Call a command line; a user's mistake ends in one clear line and exit code 2.
+
+    What experiment files name is looked for in the working directory too, behind all else.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, _terminate)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         command()
     except StoppedError as error:

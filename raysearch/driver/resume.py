@@ -123,6 +123,8 @@ def _workload(experiment: Experiment, workload: Any) -> Any:
     section = experiment.workload
     if isinstance(section, str) or section.get("name") != "function":
         return workload
+    if workload is None and "." in str(section.get("fn")):  # where to import it from
+        return None
     if workload is None:
         raise ExperimentError(
             f"this search trains the Python function {section.get('fn')!r}, which no file can name: go on from Python "

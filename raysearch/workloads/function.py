@@ -8,13 +8,14 @@ import math
 import numbers
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raysearch.errors import ExperimentError, WorkloadError
 from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain
 from raysearch.workloads import Report
+from raysearch.workloads._imported import function
 from raysearch.workloads._packs import PackReport
 
 _WIDTH = 64
@@ -30,17 +31,22 @@ class Function:
 
     `many(config, seeds)`, where there is one, trains several seeds of a configuration at once: it returns, or yields
     after each epoch, a list of what `train` gives for each of them, in order.
+
+    A file names them by where they are imported from: `{name: function, fn: my_package.train}`.
     """
 
     fn: Any  # what it must be is said below, as `search` calls it
     many: Any = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be called."""
-        if not callable(self.fn):
+        """Refuse what cannot be called, or imported where it is named."""
+        if not callable(self.fn) and not _is_path(self.fn):
             raise ExperimentError(f"train must be a function of (config, seed), got {self.fn!r}")
-        if self.many is not None and not callable(self.many):
+        if self.many is not None and not callable(self.many) and not _is_path(self.many):
             raise ExperimentError(f"train_many must be a function of (config, seeds), got {self.many!r}")
+        function("function: fn", self.fn)
+        if self.many is not None:
+            function("function: many", self.many)
 
     def prepare(self) -> None:
         """Return nothing: a function brings its own data."""
@@ -67,7 +73,7 @@ class Function:
     ) -> Iterator[tuple[int, InstanceResult]]:
         """Call `many` and yield its answers; raises WorkloadError where it has not one for each seed."""
         start, configuration, seeds = time.perf_counter(), members[0][0], [seed for _, seed in members]
-        found: Any = self.many(copy.deepcopy(dict(configuration.parameters)), seeds)
+        found: Any = function("function: many", self.many)(copy.deepcopy(dict(configuration.parameters)), seeds)
         curves: dict[int, list[float]] = {number: [] for number in range(len(seeds))}
         ended: set[int] = set()
         last: dict[int, Any] = {}
@@ -126,8 +132,8 @@ class Function:
         return InstanceResult.of(key, loss, curve=tuple(curve), test_loss=test_loss, metrics=values, seconds=seconds)
 
     def _call(self, config: dict[str, Any], seed: int) -> Any:
-        call: Callable[..., Any] = self.fn
-        if inspect.isclass(self.fn) and hasattr(self.fn, "step"):
+        call = function("function: fn", self.fn)  # imported anew: a named one is not sent, it is there
+        if inspect.isclass(call) and hasattr(call, "step"):
             return _steps(call, {**config, "seed": seed})
         return call(config, seed)
 
@@ -141,8 +147,12 @@ class Function:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _name(function: Any) -> str:
-    return str(getattr(function, "__name__", function))
+def _is_path(given: Any) -> bool:
+    return isinstance(given, str) and "." in given.strip(".")
+
+
+def _name(called: Any) -> str:
+    return str(getattr(called, "__name__", called))
 
 
 def _number(value: Any) -> float | None:

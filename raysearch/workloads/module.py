@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ from raysearch.training.measures import EvaluatedModel
 from raysearch.training.recipe import NAMES, Device, Recipe
 from raysearch.training.score import check_score
 from raysearch.workloads import _packs
+from raysearch.workloads._imported import function
 from raysearch.workloads._jobs import TrainsJobs
 from raysearch.workloads._sources import Vary, sources
 
@@ -69,7 +69,7 @@ class Module(TrainsJobs, Validated):
         """Refuse what is no function, and a score that these epochs cannot have."""
         super().__post_init__()
         for name in ("module", "data"):
-            _function(name, getattr(self, name))
+            function(f"module: {name}", getattr(self, name))
         check_score(self.score, self.epochs, self.patience)
 
     def check(self, parameters: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Module(TrainsJobs, Validated):
 
     def prepare(self) -> dict[str, NDArray[Any]]:
         """Return `SET_inputs` and `SET_targets` of the sets pool, validation and test."""
-        given = _function("data", self.data)()
+        given = function("module: data", self.data)()
         if not isinstance(given, Mapping):
             return self._split(given)
         names = [f"{one}_{what}" for one in SETS for what in ("inputs", "targets")]
@@ -92,7 +92,7 @@ class Module(TrainsJobs, Validated):
         import torch
 
         try:
-            built = _function("module", self.module)(dict(parameters))
+            built = function("module: module", self.module)(dict(parameters))
         except Exception as error:
             raise ExperimentError(
                 f"module: no network of {dict(parameters)}: {type(error).__name__}: {error}"
@@ -177,23 +177,3 @@ class Module(TrainsJobs, Validated):
 
 def _of_recipe(name: str) -> bool:
     return name in NAMES or name.startswith("loss_")
-
-
-def _function(name: str, given: Any) -> Callable[..., Any]:
-    """Return the function, imported where it is named; raises ExperimentError with what stands in the way."""
-    if callable(given):
-        return given  # type: ignore[no-any-return]
-    place, _, attribute = str(given).rpartition(".")
-    if not isinstance(given, str) or not place:
-        raise ExperimentError(
-            f"module: {name} must be a function, or where to import it, package.function; got {given!r}"
-        )
-    try:
-        found = getattr(importlib.import_module(place), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ExperimentError(
-            f"module: {name} = {given!r} cannot be imported: {error}. Install it, or put its folder on PYTHONPATH"
-        ) from error
-    if not callable(found):
-        raise ExperimentError(f"module: {name} = {given!r} is {found!r:.80}, no function")
-    return found  # type: ignore[no-any-return]
