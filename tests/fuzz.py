@@ -1,25 +1,30 @@
-"""Damaged journals, experiment files and `--set` strings by the million: `python -m tests.fuzz --n 1000000`.
+"""Damaged journals, experiments, `--set` strings and MLflow answers by the million: `python -m tests.fuzz --n 1000000`.
 
 Each seed damages one thing and has raysearch read it: it succeeds, or an error of its own says why not, which the
-command line shows with exit code 2. test_fuzz.py, where Hypothesis looks for small examples, does some of them.
+command line, asked now and then, shows with exit code 2; none takes longer than LIMIT_S. Of the answers there are few:
+one takes as long as fifty other things. test_fuzz.py, where Hypothesis looks for small examples, does some of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import io
 import json
 import logging
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import yaml
 
 from raysearch import registry
 from raysearch.driver.resume import experiment_of
@@ -46,7 +51,12 @@ SEARCH: dict[str, Any] = {
     "execution": "local",
     "tracking": None,
 }
-ODD = (None, True, -1, 0, 2, 10**30, -(10**400), 2**63, 1e308, -0.0, "inf", "nan", "", "a/b", "../../x", "\ud800", "q3")
+ODD_NUMBERS = (10**30, -(10**400), 2**31, 2**63, 1e308, -0.0)
+ODD_TEXTS = ("inf", "nan", "", "a/b", "../../x", "\ud800", "q3", "é" * 200)
+ODD: tuple[Any, ...] = (None, True, False, *range(-3, 4), *ODD_NUMBERS, *ODD_TEXTS)
+LIMIT_S = 60.0
+EACH_COMMAND, EACH_ANSWER = 40, 300
+"""One in so many is read by the command line, and is an answer of MLflow's."""
 TEXT = "ab:1.e-+ \n\t{}[],'\"|>*&!?#%@`\\\x00é~<="
 
 
@@ -97,33 +107,83 @@ def damaged_lines(lines: list[bytes], g: random.Random) -> bytes:
     return b"".join(lines)
 
 
+class Hung(BaseException):
+    """Something took longer than it may; no Exception, so that nothing handles it."""
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise Hung where what is inside takes longer."""
+
+    def ring(number: int, frame: object) -> None:
+        raise Hung(f"more than {seconds:g} s")
+
+    start, before = time.monotonic(), signal.signal(signal.SIGALRM, ring)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:  # of whoever had set it before: pytest's
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 0.01))
+
+
+class Held:
+    """A disk with one file, in memory."""
+
+    data = b""
+
+    def open(self, path: Path, /) -> BinaryIO:
+        return io.BytesIO(self.data)
+
+
 class Fuzz:
     """Damages things in a folder, by the seed."""
 
     def __init__(self, folder: Path, journals: list[Path]) -> None:
-        self.path = folder / "journal.jsonl"
+        from fuzz_mlflow import Answers, command
+
+        self.path, self.disk = folder / "journal.jsonl", Held()
+        self.file, self.command = folder / "e.yaml", command
         self.journals = [path.read_bytes().splitlines(keepends=True) for path in journals]
+        self.mean, self.halving = registry.load("criteria", "mean"), registry.load("rules", "halving", warmup=1)
+        self.sound = from_data(SEARCH)
+        self.answer = Answers(folder).answer
 
     def journal(self, g: random.Random) -> None:
         """Read a damaged journal, and tell it again."""
-        self.path.write_bytes(damaged_lines(g.choice(self.journals), g))
-        history = list(entries(read(self.path)))
-        mean, halving = registry.load("criteria", "mean"), registry.load("rules", "halving", warmup=1)
-        race = Race(lambda known: [], mean, halving, seed=experiment_of(history).seed)
+        self.disk.data = damaged_lines(g.choice(self.journals), g)
+        history = list(entries(read(self.path, self.disk)))  # type: ignore[arg-type] - it is only read
+        race = Race(lambda known: [], self.mean, self.halving, seed=experiment_of(history).seed)
         with np.errstate(all="ignore"):
             tell_again(history, race, Silent(), self.path.parent)
             progress(race, 1.0)
 
     def experiment(self, g: random.Random) -> None:
         """Build a search from a damaged experiment."""
-        build(from_data(damaged(SEARCH, g)))
+        data = damaged(SEARCH, g)
+        if g.randrange(EACH_COMMAND):
+            build(from_data(data))
+            return
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode(errors="surrogatepass")
+        self.file.write_bytes(text[: g.choice((len(text), g.randint(0, len(text))))])
+        self._plan()
 
     def setting(self, g: random.Random) -> None:
         """Change an experiment by odd text."""
         text = "".join(g.choice(TEXT) for _ in range(g.randrange(20)))
         name = g.choice(("", "seed=", "space.level=", "race.confirm=", "rule=", "rule.warmup="))
         value: Any = g.choice((text, odd(g)))
-        from_data(SEARCH).with_values({(name.rstrip("=") or text): value})
+        if g.randrange(EACH_COMMAND):
+            self.sound.with_values({(name.rstrip("=") or text): value})
+            return
+        self.file.write_text(yaml.safe_dump(SEARCH))
+        self._plan("--set", f"{name}{text}")
+
+    def _plan(self, *more: str) -> None:
+        if self.command("plan", str(self.file), *more):
+            raise RaysearchError("said on the command line")
 
 
 def fuzz(n: int, first: int = 0) -> Counter[str]:
@@ -136,16 +196,17 @@ def fuzz(n: int, first: int = 0) -> Counter[str]:
         one = Fuzz(Path(name), journals)
         kinds: list[Callable[[random.Random], None]] = [one.journal, one.experiment, one.setting]
         for seed in range(first, first + n):
-            kind = kinds[seed % len(kinds)]
+            kind = kinds[seed % len(kinds)] if seed % EACH_ANSWER else one.answer
             try:
-                kind(random.Random(seed))
+                with within(LIMIT_S):
+                    kind(random.Random(seed))
                 told[f"{kind.__name__} taken"] += 1
             except RaysearchError:
                 told[f"{kind.__name__} refused"] += 1
             except BaseException as error:
                 error.add_note(f"fuzz seed {seed}")
                 raise
-            left = {path.name for path in Path(name).iterdir()} - {"journal.jsonl"}
+            left = {path.name for path in Path(name).iterdir()} - {"e.yaml", "synced"}
             assert not left, f"fuzz seed {seed} wrote {left}"
     logging.disable(before)
     return told
@@ -157,6 +218,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1_000_000, help="number of damaged things")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     options = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).parent))
     start = time.process_time()
     told = fuzz(options.n, options.first)
     print(f"{dict(told)}, {time.process_time() - start:.0f} s of processor time")

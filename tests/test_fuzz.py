@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 
+import fuzz
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
@@ -28,29 +29,17 @@ from raysearch.storage.measurements import read_measured, to_table
 from raysearch.storage.requests import Request, ask
 
 SEARCH = {
-    "name": "tiny",
-    "seed": 3,
-    "workload": {"name": "synthetic", "epochs": 2},
-    "space": {
-        "level": [0.1, 0.2, 0.3],
-        "spread": {"low": 0.01, "high": 0.03, "step": 0.02},
-        "bad": {"choice": [0.1], "when": {"level": [0.1]}},
-    },
-    "constraints": {},
+    **fuzz.SEARCH,
+    "space": {**fuzz.SEARCH["space"], "spread": {"low": 0.01, "high": 0.03, "step": 0.02}},
     "sampler": {"name": "random", "n_configurations": 4},
-    "criterion": {"name": "quantile", "q": 0.8},
-    "rule": {"name": "halving", "warmup": 2},
-    "race": {"confirm": 2, "retries": 1, "screen": {"rule": "median", "first_epoch": 1}},
-    "execution": "local",
-    "tracking": None,
 }
 
 odd = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.sampled_from([10**30, -(10**400), 2**31, 2**63, 1e308, -0.0]),
-    st.sampled_from(["inf", "nan", "", "a/b", "../../x", "\ud800", "q3", "é" * 200]),
+    st.sampled_from(fuzz.ODD_NUMBERS),
+    st.sampled_from(fuzz.ODD_TEXTS),
     st.lists(st.integers(-1, 1), max_size=2),
     st.dictionaries(st.sampled_from(["name", "low", "x"]), st.integers(0, 2), max_size=2),
 )
@@ -126,7 +115,7 @@ def test_an_experiment_file_with_damaged_bytes(file, places):
 
 
 @settings(max_examples=150)
-@given(text=st.text(st.sampled_from("ab:1.e-+ \n\t{}[],'\"|>*&!?#%@`\\\x00é~<="), max_size=30))
+@given(text=st.text(st.sampled_from(fuzz.TEXT), max_size=30))
 @example(text="!!int ''")
 @example(text="!!bool maybe")
 @example(text="!!timestamp x")

@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from raysearch.errors import TrackingError
 from raysearch.tracking._mlflow_place import RunLocation
 
 Key = tuple[str, int | None]
@@ -237,12 +238,15 @@ class Runs:
 
     def _search(self, condition: str) -> Iterator[Run]:
         token: str | None = None
-        while True:
+        asked: set[str | None] = set()
+        while token not in asked:
+            asked.add(token)
             page = self.client.search_runs([self.place.experiment_id], condition, max_results=1000, page_token=token)
             yield from page
             token = page.token
             if not token:
                 return
+        raise TrackingError(f"the list of its runs has no end: after the page {token!r:.40} comes that page again")
 
 
 def _to_repository(artifact_uri: str, store_uri: str, path: Path) -> None:
