@@ -143,14 +143,14 @@ def _suggested(trial: Any, space: Space) -> dict[str, Any]:
     return values
 
 
-def foreign(python: Path, peer: str, family: Family, budgets: list[int], n_replicates: int) -> list[list[Answer]] | str:
+def foreign(python: Path, peer: str, family: Family, budgets: list[int], replicates: range) -> list[list[Answer]] | str:
     """Return for each replicate the answers of a peer that runs in its own environment, or why there are none."""
     if not python.exists():
         return "not installed: make bench-peers"
     with tempfile.TemporaryDirectory() as folder:
         tables = Path(folder) / "tables.npz"
         answers = Path(folder) / "answers.json"
-        np.savez(tables, *[family.table(r).losses for r in range(n_replicates)])
+        np.savez(tables, *[family.table(r).losses for r in replicates])
         script = Path(__file__).parent / f"_selection_{peer}.py"
         command = [str(python), str(script), str(tables), str(answers), *map(str, budgets)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -40,16 +40,16 @@ def _replicate(task: tuple[str, int, bool, tuple[str, ...]]) -> list[Score]:
     return score(family, replicate, {name: policy for name, policy in chosen.items() if name in wanted})
 
 
-def _foreign(python: Path, name: str, n_replicates: int) -> list[Score]:
+def _foreign(python: Path, name: str, replicates: range) -> list[Score]:
     """Play the peers that live in their own environment; says on the table why one is missing."""
     family = FAMILIES[name]
     scores: list[Score] = []
     for peer in peers.QUICK if family.n_configurations > LARGE else peers.FOREIGN:
-        answers = peers.foreign(python, peer, family, budgets(family), n_replicates)
+        answers = peers.foreign(python, peer, family, budgets(family), replicates)
         if isinstance(answers, str):
             print(f"({name}: {peer} {answers})", flush=True)
             continue
-        for replicate, run in enumerate(answers):
+        for replicate, run in zip(replicates, answers, strict=True):
             table = family.table(replicate)
             for setting, n_instances, row in run:
                 regret = table.regret(row)
@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], help="of our process")
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--large-replicates", type=int, default=100, help="of families of more than 1,000")
+    parser.add_argument("--first", type=int, default=0, help="replicate: 24 for others than those tuned on")
     parser.add_argument("--peer-replicates", type=int, default=100)
     parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
@@ -116,10 +117,11 @@ def main() -> None:
             large = FAMILIES[name].n_configurations > LARGE
             n = options.large_replicates if large else options.replicates
             wanted = tuple(options.policies)
-            tasks = [(name, replicate, replicate < options.peer_replicates, wanted) for replicate in range(n)]
+            replicates = range(options.first, options.first + n)
+            tasks = [(name, one, one - options.first < options.peer_replicates, wanted) for one in replicates]
             found = [s for some in pool.map(_replicate, tasks, chunksize=2) for s in some]
             if FAMILIES[name].n_configurations <= HUGE:
-                found += _foreign(options.peers_python, name, min(n, options.peer_replicates))
+                found += _foreign(options.peers_python, name, replicates[: options.peer_replicates])
             scores += found
             tables.print_family(name, tables.grouped(found)[name])
             print(f"\n({time.perf_counter() - start:.0f} s)", flush=True)
