@@ -3,7 +3,7 @@
 value = intercept + main effects + pairs + u, u of the configuration alone. It is linear in its columns, so a fit and
 joint draws of thousands of configurations take a second, and it knows the error of each value, and u. From one instance
 of each, without any second one, scikit-learn's Gaussian process and Bayesian ridge order the best somewhat better,
-forests no better (benchmarks/surrogates.py): but draws of 6,912 from the process would take minutes, and neither has u.
+forests no better (benchmarks/surrogates.py): but in the loop the process found no more, at twice the CPU time.
 """
 
 from __future__ import annotations

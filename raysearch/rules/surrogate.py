@@ -30,9 +30,10 @@ class Surrogate(Validated):
     2. A surface is learnt: criterion = main effects + pairs + a part that nobody can learn. Numbers enter by smooth
        shapes, on a logarithmic scale where their values are spaced so, choices by one column each, parameters whose
        condition does not hold by that alone. Its target is the criterion of the losses' logarithms, small-sample bias
-       taken off, each with its own standard error; the spread within configurations is learnt likewise. The bad half
-       is compressed, and what diverged or failed counts as the worst loss there is. Then `batch` draws of the whole
-       surface name one untrained configuration each, their best: these train their first instance.
+       taken off, each with its own standard error; the spread within configurations is learnt likewise, once 40 of
+       them have two instances. The bad half is compressed, and what diverged or failed counts as the worst loss
+       there is. Then `batch` draws of the whole surface name one untrained configuration each,
+       their best: these train their first instance.
     3. That ends when the surface gives less than `doubt` that an untrained configuration is more than `delta` better
        than the best trained one (or at `explore` configurations). Who was not trained is out. By the surface, their own
        instances counted, the best 4 `finalists` train a second instance, the best 2 `finalists` a third, and
