@@ -264,7 +264,7 @@ def _watchers(page: bool, more: str = "") -> list[Any]:
 
 
 def _print_end(result: object) -> None:
-    from raysearch.analysis.console import print_verdict, print_where_next
+    from raysearch.analysis.console import print_contradiction, print_verdict, print_where_next
     from raysearch.driver.run import SearchResult
     from raysearch.driver.status import said_of_failures
 
@@ -272,6 +272,7 @@ def _print_end(result: object) -> None:
     print_verdict(console, result.verdict, result.interval)
     if said := said_of_failures(result.run_dir):
         _say(said)
+    print_contradiction(console, result.verdict, result.interval, result.run_dir)
     print_where_next(console, result.run_dir, result.tracked_at)
 
 

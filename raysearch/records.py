@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -143,35 +143,6 @@ class InstanceResult:
         return len(self.curve)
 
 
-def checked(result: InstanceResult, attempt: int) -> InstanceResult:
-    """Return the result of a training as it counts: a loss that is NaN or infinite is DIVERGED and +inf.
-
-    Raises ValueError for what is none: a loss, curve or metric that is no number, a status that no training ends with.
-    """
-    try:
-        loss = float(result.loss)
-        test_loss = None if result.test_loss is None else float(result.test_loss)
-        curve = tuple(float(one) for one in result.curve)
-        metrics = {str(name): float(value) for name, value in result.metrics.items()}
-        status, seconds = Status(result.status), float(result.seconds)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"the workload's result {str(result)[:200]} is none: {error}") from error
-    if status is Status.STOPPED:
-        raise ValueError(f"the workload returned a result of status {status.value}: only the race stops an instance")
-    if status is not Status.FAILED:
-        status = Status.COMPLETE if math.isfinite(loss) and status is Status.COMPLETE else Status.DIVERGED
-    return replace(
-        result,
-        loss=loss if status is Status.COMPLETE else math.inf,
-        status=status,
-        test_loss=test_loss,
-        curve=curve,
-        metrics=metrics,
-        seconds=round(seconds, 6),
-        attempt=attempt,
-    )
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What came of a configuration so far, for a sampler to learn from: its finished losses by instance.
@@ -209,6 +180,23 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True)
+class Finalist:
+    """A configuration that was confirmed on the same fresh seeds as others: what it showed in the race, and on them.
+
+    `place` is its place when the race ended, from 1. `separated`: it was told from the best, with a p-value `p`, and
+    trained no more. `interval` is the 95 % bootstrap interval of its criterion on the fresh seeds, where it is known.
+    """
+
+    configuration_id: str
+    place: int
+    race: Summary
+    fresh: Summary
+    separated: bool = False
+    p: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How the race ended.
 
@@ -241,6 +229,8 @@ class Verdict:
     """Ids of the configurations that nothing eliminated, winner included."""
     n_untrained: int = 0
     """Configurations of which no instance was ever asked for: what is certified is not about them."""
+    finalists: tuple[Finalist, ...] = ()
+    """Who was confirmed, the winner first, then the others, best first; none where the winner alone was."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +245,8 @@ class Plan:
     """Epochs per instance, where the workload says so."""
     wave: int
     """Configurations that race together at first; fewer than all where the sampler proposes in waves."""
+    finalists: int = 1
+    """Configurations that are confirmed."""
 
 
 @dataclass(frozen=True)

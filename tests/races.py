@@ -113,7 +113,7 @@ def outcome(race):
     return {
         "eliminations": state.eliminations,
         "cuts": state.cuts,
-        "winner": ids[state.verdict.leader],
+        "winner": ids[state.winner],
         "losses": np.nan_to_num(state.pool.losses, nan=-1.0, posinf=math.inf).tolist(),
         "confirmation": {index: result.loss for index, result in sorted(state.confirmation.items())},
         "counts": {

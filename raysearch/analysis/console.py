@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raysearch.analysis.finalists import command, contradiction
 from raysearch.analysis.savings import duration
 from raysearch.analysis.verdict import best_of, cut
-from raysearch.records import Plan, Progress, Summary, Verdict
+from raysearch.records import Finalist, Plan, Progress, Summary, Verdict
 
 _NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
 _N_ERRORS, _N_LINES, _ERROR_WIDTH = 10, 60, 200
@@ -46,6 +47,8 @@ def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
     table.add_row("configurations", f"{plan.n_configurations}{waves}")
     ours = str(least) if least == most else f"{least} to {most}, depending on the losses"
     table.add_row(Text(f"instances by {rule}"), ours)
+    if plan.finalists > 1:
+        table.add_row("of them confirmed", f"{plan.finalists} configurations, on the same fresh seeds")
     table.add_row("instances by exhaustive search", str(plan.n_exhaustive))
     share = f"{plan.n_exhaustive / most:.1f} times fewer" if most < plan.n_exhaustive else "no saving"
     table.add_row("saving", share if least == most else f"at least {share}" if most < plan.n_exhaustive else "open")
@@ -64,6 +67,7 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     if verdict.confirmation is not None:
         table.add_row("fresh seeds", *_cells(verdict.confirmation))
     console.print(table)
+    print_finalists(console, verdict.finalists, verdict.criterion)
     if interval is not None:
         low, high = number(interval[0]), number(interval[1])
         say(console, f"95 % interval of the confirmed {verdict.criterion}: {low} to {high}")
@@ -89,6 +93,23 @@ def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, flo
     say(console, f"Spent {spent};\nexhaustive search: {verdict.n_exhaustive}.")
 
 
+def print_finalists(console: Console, finalists: Sequence[Finalist], criterion: str) -> None:
+    """Print what finalists showed on the same fresh seeds, the best first; nothing where there is but one."""
+    if len(finalists) < 2:
+        return
+    say(console, "\nFinalists, on the same fresh seeds:")
+    table = _table("", "in the race", "instances", criterion, "95 % interval", "")
+    for one in finalists:
+        low, high = one.interval or (None, None)
+        interval = "-" if low is None else f"{number(low)} to {number(high)}"
+        told = "told from the best" if one.separated else ""
+        fresh = one.fresh
+        table.add_row(
+            one.configuration_id, str(one.place), str(fresh.n_instances), number(fresh.criterion), interval, told
+        )
+    console.print(table)
+
+
 def _print_pareto(console: Console, verdict: Verdict) -> None:
     """Print the configurations that no other one beats, those best in the first objective first."""
     say(console, "\nNo configuration beats these in all objectives:")
@@ -103,6 +124,16 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(Text(head), justify="right" if head else "left")
     return table
+
+
+def print_contradiction(
+    console: Console, verdict: Verdict, interval: tuple[float, float] | None, run_dir: Path
+) -> None:
+    """Print where the confirmation contradicts the race, and the command that goes on from there; else nothing."""
+    if said := contradiction(verdict, interval):
+        say(console, f"\n{said}", soft_wrap=True)
+    if how := command(verdict, interval, run_dir):
+        say(console, f"  {how}", soft_wrap=True)
 
 
 def print_where_next(console: Console, run_dir: Path, tracked_at: str) -> None:

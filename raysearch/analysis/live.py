@@ -138,7 +138,7 @@ class LiveRace:
         if self.race is None:
             self.began = time_s
         else:
-            race.state = self.race.state
+            race.state = race.contest.state = self.race.state
             self._worked_s += self.changed - self._since
             self._told_before = race.state.counts["told"]
         self.race, self.experiment, self._since = race, experiment, time_s

@@ -77,13 +77,14 @@ def labels(live: LiveRace, rows: Sequence[int]) -> list[str]:
 
 
 def boxes(live: LiveRace, rows: Sequence[int]) -> Section:
-    """Return the box plots of these rows, the winner's confirmation before its race."""
+    """Return the box plots of these rows, what confirmed the winner or a finalist before its race."""
     assert live.race is not None
     state, found = live.race.state, list[Section]()
     for row, text in zip(rows, labels(live, rows), strict=True):
         own = {"id": id_of(live, row), "label": text, "out": not state.pool.alive[row]}
-        if not found and state.confirmation:
-            fresh = [result.loss for _, result in sorted(state.confirmation.items())]
+        results = state.confirmations.results.get(row, {})
+        if results and row in (state.winner, *state.confirmations.finalists):
+            fresh = [result.loss for _, result in sorted(results.items())]
             found.append({**own, "fresh": True, **_box(live, np.asarray(fresh))})
         losses = state.pool.losses[row]
         found.append({**own, "fresh": False, **_box(live, losses[~np.isnan(losses)])})
@@ -114,7 +115,7 @@ def table(live: LiveRace, rows: Sequence[int]) -> Section:
     """Return the table of configurations, these rows of it."""
     assert live.race is not None
     state, found = live.race.state, []
-    leader = None if state.verdict is None else state.verdict.leader
+    leader = state.winner
     out: Mapping[str, int] = {id_: cut.round for cut in state.eliminations for id_ in cut.configurations}
     for row, text in zip(rows, labels(live, rows), strict=True):
         losses = state.pool.judged_losses(row)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.analysis.duel import duel
+from raysearch.analysis.finalists import chosen, finalists
+from raysearch.analysis.finalists import sentences as about_finalists
 from raysearch.analysis.live import LiveRace
 from raysearch.analysis.live_rows import boxes, id_of, labels, n_finished, order, plain, plains, table
 from raysearch.analysis.results import drawable, text_of
@@ -227,13 +230,13 @@ def _verdict(live: LiveRace) -> Section:
         return {"sentences": []}
     name = label(live.experiment["criterion"])
     end = verdict(race, name, int(live.experiment["race"]["exhaustive"]))
-    untrained = f", of which {end.n_untrained:,} were never trained" if end.n_untrained else ""
-    said = [f"The race chose configuration {end.winner.id} among {end.n_configurations:,}{untrained}."]
+    end = replace(end, finalists=finalists(race)) if end.finalists else end
+    said = [chosen(end)]
     if end.confirmation is not None:
         fresh, before = end.confirmation, end.race
         said.append(
             f"Over {fresh.n_instances:,} fresh instances its {name} is {fresh.criterion:.4g}; over the "
-            f"{before.n_instances:,} that chose it, it had been {before.criterion:.4g}."
+            f"{before.n_instances:,} of the race, it had been {before.criterion:.4g}."
         )
-    said += [certainty(end), *([end.note] if end.note else [])]
+    said += [*about_finalists(end), certainty(end), *([end.note] if end.note else [])]
     return {"sentences": said, "winner": end.winner.id}

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from raysearch.analysis import finalists
 from raysearch.analysis.intervals import Interval, confidence_interval
 from raysearch.analysis.results import Results
 from raysearch.analysis.savings import Savings, count, savings, sentence
@@ -46,10 +47,9 @@ def sentences(results: Results, spent: Savings, interval: Interval | None) -> li
     if results.verdict is None:
         return _open(results, spent)
     verdict = results.verdict
-    among = f" among {verdict.n_configurations:,}" if verdict.n_configurations > 1 else ", the only one"
-    among += f", of which {verdict.n_untrained:,} were never trained" if verdict.n_untrained else ""
-    found = [f"The race chose configuration {verdict.winner.id}{among}."]
-    found += _quality(results, verdict, interval)
+    found = [finalists.chosen(verdict), *_quality(results, verdict, interval), *finalists.sentences(verdict)]
+    known = None if interval is None or not interval.known else (interval.low, interval.high)
+    found += [said] if (said := finalists.contradiction(verdict, known)) else []
     if verdict.test_median is not None:
         found.append(f"The median test {verdict.of or 'loss'} of those instances is {number(verdict.test_median)}.")
     found += [certainty(verdict), *_alike(verdict), sentence(spent)]
@@ -81,7 +81,8 @@ def _quality(results: Results, verdict: Verdict, interval: Interval | None) -> l
         f"{number(fresh.criterion)}{_range(interval)}."
     ]
     bias = optimism(verdict)
-    said = f"The race, over the {count(race.n_instances, 'instance')} that chose it, had said {number(race.criterion)}"
+    of = "it was judged by" if finalists.overruled(verdict) else "that chose it"
+    said = f"The race, over the {count(race.n_instances, 'instance')} {of}, had said {number(race.criterion)}"
     if bias is None:
         found.append(f"{said}.")
     elif bias > 0 and interval is not None and interval.low <= race.criterion:
@@ -113,6 +114,8 @@ def certainty(verdict: Verdict) -> str:
     stated = f"P = {cut(verdict.probability)}" if known and verdict.probability else "P = 0"
     best = best_of(verdict)
     within = f" that it is within {100 * verdict.delta:.3g} % of {best}" if verdict.delta is not None else ""
+    if finalists.overruled(verdict):
+        return "No confidence is stated of it: fresh seeds chose it, not the rule."
     if verdict.certified is None:
         return "The rule states no confidence: it names a winner, not how sure that is."
     if verdict.certified:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from raysearch.experiment.measures import asked
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.race.verdict import verdict
-from raysearch.records import InstanceKey, InstanceResult, Model, Status, Verdict
+from raysearch.records import Finalist, InstanceKey, InstanceResult, Model, Status, Verdict
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Measured
 from raysearch.storage.instances import to_frame, write_parquet
@@ -80,8 +81,16 @@ def beside(what: str, remedy: str) -> Iterator[None]:
 
 def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
-    of = parse(experiment.criterion).metric or ""
-    return verdict(race, label(experiment.criterion), experiment.race.exhaustive, objectives_of(experiment), of)
+    of, name = parse(experiment.criterion).metric or "", label(experiment.criterion)
+    found = verdict(race, name, experiment.race.exhaustive, objectives_of(experiment), of)
+    return replace(found, finalists=finalists_of(race)) if found.finalists else found
+
+
+def finalists_of(race: Race) -> tuple[Finalist, ...]:
+    """Return who is confirmed on the same fresh seeds, with the intervals of what they show."""
+    from raysearch.analysis.finalists import finalists
+
+    return finalists(race)
 
 
 def score(race: Race, tracker: Tracker) -> None:
@@ -252,9 +261,9 @@ def median_model(state: State, section: Any, workload: Any, run_dir: Path) -> Mo
 
     None where the workload cannot predict, or no confirmation instance kept its weights. The lower of two medians.
     """
-    if state.verdict is None or not hasattr(workload, "predict"):
+    if state.winner is None or not hasattr(workload, "predict"):
         return None
-    winner = state.pool.configurations[state.verdict.leader]
+    winner = state.pool.configurations[state.winner]
     done = sorted((r for r in state.confirmation.values() if r.status is Status.COMPLETE), key=_by_loss)
     if not done:
         return None

@@ -36,7 +36,7 @@ def measured_on_workers(names: Sequence[str], state: State) -> list[Measured]:
     `names` are measures; their numbers are among the metrics of the instances, as `NAME.NUMBER`. The leader is first.
     """
     measured: list[Measured] = []
-    leader = -1 if state.verdict is None else state.verdict.leader
+    leader = -1 if state.winner is None else state.winner
     rows = sorted(range(len(state.pool.configurations)), key=lambda row: row != leader)
     for name in names:
         for row in rows:
@@ -132,9 +132,9 @@ class _Bench:
 def _group(of: str, state: State) -> list[Configuration]:
     """Return the configurations to measure, the leader first."""
     verdict = state.verdict
-    if verdict is None:
+    if verdict is None or state.winner is None:
         return []
-    rows = [verdict.leader]
+    rows = [state.winner]
     if of == "survivors":  # a rule that states a confidence drops nobody, but says who may be the best
         rows += [*verdict.indistinguishable, *(state.survivors if verdict.certified is None else ())]
     elif of == "all":

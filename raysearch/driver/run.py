@@ -144,7 +144,9 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     least = first[0] + sum(size if limited else _rule_plan(rule, size)[0] for size in later)
     most = first[1] + sum(_rule_plan(rule, size if limited else size + 1)[1] for size in later)
     epochs = parts.workload.epochs if isinstance(parts.workload, HasEpochs) else None
-    return Plan(n, (least + race.confirm, most + race.confirm), n * race.exhaustive, epochs, wave)
+    finalists = min(race.finalists, n)
+    confirmed = race.confirm * finalists  # fewer where one is told from the best before its last instance
+    return Plan(n, (least + race.confirm, most + confirmed), n * race.exhaustive, epochs, wave, finalists)
 
 
 def run(
@@ -194,6 +196,7 @@ def make_race(parts: Parts, journal: Journal | None) -> Race:
         parts.rule,
         seed=parts.experiment.seed,
         confirm=race.confirm,
+        finalists=race.finalists,
         block=race.block,
         retries=race.retries,
         ahead=race.ahead,

@@ -17,7 +17,7 @@ from raysearch.errors import RunDirectoryError
 from raysearch.experiment.experiment import Experiment
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
-from raysearch.records import Progress, Status, Verdict
+from raysearch.records import Finalist, Progress, Status, Verdict
 from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.decoding import Entry, taken_back
 from raysearch.storage.events import Resume, Tell
@@ -41,6 +41,8 @@ class RunStatus:
     """Whether a driver runs; None where the file system does not say."""
     paused: bool = False
     """Whether a person lets no further instance begin."""
+    finalists: tuple[Finalist, ...] = ()
+    """What those show that are being confirmed."""
     errors: tuple[str, ...] = ()
     """The last error of every instance that failed for good."""
 
@@ -51,7 +53,14 @@ class RunStatus:
 
     def print(self, console: Console) -> None:
         """Print it."""
-        from raysearch.analysis.console import print_failures, print_status, print_verdict, say
+        from raysearch.analysis.console import (
+            print_contradiction,
+            print_failures,
+            print_finalists,
+            print_status,
+            print_verdict,
+            say,
+        )
 
         print_status(console, self.experiment.name, self.progress, self.verdict is not None)
         if self.errors:
@@ -62,6 +71,9 @@ class RunStatus:
             say(console, f"paused: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
         if self.verdict is not None:
             print_verdict(console, self.verdict, self.interval)
+            print_contradiction(console, self.verdict, self.interval, self.run_dir)
+        else:
+            print_finalists(console, self.finalists, self.progress.criterion)
 
 
 def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
@@ -72,6 +84,8 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     status = RunStatus(
         run_dir, experiment, now, None, driven=driven, paused=race.state.paused, errors=errors_of(history)
     )
+    if race.state.confirmations.finalists:
+        status = replace(status, finalists=finish.finalists_of(race))
     if not race.done:
         return status
     return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
@@ -158,6 +172,7 @@ def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
         experiment.load("rule"),
         seed=experiment.seed,
         confirm=experiment.race.confirm,
+        finalists=experiment.race.finalists,
         n_configurations=experiment.n_configurations,
     )
     with collector_paused():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raysearch.driver.watch import race_of
 from raysearch.errors import RunDirectoryError
+from raysearch.race.dropping import in_play
 from raysearch.race.race import Race
 from raysearch.storage.decoding import entries
 from raysearch.storage.events import Resume, Start
@@ -55,16 +56,17 @@ def drop(run_dir: Path, configuration: str, reason: str = "") -> str:
     found = [id_ for id_ in race.state.pool.rows if id_.startswith(configuration)] if configuration else []
     if len(found) != 1:
         what = f"begins {len(found)} configurations" if found else "is no configuration"
-        left = [race.state.pool.configurations[row].id for row in race.state.survivors[:8]]
-        raise RunDirectoryError(f"{configuration!r} {what} of this search. In the race: {', '.join(left)} ...")
+        ids = [race.state.pool.id(row) for row in in_play(race.state)[:8]]
+        raise RunDirectoryError(f"{configuration!r} {what} of this search. In the race: {', '.join(ids)} ...")
     row = race.state.pool.rows[found[0]]
-    if race.state.verdict is not None and race.state.final:
+    left = in_play(race.state) if race.state.final else race.state.survivors.tolist()
+    if race.state.final and not left:
         raise RunDirectoryError("the race is over: nobody can be dropped any more")
-    if row not in race.state.survivors:
+    if row not in left:
         cut = next((cut for cut in race.state.eliminations if found[0] in cut.configurations), None)
         why = "" if cut is None else f": {cut.reason}" if cut.reason else f" since round {cut.round}"
         raise RunDirectoryError(f"{found[0]} is out already{why}")
-    if len(race.state.survivors) < 2:
+    if len(left) < 2:
         raise RunDirectoryError(f"{found[0]} is the last one in the race: somebody must win. `raysearch stop` ends it")
     ask(directory.path, Request("drop", configuration_id=found[0], reason=reason))
     driven = is_driven(directory.journal)

@@ -52,6 +52,7 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
                 experiment.load("rule"),
                 seed=experiment.seed,
                 confirm=experiment.race.confirm,
+                finalists=experiment.race.finalists,
             )
             tell_again(history, race, tracker, directory.path)
             if race.done:

@@ -121,6 +121,7 @@ def race_of(data: Mapping[str, Any]) -> Race:
         experiment.load("rule"),
         seed=experiment.seed,
         confirm=experiment.race.confirm,
+        finalists=experiment.race.finalists,
         n_configurations=experiment.n_configurations,
     )
 

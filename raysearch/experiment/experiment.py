@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from raysearch import registry
 from raysearch.errors import ExperimentError, in_words, unknown
@@ -34,6 +34,11 @@ class RaceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     confirm: int = Field(default=20, ge=0, description="Fresh-seed instances that confirm the winner.")
+    finalists: int = Field(
+        default=1,
+        ge=1,
+        description="So many that lasted longest are confirmed on the same seeds: the best of them wins.",
+    )
     block: int = Field(default=1, ge=1, description="Seeds of one configuration that may share a trial.")
     retries: int = Field(
         default=2, ge=0, description="How often a failed instance is tried again before it counts as +inf."
@@ -51,6 +56,14 @@ class RaceSettings(BaseModel):
     exhaustive: int = Field(
         default=50, ge=1, description="Instances per configuration of the exhaustive search compared with."
     )
+
+    @model_validator(mode="after")
+    def _on_fresh_seeds(self) -> RaceSettings:
+        if self.finalists > 1 and not self.confirm:
+            raise ValueError(
+                f"{self.finalists} finalists are compared on fresh seeds, but confirm is 0: set confirm, e.g. to 100"
+            )
+        return self
 
     @field_validator("screen", mode="before")
     @classmethod

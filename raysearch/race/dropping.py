@@ -24,12 +24,20 @@ from raysearch.storage.events import Drop
 
 def drop(state: State, criterion: Criterion, id_: str, reason: str, by: str) -> Drop | None:
     """Return the event that takes a configuration out; None where it is out, or where nobody else is left."""
-    row, survivors = state.pool.rows.get(id_, -1), state.survivors
-    if row not in survivors or len(survivors) < 2 or state.verdict is not None:
+    row, left = state.pool.rows.get(id_, -1), in_play(state)
+    if row not in left or len(left) < 2:
         return None
     losses = state.pool.losses[row]
     n_finished = int(np.count_nonzero(~np.isnan(losses)))
     return Drop(id_, reason, by, float(criterion(losses)) if n_finished else math.nan, n_finished)
+
+
+def in_play(state: State) -> list[int]:
+    """Return the rows of which one will win: who races, or, when that is over, the finalists that are left."""
+    if state.verdict is None:
+        return list(map(int, state.survivors))
+    confirmed = state.final and state.confirmations.finalists and state.confirmations.winner is None
+    return state.contenders if confirmed else []
 
 
 @dataclass(frozen=True)

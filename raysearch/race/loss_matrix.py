@@ -43,8 +43,8 @@ class Pool:
         """Return the id of the configuration in a row."""
         return self.configurations[row].id
 
-    def add(self, configurations: Sequence[Configuration]) -> None:
-        """Append rows; raises ValueError for a configuration the pool has already."""
+    def add(self, configurations: Sequence[Configuration]) -> NDArray[np.intp]:
+        """Append rows and return them; raises ValueError for a configuration the pool has already."""
         for configuration in configurations:
             if configuration.id in self.rows:
                 raise ValueError(f"configuration {configuration.id} is in the pool already")
@@ -56,6 +56,7 @@ class Pool:
         self.alive = np.append(self.alive, np.ones(n, dtype=bool))
         self.judged = np.append(self.judged, np.full(n, ALL, dtype=np.intp))
         self._losses = np.vstack([self._losses, np.full((n, self._losses.shape[1]), np.nan)])
+        return np.arange(len(self.configurations) - n, len(self.configurations))
 
     def next_columns(self, row: int, n: int) -> list[int]:
         """Return the columns of the next `n` instances of a row, without holes."""
@@ -92,6 +93,10 @@ class Pool:
         self._losses[row, column] = np.nan
         self._metrics.get(row, {}).pop(column, None)
         self.stopped.setdefault(row, set()).add(column)
+
+    def judge(self, rows: NDArray[np.intp], asked: Sequence[int]) -> None:
+        """Let so many instances of rows count as they were `asked` for: one row an instance."""
+        self.judged[rows] = np.bincount(asked, minlength=len(self.configurations))[rows]
 
     def outcomes(self) -> list[Outcome]:
         """Return what came of each configuration so far, in the order of the rows."""

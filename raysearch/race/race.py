@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from raysearch.criteria import Criterion
+from raysearch.race.checked import checked
 from raysearch.race.decided import decided
 from raysearch.race.dropping import drop
+from raysearch.race.finalists import Contest
 from raysearch.race.informed import Informed
 from raysearch.race.ports import Listener, Propose, Writer, append_all
 from raysearch.race.screening import Screening
@@ -21,7 +23,7 @@ from raysearch.race.state import State
 from raysearch.race.stuck import stuck
 from raysearch.race.turns import Turns
 from raysearch.race.window import Sight, width_for
-from raysearch.records import InstanceKey, InstanceResult, Phase, Status, TrialRequest, checked
+from raysearch.records import InstanceKey, InstanceResult, Phase, Status, TrialRequest
 from raysearch.rules import Decision, Rule
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
@@ -36,7 +38,7 @@ class Race:
         criterion: losses `(n_instances,)` -> float, lower is better.
         rule: decides from the loss matrix.
         seed: root of the seeds of all instances, 0 or more.
-        confirm: number of fresh-seed instances of the winner.
+        confirm: number of fresh-seed instances of the winner, or of each of so many `finalists`, of whom the best wins.
         block: seeds of one configuration that may share a trial.
         retries: how often a failed instance is tried again before it counts as +inf.
         ahead: start likely next instances on idle machines while a decision is open; they may turn out obsolete.
@@ -54,6 +56,7 @@ class Race:
         *,
         seed: int = 0,
         confirm: int = 0,
+        finalists: int = 1,
         block: int = 1,
         retries: int = 2,
         ahead: bool = False,
@@ -63,18 +66,18 @@ class Race:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.propose, self.criterion, self.rule, self.journal = propose, criterion, rule, journal
-        self.confirm, self.block, self.retries, self.ahead = confirm, block, retries, ahead
-        self.screening, self.n_configurations, self.state = screening, n_configurations, State(seed)
+        self.confirm, self.block, self.retries, self.ahead, self.screening = confirm, block, retries, ahead, screening
+        self.n_configurations, self.state = n_configurations, State(seed)
         self.listener: Listener | None = None
         self._clock, self._turns, self._sight = clock, Turns(), Sight(self.state)
-        self._informed = Informed(rule, self.state)
+        self.contest, self._informed = Contest(self.state, criterion, confirm, finalists), Informed(rule, self.state)
         self._committed: list[Event] = []
         self._unseen = True  # whether anything happened since the rule looked last
 
     @property
     def done(self) -> bool:
         """Whether the verdict stands and the winner is confirmed."""
-        return self.state.final and len(self.state.confirmation) >= self.confirm
+        return self.contest.over
 
     # ---- what drives the race: every call returns the events that it committed
 
@@ -218,10 +221,8 @@ class Race:
         return None if turn is None else self._train(turn[0], Phase.RACE, self.state.pool.next_columns(*turn))
 
     def _confirmation(self) -> TrialRequest | None:
-        if not self.state.final or (end := self.state.verdict) is None:
-            return None
-        indices = self.state.confirmations.next(end.leader, self.block, self.confirm)
-        return self._train(end.leader, Phase.CONFIRMATION, indices) if indices else None
+        turn = self.contest.next(self.block)
+        return None if turn is None else self._train(turn[0], Phase.CONFIRMATION, turn[1])
 
     def _likely(self) -> TrialRequest | None:
         row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
@@ -250,6 +251,9 @@ class Race:
                 self._next_wave()
             else:
                 self._take(self._look())
+        while (event := self.contest.due()) is not None:
+            self._commit(event)
+            looked = True
         if looked and (stopped := list(filter(self.state.obsolete, (*self.state.running, *self.state.retry_queue)))):
             for key in stopped:
                 self._commit(e.Stop(key))

@@ -82,7 +82,20 @@ class State:
     @property
     def confirmation(self) -> dict[int, InstanceResult]:
         """The winner's confirmation instances by their index; an earlier winner's do not count."""
-        return self.confirmations.results.get(self.verdict.leader, {}) if self.verdict is not None else {}
+        return self.confirmations.results.get(self.winner, {}) if self.winner is not None else {}
+
+    @property
+    def winner(self) -> int | None:
+        """The row of who won: of the finalists, or, as long as that is open, or there are none, of the race."""
+        won = self.confirmations.winner
+        return won if won is not None or self.verdict is None else self.verdict.leader
+
+    @property
+    def contenders(self) -> list[int]:
+        """The rows that are being confirmed: finalists that nothing tells from the best, or the race's winner."""
+        out = self.confirmations.separated.keys() | self.dropped.keys()
+        alone = [] if self.verdict is None else [self.verdict.leader]
+        return [row for row in self.confirmations.finalists if row not in out] or alone
 
     def configuration(self, id_: str) -> Configuration:
         """Return the configuration with this id; raises KeyError where there is none."""
@@ -96,7 +109,7 @@ class State:
         """Return whether nobody waits any more for the result of an instance."""
         row = self.pool.rows[key.configuration_id]
         if self.phase(key) is Phase.CONFIRMATION:
-            return self.verdict is None or self.verdict.leader != row
+            return row not in self.contenders
         if self.verdict is not None or not self.pool.alive[row]:
             return True
         return self.wave > 1 and row not in self.members  # it lost an earlier wave, whose rule cut nobody
@@ -127,9 +140,7 @@ class State:
         self.window = event.width
 
     def _on_wave(self, event: e.Wave) -> None:
-        first = len(self.pool.configurations)
-        self.pool.add(event.configurations)
-        new = np.arange(first, len(self.pool.configurations))
+        new = self.pool.add(event.configurations)
         best = set() if self.verdict is None else {self.verdict.leader, *self.verdict.indistinguishable}
         incumbents = sorted(best - self.dropped.keys())
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
@@ -139,6 +150,7 @@ class State:
         self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
         self.round, self.verdict, self.final = 1, None, False
         self.batch.clear()
+        self.confirmations.close()
 
     def _on_decide(self, event: e.Decide) -> None:
         self.round = event.round
@@ -172,17 +184,14 @@ class State:
 
     def _on_tell(self, event: e.Tell) -> None:
         result = event.result
-        phase, index = self.seeds.index(result.key.seed)
-        row = self.pool.rows[result.key.configuration_id]
+        row, (phase, index) = self.pool.rows[result.key.configuration_id], self.seeds.index(result.key.seed)
         if phase is Phase.CONFIRMATION:
-            self.confirmations.record(row, index, dataclasses.replace(result, weights=None))
+            self.confirmations.record(row, index, result)
         else:
             self.pool.record(row, index, result.loss, result.metrics)
             if index == 0 and result.curve:
                 self.screening_curves.append(result.curve)
-        self.counts["epochs"] += result.epochs
-        self.counts["told"] += 1
-        self.counts[result.status.value] += 1
+        self.counts.update({"epochs": result.epochs, "told": 1, result.status.value: 1})
         if result.status is Status.FAILED:
             self.failed.add(result.key)
         self._end(result.key)
@@ -191,15 +200,12 @@ class State:
         key = event.key
         self.failed.remove(key)
         del self.attempts[key]
-        self.counts[Status.FAILED.value] -= 1
-        self.counts["told"] -= 1
-        self.counts["asked"] -= 1
-        phase, index = self.seeds.index(key.seed)
-        row = self.pool.rows[key.configuration_id]
+        self.counts.subtract(("told", "asked", Status.FAILED.value))
+        row, (phase, index) = self.pool.rows[key.configuration_id], self.seeds.index(key.seed)
         if phase is Phase.RACE:
             self.pool.forget(row, index)
         else:
-            self.confirmations.give_up(row, index)
+            self.confirmations.take_back(row, index)
 
     def _on_failure(self, event: e.Failure) -> None:
         self.attempts[event.key] = event.attempt
@@ -212,8 +218,7 @@ class State:
         self.retry_queue.append(event.key)
 
     def _on_stop(self, event: e.Stop) -> None:
-        phase, index = self.seeds.index(event.key.seed)
-        row = self.pool.rows[event.key.configuration_id]
+        row, (phase, index) = self.pool.rows[event.key.configuration_id], self.seeds.index(event.key.seed)
         if phase is Phase.RACE:
             self.pool.stopped.setdefault(row, set()).add(index)
         else:
@@ -226,8 +231,7 @@ class State:
         key = event.key
         row = self.pool.rows[key.configuration_id]
         self.screening_curves.append(event.curve)
-        self.counts["epochs"] += len(event.curve)
-        self.counts["screened"] += 1
+        self.counts.update({"epochs": len(event.curve), "screened": 1})
         self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
         self.pool.alive[row] = False
         self.members = self.members[self.members != row]
@@ -240,8 +244,7 @@ class State:
         cut = dataclasses.replace(event.cut, round=self.n_rounds_before + event.cut.round)
         rows = [self.pool.rows[id_] for id_ in cut.configurations]
         self.rounds.append((cut.round, cut.n_instances, tuple(self.survivors.tolist())))
-        self.pool.alive[rows] = False
-        self.pool.judged[rows] = cut.n_instances
+        self.pool.alive[rows], self.pool.judged[rows] = False, cut.n_instances
         self.eliminations.append(cut)
         self.cuts.append((event.wave, event.cut.round))
         self.round = cut.round + 1
@@ -261,37 +264,37 @@ class State:
         if self.verdict.n_instances is not None:
             self.pool.judged[self.survivors] = self.verdict.n_instances
         elif event.n_seen is not None:
-            rows = [row for row, _ in self.asked[: event.n_seen]]
-            n_seen = np.bincount(rows, minlength=len(self.pool.configurations))
-            self.pool.judged[self.survivors] = n_seen[self.survivors]
+            self.pool.judge(self.survivors, [row for row, _ in self.asked[: event.n_seen]])
 
     def _on_final(self, event: e.Final) -> None:
         self.final = True
 
+    def _on_finalists(self, event: e.Finalists | e.Separate | e.Confirm) -> None:
+        self.confirmations.apply(event, self.pool.rows)
+
+    _on_separate = _on_confirm = _on_finalists
+
     def _on_reopen(self, event: e.Reopen) -> None:
         self.final = False
+        self.confirmations.close()
         if not event.whole_pool:
             return
         self.wave += 1
         if len(self._screened | self.dropped.keys()) == len(self.pool.configurations):  # somebody must win
             self._screened.clear()
-        # who was screened out stays out: no rule decides that, and it would be screened again
-        out = self._screened | self.dropped.keys()
+        out = self._screened | self.dropped.keys()  # no rule decides that, and it would be screened again
         self.pool.alive[:] = [row not in out for row in range(len(self.pool.configurations))]
         self.members = np.flatnonzero(self.pool.alive)
         self.pool.judged[:], self.n_new = ALL, len(self.members)
         ids = {self.pool.id(row) for row in out}
-        kept = (cut for cut in self.eliminations if not cut.round or cut.reason)
-        self.eliminations = [cut for cut in kept if ids.issuperset(cut.configurations)]
+        own = (cut for cut in self.eliminations if ids.issuperset(cut.configurations))
+        self.eliminations = [cut for cut in own if not cut.round or cut.reason]
         self.rounds.clear()
-        self.n_rounds_before = 0
-        self.round, self.verdict = 1, None
+        self.round, self.verdict, self.n_rounds_before = 1, None, 0
         self.batch.clear()
 
     def _end(self, key: InstanceKey) -> None:
-        phase = self.running.pop(key, None)
-        if phase is None:
+        if self.running.pop(key, None) is None:
             self.retry_queue.remove(key)
             self.last_failures.pop(key, None)
-        if self.phase(key) is Phase.RACE:
-            self.pool.pending[self.pool.rows[key.configuration_id]] -= 1
+        self.pool.pending[self.pool.rows[key.configuration_id]] -= self.phase(key) is Phase.RACE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from raysearch.race.dropping import note as dropped_by_people
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.records import Outcome, ParetoPoint, Phase, Progress, Status, Verdict
-from raysearch.rules import Rule
+from raysearch.rules import Rule, RuleVerdict
 
 
 def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
@@ -52,8 +53,7 @@ def _expected(race: Race) -> int:
     state, rule = race.state, race.rule
     asked = state.counts["asked"] - state.counts[Status.STOPPED] - state.counts["screened"]
     if state.final:
-        leader = -1 if state.verdict is None else state.verdict.leader
-        return asked + max(race.confirm - state.confirmations.n_asked(leader), 0)
+        return asked + race.contest.n_left
     n_new = state.n_new or race.n_configurations or 1
     new = state.members[len(state.members) - state.n_new :]  # the others have their instances from earlier waves
     earlier = 0
@@ -64,7 +64,7 @@ def _expected(race: Race) -> int:
     # a budget may be used up by the leader's instances, which are there already
     limited = getattr(rule, "budget", None) is not None
     later = sum(size if limited else _least(rule, size) for size in waves)
-    return max(earlier + _least(rule, n_new) + later + race.confirm, asked)
+    return max(earlier + _least(rule, n_new) + later + race.contest.n_left, asked)
 
 
 def _least(rule: Rule, n_configurations: int) -> int:
@@ -81,7 +81,7 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
     Survivors are compared only at the greatest number of instances that any has, so that one lucky loss leads nobody.
     """
     if state.verdict is not None:
-        row = state.verdict.leader
+        row = state.verdict.leader if state.winner is None else state.winner
         return row, float(criterion(state.pool.judged_losses(row)))
     survivors = state.survivors
     losses = state.pool.losses[survivors]
@@ -136,10 +136,12 @@ def verdict(
     fresh = [state.confirmation[index] for index in sorted(state.confirmation)]
     tests = [result.test_loss for result in fresh if result.test_loss is not None]
     ids = [configuration.id for configuration in state.pool.configurations]
+    winner = end.leader if state.winner is None else state.winner
+    end = end if winner == end.leader else _of_another(end, winner, ids)
     return Verdict(
-        winner=state.pool.configurations[end.leader],
+        winner=state.pool.configurations[winner],
         criterion=criterion_name,
-        race=summarize(state.pool.judged_losses(end.leader), race.criterion),
+        race=summarize(state.pool.judged_losses(winner), race.criterion),
         n_configurations=len(ids),
         n_instances=state.counts["asked"],
         n_exhaustive=n_exhaustive * len(ids),
@@ -156,4 +158,16 @@ def verdict(
         survivors=tuple(ids[row] for row in state.survivors),
         n_untrained=int(np.count_nonzero(state.pool.asked == 0)),
         of=of,
+        finalists=race.contest.finalists(),
     )
+
+
+def _of_another(end: RuleVerdict[int], winner: int, ids: Sequence[str]) -> RuleVerdict[int]:
+    """Return what a rule's verdict says where another finalist won: what it certified was its leader."""
+    stated = (
+        "" if end.probability is None or not end.certified else f" (P = {math.floor(1000 * end.probability) / 1000})"
+    )
+    note = f"what the rule says{stated} is about {ids[end.leader]}, which led the race"
+    same = end.indistinguishable if winner in end.indistinguishable else ()
+    said = "; ".join(part for part in (end.note, note) if part)
+    return replace(end, indistinguishable=same, certified=None, probability=None, delta=None, note=said)

@@ -207,6 +207,16 @@ def _to_drop(line: Mapping[str, Any], known: Known) -> e.Drop:
     return e.Drop(id_, str(line["reason"]), str(line["by"]), known_value, _whole(line["n_instances"]))
 
 
+def _to_finalists(line: Mapping[str, Any], known: Known) -> e.Finalists:
+    ids = tuple(map(configuration_id, line["configurations"]))
+    return e.Finalists(ids, _whole(line["n_finalists"]), _whole(line["n_instances"]))
+
+
+def _to_separate(line: Mapping[str, Any], known: Known) -> e.Separate:
+    id_, best = configuration_id(line["configuration"]), configuration_id(line["best"])
+    return e.Separate(id_, _whole(line["n_instances"]), best, float(line["p"]))
+
+
 def _to_start(line: Mapping[str, Any], known: Known) -> e.Start:
     return e.Start(line["experiment"], int(line.get("version", 1)), str(line.get("raysearch", "")))
 
@@ -227,6 +237,9 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "eliminate": _to_eliminate,
     "verdict": _to_conclude,
     "final": lambda line, known: e.Final(),
+    "finalists": _to_finalists,
+    "separate": _to_separate,
+    "confirm": lambda line, known: e.Confirm(configuration_id(line["winner"]), _whole(line["n_instances"])),
     "reopen": lambda line, known: e.Reopen(bool(line["whole_pool"])),
     "drop": _to_drop,
     "pause": lambda line, known: e.Pause(bool(line["on"]), str(line["by"])),

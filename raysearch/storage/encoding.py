@@ -112,6 +112,15 @@ def _drop(event: e.Drop) -> Line:
     return {**said, "value": encode_number(event.value), "n_instances": event.n_instances}
 
 
+def _finalists(event: e.Finalists) -> Line:
+    wanted = {"n_finalists": event.n_finalists, "n_instances": event.n_instances}
+    return {"configurations": list(event.configurations), **wanted}
+
+
+def _separate(event: e.Separate) -> Line:
+    return {"configuration": event.configuration_id, "n_instances": event.n_instances, "best": event.best, "p": event.p}
+
+
 def _start(event: e.Start) -> Line:
     return {"version": event.version, "raysearch": event.raysearch, "experiment": event.experiment}
 
@@ -132,6 +141,9 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Eliminate: ("eliminate", _eliminate),
     e.Conclude: ("verdict", _conclude),
     e.Final: ("final", lambda event: {}),
+    e.Finalists: ("finalists", _finalists),
+    e.Separate: ("separate", _separate),
+    e.Confirm: ("confirm", lambda event: {"winner": event.configuration_id, "n_instances": event.n_instances}),
     e.Reopen: ("reopen", lambda event: {"whole_pool": event.whole_pool}),
     e.Drop: ("drop", _drop),
     e.Pause: ("pause", lambda event: {"on": event.on, "by": event.by}),

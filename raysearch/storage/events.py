@@ -133,6 +133,36 @@ class Final:
 
 
 @dataclass(frozen=True)
+class Finalists:
+    """These are confirmed on the same fresh instances, `n_instances` each, in the race's order, its leader first.
+
+    `n_finalists` were wanted. None of them: the race's winner alone is confirmed after all.
+    """
+
+    configurations: tuple[str, ...]
+    n_finalists: int = 0
+    n_instances: int = 0
+
+
+@dataclass(frozen=True)
+class Separate:
+    """A finalist is told from `best`, the best one over the first `n_instances`, with a p-value `p`: it is out."""
+
+    configuration_id: str
+    n_instances: int
+    best: str
+    p: float
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """Of the finalists this one won, over `n_instances` of each that was left."""
+
+    configuration_id: str
+    n_instances: int
+
+
+@dataclass(frozen=True)
 class Reopen:
     """A finished race goes on: with more of the sampler, or, `whole_pool`, with every configuration anew."""
 
@@ -201,7 +231,7 @@ class Packs:
 
 Event = (
     Start | Resume | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
-    | Conclude | Final | Reopen | Drop | Pause | Halt | Measured | Packs
+    | Conclude | Final | Finalists | Separate | Confirm | Reopen | Drop | Pause | Halt | Measured | Packs
 )  # fmt: skip
 REMARKS = (Start, Resume, Halt, Measured, Packs)
 """Events that change nothing in a race."""

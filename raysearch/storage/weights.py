@@ -5,20 +5,24 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from raysearch.records import InstanceKey
+from raysearch.records import InstanceKey, Phase
+from raysearch.seeds import Seeds
 from raysearch.storage.whole_file import whole
 
 
 class WeightStore:
-    """Safetensors files under `folder/<configuration_id>/<seed>.safetensors`."""
+    """Safetensors files under `folder/<configuration_id>/<seed>.safetensors`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    With `seeds`, those of the search, what confirms a configuration is kept although the race dropped it: a finalist.
+    """
+
+    def __init__(self, folder: Path, seeds: Seeds | None = None) -> None:
+        self.folder, self._seeds = folder, seeds
         self._dropped: set[str] = set()
 
     def keep(self, key: InstanceKey, weights: bytes) -> Path | None:
         """Write the weights of one instance; None if its configuration has been dropped. Raises OSError."""
-        if key.configuration_id in self._dropped:
+        if key.configuration_id in self._dropped and not self._confirms(key.seed):
             return None
         path = self.folder / key.configuration_id / f"{key.seed}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,14 +33,24 @@ class WeightStore:
     def drop(self, configuration_id: str) -> None:
         """Delete what is kept of a configuration and keep nothing of it from now on."""
         self._dropped.add(configuration_id)
-        shutil.rmtree(self.folder / configuration_id, ignore_errors=True)
+        kept = self.kept(configuration_id)
+        if any(map(self._confirms, kept)):
+            for seed, path in kept.items():
+                if not self._confirms(seed):
+                    path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.folder / configuration_id, ignore_errors=True)
 
     def drop_all_but(self, configuration_id: str) -> None:
         """Delete what is kept of every other configuration."""
         if self.folder.is_dir():
             for child in self.folder.iterdir():
                 if child.name != configuration_id:
-                    self.drop(child.name)
+                    self._dropped.add(child.name)
+                    shutil.rmtree(child, ignore_errors=True)
+
+    def _confirms(self, seed: int) -> bool:
+        return self._seeds is not None and self._seeds.index(seed)[0] is Phase.CONFIRMATION
 
     def kept(self, configuration_id: str) -> dict[int, Path]:
         """Return the kept files of a configuration by seed."""

@@ -141,10 +141,18 @@ class Search:
             self.runs.log(before, tags={"status": "survivor"})
         self._settle(verdict, at_ms)
         final = {} if verdict.confirmation is None else _summary_values(verdict.confirmation, "confirmation_")
+        if verdict.finalists and (interval := verdict.finalists[0].interval) is not None:
+            final |= {"confirmation_low": interval[0], "confirmation_high": interval[1]}
         if verdict.test_median is not None:
             final["test_median"] = verdict.test_median
         self.runs.log_changed(winner, final, {"status": "winner"}, at_ms)
         self.runs.end(winner, "FINISHED", at_ms)
+        for one in verdict.finalists[1:]:
+            key: Key = (one.configuration_id, None)
+            values = _summary_values(one.fresh, "confirmation_")
+            if one.interval is not None:
+                values |= {"confirmation_low": one.interval[0], "confirmation_high": one.interval[1]}
+            self.runs.log_changed(key, values, {"finalist": str(one.place)}, at_ms)
         counts = ("n_configurations", "n_instances", "n_exhaustive")
         final |= {name: float(getattr(verdict, name)) for name in counts} | _summary_values(verdict.race, "race_")
         tags = {"status": "finished", "winner": verdict.winner.id, "mlflow.note.content": text.search_note(verdict)}

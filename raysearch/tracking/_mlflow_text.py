@@ -119,6 +119,8 @@ def search_note(verdict: Verdict) -> str:
         lines.append(_row("confirmation (fresh seeds)", verdict.confirmation))
     if verdict.test_median is not None:
         lines += ["", f"Median test {verdict.of or 'loss'} of the confirmation instances: {verdict.test_median:.6g}."]
+    if len(verdict.finalists) > 1:
+        lines += ["", "Finalists on the same fresh seeds, the best first:", "", *_finalists(verdict)]
     lines += ["", *_certainty(verdict)]
     if verdict.pareto:
         lines += ["", "No configuration beats these in all objectives:", "", *_pareto(verdict)]
@@ -138,6 +140,17 @@ def _certainty(verdict: Verdict) -> list[str]:
     if others:
         lines.append(f"The rule cannot tell it apart from {', '.join(others)}.")
     return [" ".join(lines)] if lines else []
+
+
+def _finalists(verdict: Verdict) -> list[str]:
+    head = f"| configuration | place in the race | instances | {verdict.criterion} | 95 % interval | |"
+    rows = []
+    for one in verdict.finalists:
+        interval = "" if one.interval is None else f"{one.interval[0]:.6g} to {one.interval[1]:.6g}"
+        told = "told from the best" if one.separated else ""
+        fresh = f"{one.fresh.n_instances} | {one.fresh.criterion:.6g} | {interval}"
+        rows.append(f"| `{one.configuration_id}` | {one.place} | {fresh} | {told} |")
+    return [head, "|---|---|---|---|---|---|", *rows]
 
 
 def _share(probability: float) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 from raysearch.race.state import State
 from raysearch.storage.decoding import decode
 
-from .books import OWN, Books, Broken, Key, hold
+from .books import OWN, Broken, Key, hold
+from .finals import FinalBooks
 from .machine import Content
 
 _parse = json.JSONDecoder().decode
@@ -25,7 +26,7 @@ PATH = Path("/world/journal.jsonl")
 RUNS_END = {"COMPLETE": "FINISHED", "DIVERGED": "FINISHED", "FAILED": "FAILED"}
 
 
-class Auditor(Books):
+class Auditor(FinalBooks):
     """Reads the journal of a world as it grows.
 
     Every event is checked against the books. Whole states are compared after every `every`-th, and where a driver dies
@@ -109,7 +110,9 @@ class Auditor(Books):
     def ended(self, content: Content, race: Any) -> None:
         """The race says that it is done."""
         hold(self.final and self.leader is not None, "who is done has a verdict")
-        confirmed = [key for key in self.told if key[0] == self.leader and key[1] in self.columns["confirmation"]]
+        confirmed = [key for key in self.told if key[0] == self.winner and key[1] in self.columns["confirmation"]]
+        several = self.n_finalists > 1 and self.confirm > 0
+        hold(not several or self.won is not None, "one of the finalists has won", self.finalists)
         hold(len(confirmed) >= self.confirm, "the winner is confirmed", len(confirmed), self.confirm)
         hold(not self.flying and not self.queue, "nothing runs at the end", self.flying, self.queue)
         back = {key for key in self.taken_back if key[0] in self.members - self.out and key[1] in self._counted(key)}
@@ -150,7 +153,7 @@ class Auditor(Books):
         for id_ in {id_ for _, id_ in self.asked}:
             hold((id_, None) in shown, "every configuration is in MLflow", id_)
             if self.over:
-                wanted = "winner" if id_ == self.leader else "eliminated" if id_ in self.out else None
+                wanted = "winner" if id_ == self.winner else "eliminated" if id_ in self.out else None
                 status = shown[id_, None]["tags"]["status"]
                 hold(status == wanted or wanted is None, "MLflow shows who won", id_, status, wanted)
         for e in self.lines:
@@ -159,7 +162,7 @@ class Auditor(Books):
                 hold(of is not None and f"{e['measure']}.v" in of["metrics"], "MLflow shows measures", e)
         if self.over:
             tags = shown["", None]["tags"]
-            hold((tags["status"], tags["winner"]) == ("finished", self.leader), "MLflow shows the verdict", tags)
+            hold((tags["status"], tags["winner"]) == ("finished", self.winner), "MLflow shows the verdict", tags)
 
 
 def _keys(keys: Any) -> list[Key]:

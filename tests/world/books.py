@@ -50,11 +50,12 @@ class Books:
         self.round, self.before, self.deepest, self.wave = 1, 0, 0, 0
         self.window = 0
         self.leader: str | None = None
-        self.winners: set[str] = set()
+        self.finalists: list[str] = []
+        self.separated: dict[str, int] = {}
+        self.won: str | None = None
         self.final = False
         self.rule: tuple[str, dict[str, Any]] = ("", {})
-        self.reopened = self.over = False
-        self.n_asked = 0
+        self.reopened, self.over, self.n_asked = False, False, 0
 
     def enter(self, event: dict[str, Any]) -> None:
         """Take in the next line."""
@@ -69,6 +70,7 @@ class Books:
     def _on_resume(self, e: dict[str, Any]) -> None:
         self.rule = (e["experiment"]["rule"][0], e["experiment"]["rule"][1])
         self.confirm, self.over = e["experiment"]["confirm"], False
+        self.n_finalists = e["experiment"].get("finalists", 1)
 
     def _on_window(self, e: dict[str, Any]) -> None:
         hold(e["width"] >= 0 and e["width"] != self.window, "a window is noted when it changes", e)
@@ -82,6 +84,7 @@ class Books:
         self.out -= self.members
         self.wave, self.before, self.round = self.wave + 1, self.deepest, 1
         self.leader, self.final = None, False
+        self._end_contest()
 
     def _on_decide(self, e: dict[str, Any]) -> None:
         hold(e["round"] >= 1 and set(e["batch"]) <= self.members - self.out, "a decision is about survivors", e)
@@ -96,7 +99,7 @@ class Books:
             hold(self.leader is None, "no race instance is asked for after the verdict", e)
             hold(id_ in self.members - self.out, "an eliminated configuration trains no more", e)
         else:
-            hold(self.final and id_ == self.leader, "only the winner is confirmed", e)
+            hold(self.final and id_ in self.contenders, "only the winner and finalists are confirmed", e)
         for seed in e["seeds"]:
             key = (id_, seed)
             hold(key not in self.told, "nothing is trained again that was told", key)
@@ -159,7 +162,7 @@ class Books:
         self.stopped.add(key)
         raced = key[1] in self.columns["race"]
         races = key[0] in self.members - self.out
-        obsolete = (self.leader is not None or not races) if raced else key[0] != self.leader
+        obsolete = (self.leader is not None or not races) if raced else key[0] not in self.contenders
         hold(obsolete, "what is still needed is not stopped", e)
 
     def _on_retry(self, e: dict[str, Any]) -> None:
@@ -169,6 +172,8 @@ class Books:
         self.attempts.pop(key, None)
         self.n_asked -= 1
         self.taken_back.add(key)
+        if not self._is_race(key[1]):
+            self.separated, self.won = {}, None
 
     def _on_screen(self, e: dict[str, Any]) -> None:
         key = self._end(e)
@@ -182,7 +187,10 @@ class Books:
 
     def _on_drop(self, e: dict[str, Any]) -> None:
         id_, alive = e["configuration"], self.members - self.out
-        hold(id_ in alive and len(alive) > 1 and self.leader is None, "who is dropped was in the race, not alone", e)
+        if self.leader is not None:
+            alive = {*self.contenders}
+            hold(self.final and self.finalists and self.won is None, "a finalist is dropped before one has won", e)
+        hold(id_ in alive and len(alive) > 1, "who is dropped was in the race, not alone", e)
         losses = [float(one["loss"]) for (of, seed), one in self.told.items() if of == id_ and self._is_race(seed)]
         hold(e["n_instances"] == len(losses), "a drop tells how much had finished", e, losses)
         if self.criterion is not None and losses and np.isfinite(losses).all():
@@ -239,7 +247,6 @@ class Books:
         hold(e["winner"] in self.members - self.out, "a survivor wins", e)
         hold(set(e["indistinguishable"]) <= self.members - self.out, "survivors share a verdict", e)
         self.leader = e["winner"]
-        self.winners.add(self.leader)
         self.same = {self.leader, *e["indistinguishable"]}
         self._count_instances()
 
@@ -267,8 +274,18 @@ class Books:
         hold(self.leader is not None, "a verdict comes first", e)
         self.final = True
 
+    @property
+    def contenders(self) -> list[str]:
+        """Who is being confirmed."""
+        left = [id_ for id_ in self.finalists if id_ not in self.separated and id_ not in self.dropped]
+        return left or [id_ for id_ in [self.leader] if id_ is not None]
+
+    def _end_contest(self) -> None:
+        self.finalists, self.separated, self.won = [], {}, None
+
     def _on_reopen(self, e: dict[str, Any]) -> None:
         self.final, self.over, self.reopened = False, False, True
+        self._end_contest()
         if not e["whole_pool"]:
             return
         if self.screened | self.dropped >= set(self.order):

@@ -116,6 +116,8 @@ def decisions(race: Any, went_on: bool) -> dict[str, Any]:
         counted[configuration.id] = losses
     found = {
         "eliminations": state.eliminations,
+        "winner": state.winner,
+        "finalists": (state.confirmations.finalists, list(state.confirmations.separated.values())),
         "verdict": state.verdict,
         "confirmation": {index: result.loss for index, result in sorted(state.confirmation.items())},
     }

@@ -91,12 +91,12 @@ class Driver:
         auditor.look(content, race)  # a new driver's first remark is made before anybody listens
         auditor.ended(content, race)
         seeds = [one.key.seed for one in race.state.confirmation.values() if one.status is Status.COMPLETE]
-        winner = race.state.pool.configurations[race.state.verdict.leader].id
+        winner = race.state.pool.configurations[race.state.winner].id
         for seed in [*seeds, None][: self.setting.measures]:
             race.note(Measured("curvature", winner, seed, {"v": 1.0}))
         found = verdict(race, "c", 1, self.setting.objectives)
         auditor.check_front(found.pareto)
-        hold(found.winner.id == auditor.leader, "the verdict names the winner", found.winner.id)
+        hold(found.winner.id == auditor.winner, "the verdict names the winner", found.winner.id)
         hold(set(found.survivors) == auditor.members - auditor.out, "survivors raced to the end")
         hold(found.n_instances == auditor.n_asked, "the verdict counts the instances", found.n_instances)
         score(race, self.tracker)

@@ -16,7 +16,7 @@ import numpy as np
 from raysearch.driver import sync
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.steering import Steering
-from raysearch.race import dropping
+from raysearch.race import dropping, finalists
 from raysearch.race.confirmations import Confirmations
 from raysearch.race.loss_matrix import Pool
 from raysearch.race.race import Race
@@ -142,6 +142,11 @@ def a_stopped_column_is_left_out(patch: Patch) -> None:
         return list(range(int(self.asked[row]), int(self.asked[row]) + n))
 
     patch(Pool, "next_columns", next_columns)
+
+
+@bug
+def the_worst_finalist_wins(patch: Patch) -> None:
+    patch(finalists, "leader", lambda losses, criterion: int(np.argmax(criterion(losses))))
 
 
 # ---- rules

@@ -66,6 +66,7 @@ class Setting:
     pack: int = 1
     tpe: bool = False
     objectives: tuple[Any, ...] = ()
+    finalists: int = 1
     pace: float = 1.0
     """Of the workers: how long instances take, against 1 to 5 s."""
 
@@ -76,7 +77,8 @@ class Setting:
     @property
     def settings(self) -> dict[str, Any]:
         """What a driver writes down as its experiment."""
-        return {"rule": [*self.rule], "confirm": self.confirm, "n": self.n}
+        wanted = {"confirm": self.confirm, "finalists": self.finalists}
+        return {"rule": [*self.rule], "n": self.n, **wanted}
 
     def changed(self, what: str, value: Any) -> None:
         """Take over what `resume --set` changes."""
@@ -86,6 +88,8 @@ class Setting:
             self.n = value
         elif what == "confirm":
             self.confirm = value
+        elif what == "finalists":
+            self.finalists = value
 
     def propose(self, outcomes: Any) -> list[Configuration]:
         if self.tpe:
@@ -115,7 +119,8 @@ class Setting:
     def race_of(self, journal: Any, clock: Any, *, ahead: bool) -> Race:
         """Return a new race of this search."""
         criterion, rule = self.load()
-        own = {**self.race, "ahead": ahead, "confirm": self.confirm, "screening": self.screening}
+        own = {**self.race, "ahead": ahead, "confirm": self.confirm, "finalists": self.finalists}
+        own["screening"] = self.screening
         return Race(self.propose, criterion, rule, journal=journal, clock=clock.time, **own)
 
     @property
@@ -186,6 +191,16 @@ def draw_later(g: random.Random, n: int, confirm: int) -> list[tuple[str, Any]]:
     return found
 
 
+def draw_finalists(seed: int) -> dict[str, Any]:
+    """Return how many finalists are confirmed, on how many instances more, and what becomes of that later."""
+    g = random.Random(f"finalists {seed}")
+    if g.random() < 0.7:
+        return {"finalists": 1, "more": 0, "later": []}
+    more = g.choices((1, 20, 27), (0.8, 0.1, 0.1))[0]  # some are told from the best, in one look or in two
+    later = [("finalists", g.choice((1, 2, 4)))] if g.random() < 0.2 else []
+    return {"finalists": g.choice((2, 3, 8)), "more": more, "later": later}
+
+
 def draw(seed: int) -> Setting:
     """Return the setting of a seed."""
     g = random.Random(f"setting {seed}")
@@ -206,6 +221,7 @@ def draw(seed: int) -> Setting:
             disk=g.choice((0.0, 0.0, 0.5)),
             store=g.choice((0.0, 0.05)),
         )
+    confirmed = draw_finalists(seed)  # what is drawn for the worlds without them is what it was
     return Setting(
         losses=draw_losses(g, len(POOL)),
         rule=draw_rule(g, n),
@@ -224,8 +240,9 @@ def draw(seed: int) -> Setting:
         screen=g.random() < 0.15,
         mlflow=g.random() < 0.06,
         measures=g.choice((0, 0, 2)),
-        confirm=confirm,
-        later=draw_later(g, n, confirm),
+        confirm=confirm + confirmed.pop("more"),
+        later=draw_later(g, n, confirm) + confirmed.pop("later"),
+        **confirmed,
         faults=faults,
         every=g.choice((1, 8, 32, 32)),
         pack=g.choice((1, 1, 2, 4)),

@@ -69,13 +69,15 @@ class World:
         """Carry it out; raises Broken, or whatever the product raised."""
         with logged_nothing():
             s = self.setting
-            self.say(f"{s.rule} by {s.criterion}, {s.n} configurations, {s.race}, confirm {s.confirm}, {s.faults}")
+            self.say(
+                f"{s.rule} by {s.criterion}, {s.n} configurations, {s.race}, {s.confirm} x {s.finalists}, {s.faults}"
+            )
             race = self._stage("run", None)
             went_on = False
             self._compare(race, went_on)
             for what, value in s.later:
                 self.say(f"then {what} {value}")
-                went_on = went_on or what != "confirm"
+                went_on = went_on or what not in ("confirm", "finalists")
                 race = self._stage(what, value)
                 self.n_later += 1
                 self._compare(race, went_on)
