@@ -23,6 +23,7 @@ from raysearch.race.race import Race
 from raysearch.records import Configuration, Outcome, Plan, Verdict
 from raysearch.rules import Budgeted, Rule
 from raysearch.samplers import Propose
+from raysearch.samplers.included import with_included
 from raysearch.storage.decoding import entries
 from raysearch.storage.events import Start
 from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
@@ -109,7 +110,9 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     executor, tracker, measures = experiment.load("execution"), experiment.load("tracking"), asked(experiment.measures)
     of, objectives = parse(experiment.criterion), finish.objectives_of(experiment)
     trained = instrumented(workload, measures, of, objectives)
-    propose = experiment.load("sampler").bind(experiment.build_space(workload, space), experiment.seed, criterion)
+    own = experiment.build_space(workload, space)
+    propose = experiment.load("sampler").bind(own, experiment.seed, criterion)
+    propose = with_included(propose, own, experiment.include, experiment.n_configurations)
     first = tuple(propose([]))
     if not first:
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in experiment.constraints.items())

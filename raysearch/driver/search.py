@@ -26,6 +26,7 @@ def search(
     criterion: Any = "median",
     rule: Any = None,
     sampler: Any = "grid",
+    include: Sequence[Mapping[str, Any]] = (),
     measures: Sequence[Any] = (),
     confirm: int = 20,
     seed: int = 0,
@@ -50,6 +51,7 @@ def search(
         rule: None is `top_two`, through a window of twice the slots at the start, which certifies its winner or
             ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
             sampler that proposes in waves it gives no configuration more than twenty.
+        include: known configurations, `[{"lr": 0.1, "depth": 3}]`, that take part from the start, with every sampler.
         measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
             workloads that can be measured.
         confirm: fresh-seed instances of the winner.
@@ -74,6 +76,7 @@ def search(
             if isinstance(rule, Mapping)
             else given("rule", "halving" if rule is None else rule),
             "measures": [given("measures", one) for one in _listed(measures)],
+            "include": [_mapping(one, "include") for one in _listed(include, "include")],
             "name": name or its_name,
             "seed": seed,
             "workload": section,
@@ -121,13 +124,15 @@ def _default_rule(parts: Parts) -> dict[str, Any]:
     return {"name": "top_two", **limit}
 
 
-def _listed(measures: Any) -> list[Any]:
-    if isinstance(measures, str | Mapping) or not isinstance(measures, Iterable):
-        raise ExperimentError(f"measures must be a list of names, sections or plug-in objects, got {measures!r:.80}")
-    return list(measures)
+def _listed(value: Any, what: str = "measures") -> list[Any]:
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        of = "configurations" if what == "include" else "names, sections or plug-in objects"
+        raise ExperimentError(f"{what} must be a list of {of}, got {value!r:.80}")
+    return list(value)
 
 
-def _mapping(space: Any) -> dict[str, Any]:
-    if not isinstance(space, Mapping):
-        raise ExperimentError(f"space must map names to values, or be a function of a trial, got {space!r:.80}")
-    return dict(space)
+def _mapping(value: Any, what: str = "space") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        also = "" if what == "include" else ", or be a function of a trial"
+        raise ExperimentError(f"{what} must map names to values{also}, got {value!r:.80}")
+    return dict(value)

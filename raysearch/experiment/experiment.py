@@ -87,6 +87,9 @@ class Experiment(BaseModel):
     workload: Section = Field(description="What one instance is: calorimeter, digits, synthetic ...")
     space: dict[str, Any] = Field(description="Parameters: a list of values, or a range {low, high, log, type, step}.")
     constraints: dict[str, float] = Field(default={}, description="Upper bounds of named functions of the workload.")
+    include: list[dict[str, Any]] = Field(
+        default=[], description="Known configurations that take part from the start; n_configurations counts them."
+    )
     sampler: Section = Field(default=DEFAULTS["sampler"], description="Which configurations race.")
     criterion: Section = Field(
         default="q3", description="The statistic of a configuration's losses that steers the race."
