@@ -22,7 +22,7 @@ from raysearch.errors import RaysearchError
 from raysearch.experiment.experiment import from_data, from_file
 from raysearch.records import PackGain
 from raysearch.storage.decoding import EVENTS, entries
-from raysearch.storage.events import Halt, Measured, Packs, Pause
+from raysearch.storage.events import Halt, Measured, Packs, Pause, Separate
 from raysearch.storage.instances import write_parquet
 from raysearch.storage.journal import Journal, read
 from raysearch.storage.measurements import read_measured, to_table
@@ -158,14 +158,16 @@ def finished(tmp_path_factory):
     worst = max(first.instances.configuration_id.unique(), key=lambda id_: id_ != first.verdict.winner.id)
     ask(run_dir, Request("drop", configuration_id=worst, reason="a hunch", by="ada"))
     resume(run_dir, {"race.confirm": 3, "rule.warmup": 3})
-    found = resume(run_dir, {"rule": {"name": "top_two", "window": 4, "certify": 2, "cap": 5}})
+    rule = {"name": "top_two", "window": 4, "certify": 2, "cap": 5}
+    found = resume(run_dir, {"rule": rule, "race.finalists": 2})
     seed = int(found.instances.seed.iloc[0])
     row = {"layer": "0", "share": 0.5, "n": 3, "kept": True}
     with Journal(run_dir / "journal.jsonl") as journal:
         for id_, of in ((first.verdict.winner.id, seed), (found.verdict.winner.id, None)):
             numbers = {"trace": 1.5, "share.0": float("inf")}
             journal.append(Measured("curvature", id_, of, numbers, {"layers": [row, row]}, 1 if of else 3))
-        for remark in (Pause(True, "ada"), Pause(False, "ada"), Halt(True, "ada")):
+        best, other = (one.configuration_id for one in found.verdict.finalists)
+        for remark in (Separate(other, 3, best, 0.01), Pause(True, "ada"), Pause(False, "ada"), Halt(True, "ada")):
             journal.append(remark)
         journal.append(Measured("calibration", found.verdict.winner.id, None, {}, error="no weights"))
         journal.append(Packs(found.verdict.winner.id, PackGain(64, 4e-4, 4e-5), "n1"))

@@ -56,6 +56,7 @@ def measured(tmp_path_factory):
     return result, folder, listener
 
 
+@pytest.mark.figures
 def test_a_measures_figure_is_to_be_had_by_its_name(measured):
     result = measured[0]
     for name in ("local_instability", "generalization_gap", "synaptic_filtering"):

@@ -6,8 +6,8 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysearch.analysis import report
 from raysearch.analysis.figures_measures import figure
-from raysearch.analysis.report import DRAWINGS, draw
 from raysearch.analysis.results import Results, text_of
 from raysearch.analysis.verdict import number, sentences, spending, winners_interval
 from raysearch.criteria.objectives import parse
@@ -25,9 +25,9 @@ def plot(run_dir: Path, name: str) -> Any:
 
     A measure's figure has the measure's name. Raises UnknownNameError for a name that no figure of the search has.
     """
-    known = [drawing.key for drawing in DRAWINGS]
+    known = [drawing.key for drawing in report.DRAWINGS]
     if name in known:
-        return draw(_results(run_dir), name)
+        return report.draw(_results(run_dir), name)
     race, experiment, history = race_of(run_dir)
     measured = finish.measured_of(experiment, race.state, history)
     names = {one.measure for one in measured}
@@ -48,7 +48,7 @@ def page(result: SearchResult) -> str:
         for name, value in result.verdict.winner.parameters.items()
     )
     judged = result.verdict.confirmation or result.verdict.race
-    boxes = draw(results, "losses")
+    boxes = report.draw(results, "losses")
     image = "" if boxes is None else f"<img style='max-width:100%' alt='box plots' src='{plots.data_uri(boxes, 90)}'>"
     return (
         f"<div><b>{html.escape(result.verdict.criterion)} {number(judged.criterion)}</b>, configuration "

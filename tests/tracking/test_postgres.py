@@ -135,14 +135,9 @@ def test_a_search_through_a_server_on_postgres_with_basic_auth(
     assert {"report.html", "instances.parquet"} <= {file.path for file in client.list_artifacts(search.info.run_id)}
     (version,) = client.search_model_versions("name = 'on-postgres'")
     assert version.tags["configuration"] == result.verdict.winner.id
-    before, registry_before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(at.uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/on-postgres/{version.version}")
-        assert model.metadata.signature is not None
-    finally:
-        mlflow.set_tracking_uri(before)
-        mlflow.set_registry_uri(registry_before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", at.uri)
+    model = mlflow.pyfunc.load_model(f"models:/on-postgres/{version.version}")
+    assert model.metadata.signature is not None
 
     with socket.create_connection((HOST, postgres.port)):
         pass  # it was this database that held all of it, and it still runs
