@@ -183,11 +183,13 @@ def _figure(found: dict[tuple[str, str, str], Array], size: Size, of_size: str) 
         groups = {policy: found[job, policy, "Q3"] for policy in POLICIES}
         boxed(
             groups,
-            "Q3 when fresh, over the best possible",
+            "Q3 of 40 fresh trainings, over the least",
             _tables.jobs(of_size)[job].title,
             colors,
             axes=axes,
         )
+    for axes in panels[1:]:  # the tuners are the same
+        axes.tick_params(labelleft=False)
     return figure
 
 
