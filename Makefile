@@ -2,7 +2,8 @@
 # make demo    installs, then runs the main job: minutes on two cores
 # make test    installs, then runs the tests;   make test-all  the slow ones too
 # make worlds  installs, then carries 36,000 simulated searches out: 5 minutes on two cores
-# make check   formatting, lint, types
+# make check   formatting, lint, types, and the documentation built strictly
+# make docs    the documentation as a site, in site/
 # make bench   every benchmark at its full size: hours
 # make studies the papers' studies at their full size: a day and more, resumable; SIZE=quick in minutes
 # make dataset Fashion-MNIST, from Debian's package, where this is Debian and the user is root
@@ -16,7 +17,7 @@ N_WORLDS ?= 36000
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: setup demo test test-all worlds check bench bench-peers dataset studies clean
+.PHONY: setup demo test test-all worlds check docs bench bench-peers dataset studies clean
 
 setup: $(VENV)/installed
 
@@ -24,7 +25,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25"
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,baselines,cluster,server]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,baselines,cluster,docs,server]"
 	touch $@
 
 demo: setup
@@ -45,6 +46,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
+
+# the variable silences a notice about MkDocs 2, which constraints.txt does not take
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
 
 bench: setup
 	$(BIN)/python benchmarks/overhead.py
