@@ -22,6 +22,7 @@ from command_line import call
 
 import raysearch
 from raysearch import registry
+from raysearch.cli import app
 from raysearch.driver.run import build
 from raysearch.experiment.experiment import from_data
 
@@ -126,8 +127,16 @@ def test_commands_are_understood() -> None:
             found = call(words[1], "--help")
             assert found.exit_code == 0, line
             shown[words[1]] = found.output
-        options = [word for word in words if word.startswith("--")]
+        options = [word for word in (word.strip("[]") for word in words) if word.startswith("--")]
         assert all(option in shown[words[1]] for option in options), line
+
+
+def test_every_command_is_named() -> None:
+    commands = {
+        command.name or str(command.callback.__name__) for command in app.registered_commands if command.callback
+    }
+    named = re.findall(r"^\| `raysearch (\w+)", DOCUMENTS["docs/commands.md"], flags=re.MULTILINE)
+    assert set(named) == commands
 
 
 def test_make_targets_exist() -> None:
