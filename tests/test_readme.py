@@ -179,3 +179,19 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_every_plugin_of_a_kind_is_explained(room: str, page: str) -> None:
     rows = "\n".join(line for line in DOCUMENTS[f"docs/{page}.md"].splitlines() if line.startswith("| `"))
     assert [name for name in registry.built_in(room) if f"`{name}`" not in rows] == []
+
+
+def test_numbers_of_peers_are_those_of_the_results() -> None:
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text()
+    measured = {tuple(row[:2]): row[3] for row in rows_of(results) if len(row) == 10}
+    table = DOCUMENTS["docs/peers.md"].partition("| family |")[2].partition("\n\n")[0]
+    header, _, *rows = rows_of("| family |" + table)
+    assert len(rows) == 7
+    called = {"Ray Repeater, mean": "ray Repeater, mean", "Optuna WilcoxonPruner": "optuna WilcoxonPruner"}
+    policies = [called.get(name, name.removeprefix("raysearch ").strip("`")) for name in header[1:]]
+    for family, *numbers in rows:
+        assert numbers == [measured[family, policy] for policy in policies], family
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
