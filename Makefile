@@ -48,9 +48,9 @@ check: setup
 	$(BIN)/mypy
 	$(MAKE) docs
 
-# the variable silences a notice about MkDocs 2, which constraints.txt does not take
+# the variable silences a notice about MkDocs 2, which constraints.txt does not take; --quiet would hide what is strict
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 bench: setup
 	$(BIN)/python benchmarks/overhead.py
