@@ -250,5 +250,14 @@ FAMILIES = {
             n_instances=40,
             has_structure=True,
         ),
+        Family(
+            "fashion_320",
+            "q3",
+            320,
+            partial(_recorded, name="fashion_320"),
+            delta=0.02,
+            n_instances=30,
+            has_structure=True,
+        ),
     )
 }
