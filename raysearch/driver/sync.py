@@ -21,7 +21,7 @@ from raysearch.storage.events import Decide, Eliminate, Event, Measured, Reopen,
 from raysearch.storage.journal import Journal, all_entries
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
-from raysearch.tracking.abilities import Timed, Writes
+from raysearch.tracking.abilities import MakesRoom, Timed, Writes
 from raysearch.tracking.relay import Relay
 
 
@@ -71,6 +71,8 @@ def tell_again(history: Sequence[Entry], race: Race, tracker: Tracker, run_dir: 
         if entry.number not in replaced:
             relay.advanced = lambda now, time_s=entry.time_s: rounds.update({now.round: (time_s, now)})  # type: ignore[misc]
             relay.hear(_with_weights(entry.event, run_dir), entry.time_s)
+            if isinstance(tracker, MakesRoom):
+                tracker.make_room()
     for time_s, now in rounds.values():
         _at(tracker, time_s)
         tracker.advanced(now)

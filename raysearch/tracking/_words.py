@@ -79,8 +79,13 @@ def trouble(progress: Progress) -> str:
     return " · ".join(f"{n:,} {what}" for n, what in counts if n)
 
 
-def line(progress: Progress) -> str:
-    """Return a moment of a race on one line, for a log."""
+def behind(n_records: int) -> str:
+    """Return how far a tracker is behind the race."""
+    return f"{n_records:,} records behind"
+
+
+def line(progress: Progress, n_behind: int | None = None) -> str:
+    """Return a moment of a race on one line, for a log; `n_behind`: what another tracker has still to write."""
     parts = [
         stage(progress),
         instances(progress),
@@ -88,7 +93,8 @@ def line(progress: Progress) -> str:
         f"best {progress.criterion or 'criterion'} {number(progress.incumbent_value)}",
         times(progress),
     ]
-    return " | ".join([*parts, *([trouble(progress)] if trouble(progress) else [])])
+    late = f"tracker {behind(n_behind)}" if n_behind else ""
+    return " | ".join([*parts, *(part for part in (trouble(progress), late) if part)])
 
 
 def wave(cuts: Sequence[Elimination[str]], n_survivors: int) -> str:

@@ -17,6 +17,8 @@ log = logging.getLogger("raysearch.tracking")
 
 ATTEMPTS_WHILE_ALIVE = 3
 """A call that fails so often on a server that answers is lost; while the server is silent calls wait instead."""
+MOST_WAITING = 100_000
+"""Calls that may wait, 2.4 kB each with a curve of 50 epochs: of a longer queue the rest is left to `sync`."""
 REFUSED_IN_A_ROW = 5
 """After so many lost calls each further one is tried once: 40,000 refused records must not take hours."""
 _FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -28,7 +30,7 @@ class Writer:
 
     `alive` tells whether the server answers. `close` waits while calls succeed and at most `patience_s` seconds of
     silence. What could not be carried out is counted in `n_lost`; what is `final`, an error that no repetition would
-    mend, is never tried again.
+    mend, is never tried again. Once `MOST_WAITING` calls wait, nothing more is taken: memory is bounded.
     """
 
     def __init__(
@@ -39,7 +41,8 @@ class Writer:
         final: Callable[[Exception], bool] = lambda error: False,
         clock: Clock = CLOCK,
     ) -> None:
-        self.n_lost = 0
+        self._n_lost = self._n_untaken = 0  # each written by one thread alone
+        self._full = False
         self._alive, self._patience_s, self._hint, self._final = alive, patience_s, hint, final
         self._clock, self._n_refused, self._n_refusals, self._pause_s = clock, 0, 0, _FIRST_PAUSE_S
         self._began = clock.monotonic()
@@ -57,9 +60,30 @@ class Writer:
         """Number of calls that wait or are being carried out."""
         return self._calls.qsize() + self._busy
 
+    @property
+    def n_lost(self) -> int:
+        """Number of calls that were not carried out, and will not be."""
+        return self._n_lost + self._n_untaken
+
     def put(self, function: Callable[..., object], *arguments: Any) -> None:
         """Queue a call; returns at once. It must be repeatable: it may be tried again after a failure."""
-        self._calls.put(functools.partial(function, *arguments))
+        self._full = self._full or self._calls.qsize() >= MOST_WAITING
+        if self._full:  # also later, when there is room: what rests on a record left out would stand in the air
+            self.lose()
+            self._warn("full", f"{MOST_WAITING:,} records wait for the tracker: no more are taken. {self._hint}")
+        else:
+            self._calls.put(functools.partial(function, *arguments))
+
+    def lose(self) -> None:
+        """Count a record that could not even be queued."""
+        self._n_untaken += 1
+
+    def make_room(self) -> None:
+        """Wait while the queue is half full: for who has no race that must not wait. A silent server ends it."""
+        while self._calls.qsize() > MOST_WAITING // 2 and self._works(0.05):
+            silent = self._silent_since
+            if silent is not None and self._clock.monotonic() - silent > self._patience_s:
+                return
 
     def close(self) -> None:
         """Wait for the backlog; give up after `patience_s` of silence and report once what was lost."""
@@ -75,7 +99,7 @@ class Writer:
                 self._gave_up.set()
             hung = self._busy and self._clock.monotonic() - max(self._began, start) > 20 * self._patience_s
             if hung or waited > 2 * self._patience_s:  # inside one request: leave the thread behind, it is a daemon
-                self.n_lost += max(self.backlog - 1, 0)  # the closing None is no call
+                self._n_lost += max(self.backlog - 1, 0)  # the closing None is no call
                 break
         if self.n_lost:
             log.warning("%d records could not be written to the tracker; the journal has them. %s", *self._lost())
@@ -105,7 +129,7 @@ class Writer:
         return self._done(lost=False)
 
     def _done(self, *, lost: bool) -> float:
-        self.n_lost += lost
+        self._n_lost += lost
         self._due, self._busy = None, False
         return 0.0
 

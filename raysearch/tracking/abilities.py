@@ -29,6 +29,14 @@ class Writes(Protocol):
 
 
 @runtime_checkable
+class MakesRoom(Protocol):
+    """A tracker that keeps only so many records waiting."""
+
+    def make_room(self) -> None:
+        """Wait until there is room for more."""
+
+
+@runtime_checkable
 class Browsable(Protocol):
     """A tracker whose records can be looked at."""
 

@@ -88,6 +88,11 @@ class Mlflow(Validated):
         """Number of records that could not be written; the journal has them."""
         return sum(session.writer.n_lost for session in self._open)
 
+    def make_room(self) -> None:
+        """Wait until there is room for more records."""
+        for session in self._open:
+            session.writer.make_room()
+
     @property
     def address(self) -> str:
         """Where the open or last search is to be seen: a command to start, if any, and a link; empty before `open`."""
@@ -132,7 +137,7 @@ class Mlflow(Validated):
             try:
                 kept = session.store.keep(result.key, result.weights)
             except OSError as error:
-                session.writer.n_lost += 1
+                session.writer.lose()
                 log.warning("weights of %s, seed %d, are lost: %s", configuration.id, result.key.seed, error)
         light = dataclasses.replace(result, weights=None)
         if self.weights == "winner":

@@ -32,15 +32,24 @@ from raysearch.records import (
 )
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
+from raysearch.tracking import Tracker
 from raysearch.tracking import _words as words
 from raysearch.tracking._cell import Cell
+from raysearch.tracking.abilities import Writes
 from raysearch.tracking.silent import Silent
 
 N_EVENTS = 5
+LATE = 100
+"""Records that a tracker has still to write before anybody is told."""
 
 
-def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> RenderableType:
-    """Return the view of a moment of a race: title, bar, survivors, incumbent, what went wrong, last events."""
+def render(
+    progress: Progress, title: str = "", events: Sequence[str] = (), n_behind: int | None = None
+) -> RenderableType:
+    """Return the view of a moment of a race: title, bar, survivors, incumbent, what went wrong, last events.
+
+    `n_behind`: records that another tracker has still to write, where that is worth a row.
+    """
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     head.add_column(justify="right", no_wrap=True)
@@ -62,6 +71,8 @@ def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> R
     facts.add_row("incumbent", Text(words.incumbent(progress)))  # a user's names and values are no markup
     if trouble := words.trouble(progress):
         facts.add_row("trouble", Text(trouble, style="yellow"))
+    if n_behind is not None:
+        facts.add_row("tracker", words.behind(n_behind))
     lines = [Text(event, style="dim", no_wrap=True, overflow="ellipsis") for event in events]
     return Group(head, bar, facts, *lines)
 
@@ -69,7 +80,9 @@ def render(progress: Progress, title: str = "", events: Sequence[str] = ()) -> R
 class _Screen:
     """What a terminal holds while a search is open."""
 
-    def __init__(self, console: Console, search: Mapping[str, Any], every_s: float) -> None:
+    def __init__(
+        self, console: Console, search: Mapping[str, Any], every_s: float, beside: Tracker | None = None
+    ) -> None:
         self.console, self.title, self.every_s = console, words.title(search), every_s
         self.criterion = words.plugin(search.get("criterion"))
         self.progress: Progress | None = None
@@ -77,6 +90,7 @@ class _Screen:
         self.wave: list[Elimination[str]] = []
         self.phase = Phase.RACE
         self.finished = False
+        self._beside, self._late = beside, False
         self._received = self._last_line = time.monotonic()
         self._live: Live | Cell | None = None
         if console.is_jupyter:  # rich's Live would ask for ipywidgets
@@ -107,7 +121,13 @@ class _Screen:
             self.say(f"confirmation of {words.incumbent(progress)} on fresh seeds")
         self.progress, self._received = progress, time.monotonic()
         if self._live is None and self._received - self._last_line >= self.every_s:
-            self.say(words.line(progress))
+            self.say(words.line(progress, self._behind()))
+
+    def _behind(self) -> int | None:
+        """Return how far the other tracker is behind, None as long as it always kept up: rows that come and go jump."""
+        n = self._beside.backlog if isinstance(self._beside, Writes) else 0
+        self._late = self._late or n >= LATE
+        return n if self._late else None
 
     def close(self) -> None:
         """Leave the last view standing and let the terminal go."""
@@ -133,7 +153,7 @@ class _Screen:
             elapsed_s=self.progress.elapsed_s + since,
             remaining_s=None if left is None else max(0.0, left - since),
         )
-        return render(now, self.title, tuple(self.events))
+        return render(now, self.title, tuple(self.events), self._behind())
 
 
 @dataclass(frozen=True)
@@ -142,10 +162,15 @@ class Terminal(Validated):
 
     every_s: Annotated[float, Ge(0)] = 5.0
     _open: list[_Screen] = field(default_factory=list, init=False, repr=False, compare=False)
+    _beside: list[Tracker] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def beside(self, tracker: Tracker) -> None:
+        """Show how far `tracker` is behind."""
+        self._beside[:] = [tracker]
 
     def open(self, search: dict[str, Any], run_dir: Path, file: IO[str] | None = None) -> None:
         """Begin the view on `file`, standard output by default."""
-        self._open[:] = [_Screen(Console(file=file or sys.stdout), search, self.every_s)]
+        self._open[:] = [_Screen(Console(file=file or sys.stdout), search, self.every_s, *self._beside)]
 
     def started(self, train: TrialRequest) -> None:
         """Shown by `progress`."""

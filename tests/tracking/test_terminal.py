@@ -55,6 +55,25 @@ def test_view_of_the_first_moment_has_no_incumbent_and_no_trouble() -> None:
     assert "trouble" not in text
 
 
+class Late:
+    """A tracker that has so many records to write."""
+
+    backlog, n_lost = 0, 0
+
+
+def test_a_tracker_that_is_behind_is_shown_and_one_that_keeps_up_is_not(tmp_path: Path) -> None:
+    late, told, view = Late(), io.StringIO(), Terminal(every_s=0)
+    view.beside(late)  # type: ignore[arg-type]
+    view.open({"name": "x"}, tmp_path, told)
+    for late.backlog in (99, 4321, 7):
+        view.progress(MOMENT)
+    view.close()
+    lines = [line for line in told.getvalue().splitlines() if "instances" in line]
+    assert ["behind" in line for line in lines[:3]] == [False, True, True]
+    assert "tracker 4,321 records behind" in lines[1]
+    assert "tracker  4,321 records behind" in " ".join(drawn(MOMENT, n_behind=4321).split("   "))
+
+
 def test_confirmation_is_named() -> None:
     assert "confirmation" in drawn(Progress(9, 4, 1, 20, 1, 30, BEST, 0.1, Phase.CONFIRMATION))
 

@@ -146,3 +146,48 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
 def test_a_network_error_is_told_by_its_cause() -> None:
     wrapped = "API request to http://a failed: Max retries (Caused by X('b', port=1): [Errno 111] Connection refused'))"
     assert in_short(ConnectionError(wrapped)) == "[Errno 111] Connection refused"
+
+
+def test_a_full_queue_takes_no_more_and_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_writer, "MOST_WAITING", 10)
+    server, gate = Server(), threading.Event()
+    writer = Writer(server.alive, patience_s=5, hint="`raysearch sync` writes them.")
+    writer.put(gate.wait)
+    wait_for("the first call", lambda: writer._calls.qsize() == 0)
+    for item in range(25):
+        writer.put(server.take, item)
+    assert writer.backlog == 11
+    gate.set()
+    wait_for("an empty queue", lambda: writer.backlog == 0)
+    writer.put(server.take, 25)
+    writer.close()
+    assert server.taken == list(range(10)), "nothing follows that rests on what was left out"
+    assert writer.n_lost == 16
+    assert "10 records wait for the tracker: no more are taken. `raysearch sync` writes them." in caplog.text
+
+
+def test_who_waits_for_room_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MOST_WAITING", 10)
+    server = Server()
+    writer = Writer(server.alive, patience_s=5)
+    for item in range(100):
+        writer.put(server.take, item)
+        writer.make_room()
+    writer.close()
+    assert server.taken == list(range(100))
+    assert writer.n_lost == 0
+
+
+def test_nobody_waits_for_room_at_a_server_that_stays_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MOST_WAITING", 2)
+    server = Server()
+    server.up.clear()
+    writer = Writer(server.alive, patience_s=0.1)
+    for item in range(5):
+        writer.put(server.take, item)
+        writer.make_room()
+    writer.close()
+    assert server.taken == []
+    assert writer.n_lost == 5
