@@ -19,6 +19,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,21 @@ import ray
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import faults
 from killing import EXPERIMENT, count, facts, kill_and_resume
+from mlflow_image import image
+from mlflow_server import Server
 
 from raysearch.driver import run
 from raysearch.driver.resume import resume
+from raysearch.driver.sync import sync
 from raysearch.errors import JournalError
 from raysearch.execution import ray_controller
 from raysearch.experiment.experiment import from_data
 from raysearch.storage.journal import read
+from raysearch.tracking.silent import Silent
 
 SLOTS = 2
+ON_RAY = {"name": "ray_tune"}
+"""In the cluster of this process."""
 
 
 def driver_killed(folder: Path, n: int) -> dict[str, Any]:
@@ -89,6 +96,49 @@ def disk_full(folder: Path, n: int) -> dict[str, Any]:
     return {**count(folder / "run"), "faults": 1, "seconds": [gap]}
 
 
+def server_killed(folder: Path, n: int) -> dict[str, Any]:
+    """The tracking server dies in mid-run, comes back after the end, and `sync` tells it what it missed.
+
+    Seconds are those of `sync`; lost is what MLflow lacks after it.
+    """
+    server, run_dir = Server(folder), folder / "run"
+
+    class Killer(Silent):
+        def told(self, configuration: Any, result: Any, phase: Any) -> None:
+            if (run_dir / "journal.jsonl").read_bytes().count(b'"event":"tell"') == 20:
+                server.kill()
+
+    tracking = {"name": "mlflow", "uri": server.uri, "timeout_s": 2}
+    run(from_data({**EXPERIMENT, "tracking": tracking, "execution": ON_RAY}), run_dir, watchers=[Killer()])
+    again = Server(folder, server.port)
+    try:
+        began = time.monotonic()
+        sync(run_dir)
+        seconds = time.monotonic() - began
+        told = {(e["configuration"], str(e["seed"])) for e in read(run_dir / "journal.jsonl") if e["event"] == "tell"}
+        held = image(server.uri, EXPERIMENT["name"], with_ids=False)
+        return {**count(run_dir), "lost": len(told - set(held)), "faults": 1, "seconds": [seconds]}
+    finally:
+        again.kill()
+
+
+def always_crashes(folder: Path, n: int) -> dict[str, Any]:
+    """One instance in twenty crashes whenever it is tried; undisturbed is the same search in this process.
+
+    Seconds are those from the first crash of an instance to the last, which gives it up.
+    """
+    crashing = {**EXPERIMENT, "workload": {"name": "synthetic", "epochs": 4, "fail": 0.05}}
+    run(from_data(crashing), folder / "here")
+    run(from_data({**crashing, "execution": ON_RAY}), folder / "run")
+    crashes: dict[Any, list[float]] = {}
+    for event in read(folder / "run" / "journal.jsonl"):
+        if event["event"] == "failure" or event.get("status") == "FAILED":
+            crashes.setdefault((event["configuration"], event["seed"]), []).append(event["t"])
+    seconds = [times[-1] - times[0] for times in crashes.values()]
+    same = facts(folder / "here")
+    return {**count(folder / "run"), "faults": len(crashes), "seconds": seconds, "undisturbed": same}
+
+
 FAULTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "driver killed (SIGKILL), then resumed": driver_killed,
     "worker killed (SIGKILL)": struck("kill"),
@@ -98,6 +148,8 @@ FAULTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "worker out of memory (killed by Ray's monitor)": monitored,
     "node removed while it trains": node_removed,
     "full disk under the run directory, then freed": disk_full,
+    "tracking server killed, back after the end, then `raysearch sync`": server_killed,
+    "instances that crash whenever they are tried": always_crashes,
 }
 
 
@@ -121,7 +173,7 @@ def main() -> None:
             folder = Path(name) / str(number)
             folder.mkdir()
             found = carry_out(folder, options.kills)
-            same = "as undisturbed" if facts(folder / "run") == undisturbed else "DIFFERENT"
+            same = "as undisturbed" if facts(folder / "run") == found.get("undisturbed", undisturbed) else "DIFFERENT"
             seconds = found["seconds"]
             shown = f"{statistics.median(seconds):.1f} (at most {max(seconds):.1f})" if seconds else "-"
             print(
