@@ -12,7 +12,7 @@ from raysearch.errors import ExperimentError
 from raysearch.experiment.experiment import from_data
 from raysearch.race.separation import ALPHA, looks, p_values
 from raysearch.race.verdict import verdict
-from raysearch.records import Phase
+from raysearch.records import InstanceKey, Phase
 from raysearch.storage.events import Confirm, Finalists, Separate
 
 RULES = {
@@ -142,6 +142,25 @@ def test_who_diverged_or_was_never_trained_is_no_finalist():
     race = make_race(losses, confirm=4, finalists=8)
     drive(race, losses)
     assert sorted(race.state.confirmations.finalists) == [0, 1, 2]
+
+
+def test_who_was_screened_out_after_it_had_won_is_no_finalist():  # worlds 3479 and 13369
+    losses, journal = losses_of(4), Memory()
+    losses[0], best = 0.0, pool_of(4)[0].id
+    race = make_race(losses, rule=RULES["exhaustive"], criterion="median", confirm=2, finalists=3, journal=journal)
+
+    def fails(key, attempt):
+        return key == InstanceKey(best, race.state.seeds.seed(Phase.RACE, 0))
+
+    drive(race, losses, fails=fails)
+    assert race.state.pool.id(race.state.winner) == best, "its other two instances are good enough"
+    race.retry_failed()
+    (again,) = [key for block in trials(race, 1) for key in block.keys]
+    assert fails(again, 1)
+    race.screen_out(again, (9.0,), 1.0, 0.1, "node")
+    drive(race, losses)
+    assert len(told(journal, Finalists)) == 2
+    assert best not in told(journal, Finalists)[-1].configurations
 
 
 def test_the_plan_counts_every_finalist():

@@ -38,9 +38,15 @@ def ranked(state: State, criterion: Criterion) -> list[int]:
         value = float(criterion(losses)) if (losses == losses).any() else math.nan
         places[row] = (-math.inf, value, row)
     others = [
-        row for row, (_, value, _) in places.items() if math.isfinite(value) and row not in {first, *state.dropped}
+        row for row, (_, value, _) in places.items() if math.isfinite(value) and row not in {first, *taken_out(state)}
     ]
     return [*([] if first in state.dropped else [first]), *sorted(others, key=places.__getitem__)]
+
+
+def taken_out(state: State) -> set[int]:
+    """Return the rows that a person dropped or that were screened out, also after they had raced."""
+    screened = [cut.configurations[0] for cut in state.eliminations if not cut.round and not cut.reason]
+    return {*state.dropped, *map(state.pool.rows.__getitem__, screened)}
 
 
 class Contest:
@@ -162,7 +168,7 @@ class Contest:
 
     def _chosen(self) -> list[int]:
         rows, earlier = ranked(self.state, self._criterion)[: self._n_finalists], self.state.confirmations.earlier
-        if earlier is not None and earlier not in {*rows, *self.state.dropped}:
+        if earlier is not None and earlier not in {*rows, *taken_out(self.state)}:
             rows = [*rows[: self._n_finalists - 1], earlier]
         return rows
 

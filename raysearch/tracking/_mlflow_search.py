@@ -111,7 +111,8 @@ class Search:
         values = {"cutoff": cut.cutoff, "round": cut.round, "criterion_at_cut": value}
         tags = {"status": "eliminated"} | ({"dropped": cut.reason} if cut.reason else {})
         if self.runs.is_ended(key):  # told again, or a survivor of an earlier end that an extended search dropped
-            self.runs.log_changed(key, values, tags, at_ms)
+            cut_before = cut.reason and self.runs.tags(key).get("status") == "eliminated"  # its numbers stay those
+            self.runs.log_changed(key, {} if cut_before else values, tags, at_ms)
         else:
             self.runs.log(key, metrics(values, at_ms), tags=tags)
             self.runs.end(key, "FINISHED", at_ms)

@@ -55,6 +55,7 @@ class Driver:
                 looked = True
                 runner = RaceRunner(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
                 self._audit(race, content)
+                self._look(content, race)  # a new driver's first remark was made before anybody listened
                 if history:
                     go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
                 self.went_on = True
@@ -88,7 +89,7 @@ class Driver:
         auditor = self.auditor
         if auditor is None:
             return
-        auditor.look(content, race)  # a new driver's first remark is made before anybody listens
+        auditor.look(content, race)
         auditor.ended(content, race)
         seeds = [one.key.seed for one in race.state.confirmation.values() if one.status is Status.COMPLETE]
         winner = race.state.pool.configurations[race.state.winner].id
