@@ -68,6 +68,22 @@ def test_a_configuration_is_a_trial_its_value_the_criterion_and_its_instances_ar
     study.optimize(lambda trial: trial.suggest_categorical("level", [0.1, 0.2, 0.3]), n_trials=1)  # it may go on there
 
 
+def test_the_winner_is_who_won_among_the_finalists_and_not_who_led_the_race(url, tmp_path):
+    settings = {"seed": 0, "workload": "synthetic", "space": {"level": [0.1, 0.101, 0.102, 0.103]}}
+    settings |= {"criterion": "median", "rule": {"name": "halving", "warmup": 1}, "tracking": None}
+    settings |= {"name": "overruled", "race": {"confirm": 6, "finalists": 3}, "execution": "local"}
+    found = run(from_data(settings), tmp_path / "run").verdict
+    assert found.finalists[0].place > 1, "the race's leader lost on fresh seeds"
+    _, study, trials = study_of(tmp_path / "run", url, "overruled")
+    standings = {id_: trial.user_attrs["standing"] for id_, trial in trials.items()}
+    assert [id_ for id_, standing in standings.items() if standing == "winner"] == [found.winner.id]
+    assert study.user_attrs["winner"] == found.winner.id
+    winner = trials[found.winner.id]
+    assert winner.state.name == "COMPLETE"
+    assert winner.user_attrs["confirmed"] == found.confirmation.criterion
+    assert found.confirmation.criterion == pytest.approx(np.median(winner.user_attrs["confirmation_losses"]))
+
+
 def test_the_dashboard_shows_it(finished, url, start):
     study_of(finished, url, "seen")
     with socket.socket() as free:

@@ -137,7 +137,7 @@ class _Search:
         self.outcomes = state.pool.outcomes()
         self.comparable = {one.configuration.id for one in comparable(self.outcomes)}
         self.cuts = {id_: cut for cut in state.eliminations for id_ in cut.configurations}
-        self.leader = None if state.verdict is None else state.verdict.leader
+        self.winner = state.winner
         self.survivors = set(state.survivors.tolist())
         self.results: dict[str, dict[int, InstanceResult]] = {}
         self.times: dict[str, tuple[float, float]] = {}
@@ -182,7 +182,7 @@ class _Search:
         return [told[self.race.state.race_key(row, column).seed] for column in columns]
 
     def _state(self, row: int, outcome: Outcome, counted: Sequence[InstanceResult]) -> State:
-        if row == self.leader:
+        if row == self.winner:
             return State.COMPLETE
         alive = row in self.survivors
         if alive and not self.race.state.pool.asked[row]:
@@ -194,7 +194,7 @@ class _Search:
         if self.objectives:  # the Pareto set is looked for among these
             finite = all(math.isfinite(one.value(outcome)) for one in self.objectives) if outcome.losses else False
             return State.COMPLETE if finite and outcome.configuration.id in self.comparable else State.PRUNED
-        as_deep = self.leader is not None and len(outcome.losses) >= len(self.outcomes[self.leader].losses)
+        as_deep = self.winner is not None and len(outcome.losses) >= len(self.outcomes[self.winner].losses)
         return State.COMPLETE if alive and as_deep else State.PRUNED
 
     def _attributes(self, row: int, losses: Any, counted: Sequence[InstanceResult]) -> dict[str, Any]:
@@ -218,7 +218,7 @@ class _Search:
         if (cut := self.cuts.get(id_)) is not None:
             said |= {"cutoff": cut.cutoff}
             said |= {"reason": cut.reason} if cut.reason else {"round": cut.round} if cut.round else {}
-        if row == self.leader and self.verdict is not None and self.verdict.confirmation is not None:
+        if row == self.winner and self.verdict is not None and self.verdict.confirmation is not None:
             confirmed = self.race.state.confirmation
             said["confirmed"] = self.verdict.confirmation.criterion
             said["confirmation_losses"] = [confirmed[index].loss for index in sorted(confirmed)]
@@ -226,7 +226,7 @@ class _Search:
 
     def _standing(self, row: int) -> str:
         pool = self.race.state.pool
-        if row == self.leader and self.verdict is not None:
+        if row == self.winner and self.verdict is not None:
             return "winner"
         cut = self.cuts.get(pool.id(row))
         if cut is not None and cut.reason:
