@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from raysearch.analysis.intervals import confidence_interval
+from raysearch.analysis.intervals import bounds
 from raysearch.race.race import Race
 from raysearch.race.separation import ALPHA
 from raysearch.records import Finalist, Verdict
@@ -20,13 +18,11 @@ _N_FINALISTS = 8
 
 def finalists(race: Race) -> tuple[Finalist, ...]:
     """Return who is confirmed so far, the best first, with the 95 % bootstrap intervals of what they showed."""
-    found, state = [], race.state
-    for one in race.contest.finalists():
-        results = state.confirmations.results[state.pool.rows[one.configuration_id]]
-        fresh = [result.loss for index, result in sorted(results.items()) if index < state.confirmations.n_instances]
-        interval = confidence_interval(fresh[: one.fresh.n_instances], race.criterion, np.random.default_rng(0))
-        found.append(replace(one, interval=(interval.low, interval.high) if interval.known else None))
-    return tuple(found)
+    contest, rows = race.contest, race.state.pool.rows
+    return tuple(
+        replace(one, interval=bounds(contest.fresh(rows[one.configuration_id]), race.criterion))
+        for one in contest.finalists()
+    )
 
 
 def chosen(verdict: Verdict) -> str:

@@ -72,6 +72,12 @@ def confidence_interval(
     return Interval(low, high, level, method, len(run), extreme)
 
 
+def bounds(losses: ArrayLike, criterion: Statistic) -> tuple[float, float] | None:
+    """Return the ends of the 95 % interval, the same whenever they are asked for; None where there is none."""
+    interval = confidence_interval(losses, criterion, np.random.default_rng(0))
+    return (interval.low, interval.high) if interval.known else None
+
+
 def _bca(
     run: NDArray[np.float64], criterion: Statistic, generator: np.random.Generator, level: float, n_resamples: int
 ) -> tuple[float, float] | None:

@@ -219,11 +219,9 @@ def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
 
 def confirmed_interval(race: Race) -> tuple[float, float] | None:
     """Return the 95 % bootstrap interval of the winner's criterion over its confirmation instances, None if unknown."""
-    from raysearch.analysis.intervals import confidence_interval
+    from raysearch.analysis.intervals import bounds
 
-    losses = [result.loss for _, result in sorted(race.state.confirmation.items())]
-    interval = confidence_interval(losses, race.criterion, np.random.default_rng(0))
-    return (interval.low, interval.high) if interval.known else None
+    return bounds([result.loss for _, result in sorted(race.state.confirmation.items())], race.criterion)
 
 
 def pareto_table(state: State, verdict: Verdict | None) -> list[Any]:

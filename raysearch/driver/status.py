@@ -12,6 +12,7 @@ from rich.console import Console
 
 from raysearch.criteria.objectives import label
 from raysearch.driver import finish
+from raysearch.driver.replayed import race_to_replay
 from raysearch.driver.resume import experiment_of
 from raysearch.errors import RunDirectoryError
 from raysearch.experiment.experiment import Experiment
@@ -166,15 +167,7 @@ def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
     directory = RunDirectory.open(run_dir)
     history = all_entries(directory.journal)
     experiment = experiment_of(history)
-    race = Race(
-        lambda outcomes: [],
-        experiment.load("criterion"),
-        experiment.load("rule"),
-        seed=experiment.seed,
-        confirm=experiment.race.confirm,
-        finalists=experiment.race.finalists,
-        n_configurations=experiment.n_configurations,
-    )
+    race = race_to_replay(experiment)
     with collector_paused():
         race.replay(history)
     return race, experiment, history

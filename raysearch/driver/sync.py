@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.driver import finish
+from raysearch.driver.replayed import race_to_replay
 from raysearch.driver.resume import experiment_of
 from raysearch.driver.run import opened
 from raysearch.errors import ExperimentError, TrackingError
@@ -46,14 +47,7 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
         State(experiment.seed).replay(history)
         tracker, replaced = experiment.load("tracking"), out_of_date(history)
         with opened(tracker, data, directory, history[0].time_s):
-            race = Race(
-                lambda outcomes: [],
-                experiment.load("criterion"),
-                experiment.load("rule"),
-                seed=experiment.seed,
-                confirm=experiment.race.confirm,
-                finalists=experiment.race.finalists,
-            )
+            race = race_to_replay(experiment)
             tell_again(history, race, tracker, directory.path)
             if race.done:
                 finish.write(race, experiment, data, directory, _workload(experiment), tracker)
@@ -65,14 +59,15 @@ def sync(run_dir: str | Path, values: dict[str, Any] | None = None) -> int:
 def tell_again(history: Sequence[Entry], race: Race, tracker: Tracker, run_dir: Path) -> None:
     """Tell a tracker what stands of a journal's events, and bring a new race to where they led."""
     replaced, relay = out_of_date(history), Relay(race, tracker, lambda: progress(race, 0.0))
+    room = tracker if isinstance(tracker, MakesRoom) else None  # asked once: it takes longer than many an event
     rounds: dict[int, tuple[float, Progress]] = {}  # a wave begins in the round in which the one before it ended
     for entry in history:
         race.replay([entry])
         if entry.number not in replaced:
             relay.advanced = lambda now, time_s=entry.time_s: rounds.update({now.round: (time_s, now)})  # type: ignore[misc]
             relay.hear(_with_weights(entry.event, run_dir), entry.time_s)
-            if isinstance(tracker, MakesRoom):
-                tracker.make_room()
+            if room is not None:
+                room.make_room()
     for time_s, now in rounds.values():
         _at(tracker, time_s)
         tracker.advanced(now)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.analysis.live_runs import Overview
+from raysearch.driver.replayed import race_to_replay
 from raysearch.errors import RaysearchError
 from raysearch.experiment.experiment import from_data
 from raysearch.race.race import Race
@@ -114,16 +115,7 @@ def serve(
 
 def race_of(data: Mapping[str, Any]) -> Race:
     """Return the race of an experiment as plain data, for its journal to be replayed into."""
-    experiment = from_data(data)
-    return Race(
-        lambda outcomes: [],
-        experiment.load("criterion"),
-        experiment.load("rule"),
-        seed=experiment.seed,
-        confirm=experiment.race.confirm,
-        finalists=experiment.race.finalists,
-        n_configurations=experiment.n_configurations,
-    )
+    return race_to_replay(from_data(data))
 
 
 def overview(root: Path = RUNS) -> list[dict[str, Any]]:

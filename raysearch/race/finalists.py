@@ -130,14 +130,19 @@ class Contest:
                 return None
         return None
 
+    def fresh(self, row: int) -> list[float]:
+        """Return the losses of a finalist on fresh seeds that count, in the order of its instances."""
+        own = self.state.confirmations
+        separate = own.separated.get(row)
+        n = own.n_instances if separate is None else separate.n_instances
+        return [one.loss for index, one in sorted(own.results.get(row, {}).items()) if index < n]
+
     def finalists(self) -> tuple[Finalist, ...]:
         """Return who was confirmed, the winner first, then the others, best first; dropped ones are left out."""
         state, own = self.state, self.state.confirmations
         found = []
         for place, row in enumerate(own.finalists, start=1):
-            separate = own.separated.get(row)
-            n = own.n_instances if separate is None else separate.n_instances
-            fresh = [one.loss for index, one in sorted(own.results.get(row, {}).items()) if index < n]
+            separate, fresh = own.separated.get(row), self.fresh(row)
             if fresh and row not in state.dropped:
                 raced = summarize(state.pool.judged_losses(row), self._criterion)
                 told = (False, None) if separate is None else (True, separate.p)

@@ -80,8 +80,7 @@ def incumbent(state: State, criterion: Criterion) -> tuple[int | None, float]:
 
     Survivors are compared only at the greatest number of instances that any has, so that one lucky loss leads nobody.
     """
-    if state.verdict is not None:
-        row = state.verdict.leader if state.winner is None else state.winner
+    if (row := state.winner) is not None:
         return row, float(criterion(state.pool.judged_losses(row)))
     survivors = state.survivors
     losses = state.pool.losses[survivors]
@@ -130,13 +129,12 @@ def verdict(
     judged in place of the loss.
     """
     state = race.state
-    end = state.verdict
-    if end is None:
+    end, winner = state.verdict, state.winner
+    if end is None or winner is None:
         raise ValueError("the race has no verdict yet")
     fresh = [state.confirmation[index] for index in sorted(state.confirmation)]
     tests = [result.test_loss for result in fresh if result.test_loss is not None]
     ids = [configuration.id for configuration in state.pool.configurations]
-    winner = end.leader if state.winner is None else state.winner
     end = end if winner == end.leader else _of_another(end, winner, ids)
     return Verdict(
         winner=state.pool.configurations[winner],

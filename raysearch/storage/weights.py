@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from raysearch.records import InstanceKey, Phase
 from raysearch.seeds import Seeds
@@ -19,6 +21,11 @@ class WeightStore:
     def __init__(self, folder: Path, seeds: Seeds | None = None) -> None:
         self.folder, self._seeds = folder, seeds
         self._dropped: set[str] = set()
+
+    @classmethod
+    def of(cls, search: Mapping[str, Any], folder: Path) -> WeightStore:
+        """Return the store of an experiment as plain data, which may name no seed."""
+        return cls(folder, Seeds(search["seed"]) if "seed" in search else None)
 
     def keep(self, key: InstanceKey, weights: bytes) -> Path | None:
         """Write the weights of one instance; None if its configuration has been dropped. Raises OSError."""

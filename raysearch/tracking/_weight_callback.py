@@ -10,7 +10,6 @@ from typing import Any
 
 from raysearch.records import Configuration, InstanceResult, Phase, Status
 from raysearch.rules import Elimination
-from raysearch.seeds import Seeds
 from raysearch.storage.weights import WeightStore
 from raysearch.tracking.silent import Silent
 
@@ -30,8 +29,7 @@ class WeightCallback(Silent):
 
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Take the folder."""
-        seeds = Seeds(search["seed"]) if "seed" in search else None
-        self._shelves[:] = [WeightStore(run_dir / FOLDER, seeds)]
+        self._shelves[:] = [WeightStore.of(search, run_dir / FOLDER)]
 
     def told(self, configuration: Configuration, result: InstanceResult, phase: Phase) -> None:
         """Keep the weights of a whole instance."""

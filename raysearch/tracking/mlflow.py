@@ -26,7 +26,6 @@ from raysearch.records import (
 )
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
-from raysearch.seeds import Seeds
 from raysearch.storage.weights import WeightStore
 from raysearch.tracking._writer import Writer, log
 
@@ -116,11 +115,9 @@ class Mlflow(Validated):
         except BaseException:
             environment.release()
             raise
-        seeds = Seeds(search["seed"]) if "seed" in search else None
         hint = f"`raysearch sync {run_dir}` writes them when it answers again."
-        self._open[:] = [
-            _Session(writing, self._writer(runs, hint), WeightStore(run_dir / "weights", seeds), environment)
-        ]
+        store = WeightStore.of(search, run_dir / "weights")
+        self._open[:] = [_Session(writing, self._writer(runs, hint), store, environment)]
 
     def started(self, train: TrialRequest) -> None:
         """Make the configuration's run when its first instance starts, so that it can be seen racing."""
