@@ -1,7 +1,7 @@
 # make setup   environment in .venv with the tested versions (constraints.txt)
 # make demo    installs, then runs the main job: minutes on two cores
 # make test    installs, then runs the tests;   make test-all  the slow ones too
-# make worlds  installs, then carries 36,000 simulated searches out: 5 minutes on two cores
+# make worlds  installs, then carries 36,000 simulated searches out and reads 10,000 damaged files: 6 minutes on two cores
 # make check   formatting, lint, types, and the documentation built strictly
 # make docs    the documentation as a site, in site/
 # make bench   every benchmark at its full size: hours
@@ -14,6 +14,7 @@ BIN = $(VENV)/bin
 # how many tests run beside each other
 JOBS ?= 3
 N_WORLDS ?= 36000
+N_FUZZ ?= 10000
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
@@ -41,6 +42,7 @@ test-all: setup
 
 worlds: setup
 	$(BIN)/python -m tests.world --n $(N_WORLDS) --workers 2
+	$(BIN)/python -m tests.fuzz --n $(N_FUZZ)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_made_leaves_the_result(
     assert "certainty" in page_of(tmp_path / "run")
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 40))])
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40))])
 def test_searches_with_failures_and_divergence_end_with_every_figure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:

@@ -1,12 +1,16 @@
 """The live page in a real browser: a race from its start to its end, by keyboard, in the dark, and at full size."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
 from browser import BROWSER, browser
 from command_line import command, write_search
 from waiting import wait_for
+
+from raysearch.storage.requests import Request, ask
+from raysearch.storage.run_directory import JOURNAL
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(BROWSER is None, reason="no Chromium to look with")]
 SHIFT = """new PerformanceObserver((list) => {
@@ -29,8 +33,13 @@ def test_a_race_is_watched_from_its_start_to_its_end(start, tab, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     address = wait_for("an address", lambda: re.search(r"http://\S+", process.stdout.readline()), by=process)[0]
+    journal = tmp_path / "run" / JOURNAL  # on a busy machine the search must not be over before anybody looks
+    wait_for("a beginning", lambda: journal.exists() and b'"event":"ask"' in journal.read_bytes(), by=process)
+    ask(journal.parent, Request("pause"))
     tab.call("Page.addScriptToEvaluateOnNewDocument", source=SHIFT)
     tab.visit(address)
+    tab.wait_for("document.querySelector('#state')?.textContent === 'paused'")
+    ask(journal.parent, Request("unpause"))
     tab.wait_for("document.querySelector('#state')?.textContent === 'running'")
     tab.wait_for("document.querySelectorAll('#running-rows code').length === 1")
     seen = set()
@@ -60,12 +69,17 @@ def finished(start, tab, tmp_path):
     return re.search(r"http://\S+", process.stdout.readline())[0]
 
 
-def test_keys_are_enough_and_the_dark_is_dark(tab, finished):
+def test_keys_are_enough_and_the_dark_is_dark(tab, finished, tmp_path):
+    runs = tmp_path / "runs"
     tab.window(1300, 900, dark=True)
     tab.visit(finished)
     tab.wait_for("!!document.querySelector('#runs a')")
     while tab.get("document.activeElement.textContent") != "one":
         tab.press("Tab")
+    (runs / "another").mkdir()
+    shutil.copy(runs / "one" / JOURNAL, runs / "another")
+    tab.wait_for("document.querySelectorAll('#runs a').length === 2")
+    assert tab.get("document.activeElement.textContent") == "one", "what is drawn again keeps the focus"
     tab.press("Enter")
     tab.wait_for("document.querySelector('#state')?.textContent === 'finished'")
     background = tab.get("getComputedStyle(document.body).backgroundColor")
@@ -81,10 +95,11 @@ def test_keys_are_enough_and_the_dark_is_dark(tab, finished):
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("width", [1300, 760, 420])
-def test_nothing_is_wider_than_the_window(tab, finished, width):
-    tab.window(width, 900)
-    tab.visit(finished + "runs/one/")
-    tab.wait_for("document.querySelector('#state')?.textContent === 'finished'")
-    assert tab.get("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
-    assert tab.get("[...document.querySelectorAll('.tile .value')].every((e) => e.scrollWidth <= e.clientWidth)")
+def test_nothing_is_wider_than_the_window(tab, finished):
+    for width in (1300, 760, 420):
+        tab.window(width, 900)
+        tab.visit("about:blank")
+        tab.visit(finished + "runs/one/")
+        tab.wait_for("document.querySelector('#state')?.textContent === 'finished'")
+        assert tab.get("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, width
+        assert tab.get("[...document.querySelectorAll('.tile .value')].every((e) => e.scrollWidth <= e.clientWidth)")

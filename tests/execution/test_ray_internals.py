@@ -1,6 +1,7 @@
 """What raysearch touches of Ray beside its public API stands in one file, and is all there in the Ray installed."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -183,23 +184,27 @@ def defined(tree: ast.AST) -> set[str]:
     return names | {node.attr for node in stored if ast.unparse(node.value) in ("self", "cls")}
 
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 ALL_LISTED = {member.name for member in MEMBERS}
 LISTED = {name for name in ALL_LISTED if is_private(name)}
 
 
 def test_the_list_names_all_that_is_touched_and_nothing_else() -> None:
-    tree = ast.Module(TREES[INTERNALS].body[1:], [])  # without the list itself
+    tree = ast.Module(trees()[INTERNALS].body[1:], [])  # without the list itself
     used = {name for _, _, name in touched(tree)} | defined(tree)
     private = {name for _, of, name in touched(tree) if of and is_private(name)}
     assert private - ALL_LISTED - {"_private"} == set()
     elsewhere = [PACKAGE / "execution" / "ray_trainable.py", PACKAGE / "workloads" / "function.py"]
-    used |= {name for path in elsewhere for _, _, name in touched(TREES[path])}
+    used |= {name for path in elsewhere for _, _, name in touched(trees()[path])}
     assert ALL_LISTED - used == set(), "listed, but nobody needs it"
 
 
 def test_no_other_file_touches_a_private_member_of_ray() -> None:
-    found = [fault for path, tree in TREES.items() if path != INTERNALS for fault in lint(path, tree)]
+    found = [fault for path, tree in trees().items() if path != INTERNALS for fault in lint(path, tree)]
     assert not found, f"this belongs in {INTERNALS.relative_to(PACKAGE.parent)}:\n  " + "\n  ".join(found)
 
 
@@ -210,7 +215,7 @@ def lint(path: Path, tree: ast.AST) -> Iterator[str]:
     for line, of, name in touched(tree):
         # kernels of torch, and os._exit, begin with an underscore and are no Ray
         whose = ("", "self", "cls", "torch", "os")
-        foreign = name in LISTED or (of not in whose and is_private(name) and name not in OWN)
+        foreign = name in LISTED or (of not in whose and is_private(name) and name not in own())
         if foreign and name not in allowed:
             yield f"{place}, line {line}: {of}.{name}"
         if of in ("trial", "tune_controller") and name != "trial_id" and path.parent.name == "execution":
@@ -229,7 +234,9 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-OWN = {name for path, tree in TREES.items() if path != INTERNALS for name in defined(tree)} - LISTED
+@functools.cache
+def own() -> set[str]:
+    return {name for path, tree in trees().items() if path != INTERNALS for name in defined(tree)} - LISTED
 
 
 @pytest.mark.parametrize(
