@@ -199,7 +199,7 @@ def look_at(run_dir):
 per_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@settings(per_example, max_examples=200)
+@settings(per_example, max_examples=80)
 @given(number=st.integers(0, 10**6), path=moves, odd_value=odd)
 def test_a_journal_with_one_odd_value(copied, finished, number, path, odd_value):
     lines = (finished / "journal.jsonl").read_text().splitlines()
@@ -209,14 +209,14 @@ def test_a_journal_with_one_odd_value(copied, finished, number, path, odd_value)
     look_at(copied)
 
 
-@settings(per_example, max_examples=100)
+@settings(per_example, max_examples=40)
 @given(places=moves)
 def test_a_journal_with_damaged_bytes(copied, finished, places):
     (copied / "journal.jsonl").write_bytes(damaged_bytes((finished / "journal.jsonl").read_bytes(), places))
     look_at(copied)
 
 
-@settings(per_example, max_examples=100)
+@settings(per_example, max_examples=40)
 @given(order=moves)
 def test_a_journal_with_lines_missing_doubled_or_out_of_order(copied, finished, order):
     lines = (finished / "journal.jsonl").read_bytes().splitlines(keepends=True)

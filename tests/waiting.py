@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 """Below the time after which pytest ends a test, so that the test says what it waited for."""
 
 
