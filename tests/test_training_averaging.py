@@ -172,7 +172,10 @@ def test_tgtss_with_a_later_first_epoch_trains_otherwise_and_one_beyond_the_teac
         curve(teacher_from=5)
 
 
-@pytest.mark.parametrize("loss", ["clf", "label_smoothing", "confidence_penalty", "manifold", "tgtss"])
+LOSSES = ["clf", "clf_live", "clf_examples", "label_smoothing", "confidence_penalty", "manifold", "tgtss"]
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, "adversarial_training"])
 def test_every_training_loss_learns_classes_and_numbers_and_is_scored_on_the_task(loss):
     classes = train(10, build=classifier, sets=two_classes(), task=CrossEntropy(), loss=loss)
     numbers = train(10, optimizer="Adam", loss=loss)

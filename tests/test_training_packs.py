@@ -74,6 +74,9 @@ def test_every_activation_in_layers_that_fill_no_vectors(activation: str) -> Non
 
 LOSSES: dict[str, list[dict[str, Any]]] = {
     "clf": [{"loss_alpha": 0.1}, {"loss_alpha": 0.5, "loss_beta": 0.3}],
+    "clf_live": [{"loss_alpha": 0.1}, {"loss_alpha": 0.5, "loss_beta": 0.3}],
+    "clf_examples": [{"loss_alpha": 0.1}, {"loss_alpha": 0.5, "loss_beta": 0.3}],
+    "adversarial_training": [{}, {"loss_n_steps": 3}, {"loss_epsilon": 0.1, "loss_share": 0.5}],
     "label_smoothing": [{}, {"loss_epsilon": 0.3}],
     "confidence_penalty": [{}, {"loss_beta": 0.3}],
     "manifold": [{"loss_gamma": 0.5}, {"loss_radius": 0.3}],

@@ -112,6 +112,8 @@ MORE: list[dict[str, Any]] = [
     {"average": "swa", "average_start": 0.3},
     {"average": "ema", "average_start": 0.3},
     {"loss": "clf", "loss_alpha": 0.5},
+    {"loss": "clf_examples", "loss_alpha": 0.5},
+    {"loss": "adversarial_training", "loss_n_steps": 2},
     {"loss": "tgtss"},
     {"conv": [4]},
 ]

@@ -24,6 +24,7 @@ from raysearch.training.device import choose_device, seeded
 from raysearch.training.freezing import freeze_fragile
 from raysearch.training.job import Common, Job, Pair, Sets, Settings
 from raysearch.training.losses import Loss, Step
+from raysearch.training.losses._forms import of_examples
 from raysearch.training.measures.local_instability import epoch_instability
 from raysearch.training.optimizer import rate_factor
 from raysearch.training.recipe import Recipe
@@ -63,6 +64,7 @@ def fit(
         if epoch == recipe.freeze_from:
             freeze_fragile(module, *sets.train, common.task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
+        step.each = each_loss(loss, module, sets.train, common.task) if trained.train_curve else None
         trained.train_curve.append(_epoch(loop, step, loss, sets.train, recipe))
         scheduler.step()
         scored = averaging.after_epoch(epoch)
@@ -83,9 +85,17 @@ def training_loss(recipe: Recipe) -> Loss | None:
     return registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else None
 
 
+def each_loss(loss: Loss, module: nn.Module, train: Pair, task: Loss) -> Tensor | None:
+    """Return the task loss of each training example `(n_train,)` where the training loss asks for it."""
+    if not getattr(loss, "compares_examples", False):
+        return None
+    return of_examples(task, outputs(module, train[0]), train[1])
+
+
 def _epoch(loop: Loop, step: Step, loss: Loss, train: Pair, recipe: Recipe) -> float:
     """Pass once over the training set and return the mean task loss of its batches."""
     loop.module.train()
+    step.last_batch = None
     parameters, losses, sizes = list(loop.module.parameters()), [], []
     for step.index, step.inputs, wanted in training_optimizer.batches(
         *train, loop.generators["order"], recipe.batch_size
@@ -99,6 +109,7 @@ def _epoch(loop: Loop, step: Step, loss: Loss, train: Pair, recipe: Recipe) -> f
             nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         loop.optimizer.step()
         loop.averaging.after_step()
+        step.last_batch = step.inputs, wanted
         losses.append(found.detach() if loss is step.task else step.task(predicted.detach(), wanted))
         sizes.append(len(wanted))
     return mean_loss(torch.stack(losses), sizes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Interval
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, state
+from raysearch.training.losses._forms import state, variance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,23 +40,6 @@ class Clf(Validated):
         loss = task
         if now.previous is not None:
             loss = loss + self.alpha * (task - now.previous).abs()
-        return loss + self.beta * _variance(outputs, targets)
+        return loss + self.beta * variance(outputs, targets)
 
     of_members = __call__  # its sums go over examples and classes, the last dimensions
-
-
-def _variance(outputs: Tensor, targets: Tensor) -> Tensor:
-    import torch
-
-    if not is_classification(outputs, targets):
-        return (outputs - targets).var(-1, correction=0)
-    p = outputs.softmax(dim=-1).flatten(0, -2)
-    n_classes = outputs.shape[-1]
-    # a label of its own for each class of each member of a pack
-    first = n_classes * torch.arange(targets.numel() // targets.shape[-1], device=targets.device)
-    labels, of = torch.unique((targets.view(len(first), -1) + first[:, None]).flatten(), return_inverse=True)
-    counts = torch.bincount(of, minlength=len(labels)).to(p.dtype)
-    means = p.new_zeros(len(labels), n_classes).index_add(0, of, p) / counts[:, None]
-    squares = (p - means[of]).square().sum(dim=1)
-    n_labels = torch.bincount(labels // n_classes, minlength=len(first)).view(targets.shape[:-1])
-    return (squares / counts[of]).view(targets.shape).sum(-1) / n_labels

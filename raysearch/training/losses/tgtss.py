@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, Gt
 
 from raysearch.registry import Validated
-from raysearch.training.losses._forms import is_classification, soft_cross_entropy, state
+from raysearch.training.losses._forms import is_classification, of_batch, soft_cross_entropy, state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,15 +46,9 @@ class Tgtss(Validated):
         now = state(step, "tgtss")
         if now.soft is None:
             raise ValueError("tgtss needs a teacher's word in step.soft: train with raysearch.training.loop.instance")
-        wanted = now.soft[now.index] if now.index.ndim == 1 else _by_member(now.soft, now.index)
+        wanted = of_batch(now.soft, now.index)
         if is_classification(outputs, targets):
             return soft_cross_entropy(outputs, wanted)
         return now.task(outputs, wanted)
 
     of_members = __call__  # its sums go over examples and classes, the last dimensions
-
-
-def _by_member(soft: Tensor, index: Tensor) -> Tensor:
-    """Return what each member's teacher said of each member's rows."""
-    members = index.new_tensor(range(len(index)))
-    return soft[members[:, None], index]

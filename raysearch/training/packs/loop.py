@@ -13,8 +13,8 @@ from torch import Tensor
 
 from raysearch.training.averaging import Averaging
 from raysearch.training.device import seeded
-from raysearch.training.job import Common
-from raysearch.training.loop import is_over, mean_loss, outputs, training_loss
+from raysearch.training.job import Common, Pair
+from raysearch.training.loop import each_loss, is_over, mean_loss, outputs, training_loss
 from raysearch.training.losses import Loss, Step
 from raysearch.training.optimizer import rate_factor
 from raysearch.training.packs.members import Member
@@ -114,11 +114,13 @@ class Pack:
     def _teach(self) -> None:
         """Pass once over the training sets."""
         members, network = self._members, self._network
+        self._each = self._each_loss()
         network.train()
         rates = [self._rate(optimizer.span.start, self._epoch) for optimizer in self._optimizers]
         orders = torch.stack([torch.randperm(self._rows.shape[1], generator=member.order) for member in members])
         orders = orders.to(self._rows.device)
         rows = self._rows.gather(1, orders)
+        last: Pair | None = None
         losses, sizes, ones = [], [], torch.ones(len(members), device=rows.device)
         size = members[0].job.recipe.batch_size
         inputs, targets = self._common.sets.train
@@ -129,41 +131,59 @@ class Pack:
             network.forget_gradients()
             predicted = network(batch)
             predicted = predicted.reshape(*chosen.shape, *predicted.shape[1:])
-            found = self._loss(predicted, wanted, batch, index)
+            found = self._loss(predicted, wanted, batch, index, last)
             torch.autograd.backward(found, ones)
             network.gather_gradients()
             self._clip()
             for optimizer, rate in zip(self._optimizers, rates, strict=True):
                 optimizer.step(rate)
             self._averaging.after_step()
+            last = batch, wanted
             plain = self._losses[0][1] is self._task
             losses.append(found.detach() if plain else self._task(predicted.detach(), wanted))
             sizes.append(index.shape[1])
         for member, own in zip(members, torch.stack(losses, 1).cpu(), strict=True):
             member.trained.train_curve.append(mean_loss(own, sizes))
 
-    def _loss(self, predicted: Tensor, wanted: Tensor, batch: Tensor, index: Tensor) -> Tensor:
+    def _each_loss(self) -> Tensor | None:
+        """Return the task losses of all members' training examples `(n_members, n_train)`, where the loss asks."""
+        loss = training_loss(self._members[0].job.recipe)
+        if loss is None or not self._members[0].trained.train_curve:
+            return None
+        inputs, targets = self._common.sets.train
+        found = []
+        for member, rows in zip(self._members, self._rows, strict=True):
+            found.append(each_loss(loss, member.module, (inputs[rows], targets[rows]), self._common.task))
+        return torch.stack([own for own in found if own is not None]) if found[0] is not None else None
+
+    def _loss(self, predicted: Tensor, wanted: Tensor, batch: Tensor, index: Tensor, last: Pair | None) -> Tensor:
         """Return the losses of a batch `(n_members,)`, neighbours of one loss together."""
         found = []
         for span, loss in self._losses:
-            found.append(loss(predicted[span], wanted[span], self._step(span, loss, batch, index)))
+            found.append(loss(predicted[span], wanted[span], self._step(span, loss, batch, index, last)))
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def _step(self, span: slice, loss: Loss, batch: Tensor, index: Tensor) -> Step | None:
+    def _step(self, span: slice, loss: Loss, batch: Tensor, index: Tensor, last: Pair | None) -> Step | None:
         """Return what a training loss must know of the members in `span`; a task loss asks nothing."""
         if loss is self._task:
             return None
         curves = [member.trained.train_curve for member in self._members[span]]
         previous = torch.tensor([curve[-1] for curve in curves], device=batch.device) if curves[0] else None
-        n = index.shape[1]
+
+        def of_span(values: Tensor) -> Tensor:
+            n = len(values) // len(self._members)
+            return values[span.start * n : span.stop * n]
+
         return Step(
             lambda inputs: self._network(inputs, span),
-            batch[span.start * n : span.stop * n],
+            of_span(batch),
             index[span],
             self._task,
             [member.noise for member in self._members[span]],
             previous,
             None if self._soft is None else self._soft[span],
+            None if last is None else (of_span(last[0]), last[1][span]),
+            None if self._each is None else self._each[span],
         )
 
     def _rate(self, row: int, epoch: int) -> float:
