@@ -44,9 +44,10 @@ def showers(target: str, n_train: int, epochs: int, n_judging: int, **settings: 
 
 
 def trained(bench: Bench, model: str, n_train: int, epochs: int, n_instances: int, n_judging: int) -> pd.DataFrame:
-    """Return instances of one of the models."""
+    """Return instances of one of the models; studies share them."""
     workload = showers(TARGETS[model], n_train, epochs, n_judging)
-    return bench.instances(f"{model}-{n_train}".replace(" ", "_").lower(), workload, fixed(MODELS[model]), n_instances)
+    cell = f"{model}-{n_train}-{epochs}-{n_judging}".replace(" ", "_").lower()
+    return bench.instances(cell, workload, fixed(MODELS[model]), n_instances, study="models")
 
 
 def fixed(parameters: dict[str, Any]) -> dict[str, list[Any]]:

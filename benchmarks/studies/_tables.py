@@ -33,6 +33,8 @@ class Table:
     curves: Array | None = None
     parameters: tuple[dict[str, Any], ...] = ()
     metrics: pd.DataFrame | None = None
+    judging: tuple[Array, ...] = ()
+    """Of each row, where rows have different numbers of them."""
 
     @property
     def seen(self) -> Array:
@@ -43,6 +45,12 @@ class Table:
     def held_out(self) -> Array:
         """What judges: test losses where they were recorded."""
         return (self.losses if self.tests is None else self.tests)[:, self.n_search :]
+
+    def truth(self, criterion: Any) -> Array:
+        """Return a criterion of what judges, `(n_configurations,)`."""
+        if self.judging:
+            return np.asarray([float(criterion(losses)) for losses in self.judging])
+        return np.asarray(criterion(self.held_out), dtype=float)
 
     def metric(self, name: str) -> Array:
         """Return a metric by configuration and instance."""
@@ -65,6 +73,24 @@ def digits72(n_search: int) -> Table:
     table = pd.read_parquet(DATA / "digits_instances.parquet")
     losses = table.pivot(index="configuration", columns="seed", values="loss").to_numpy(dtype=float)
     return Table("72 perceptrons on 400 digits (benchmarks/data)", losses, n_search)
+
+
+def fashion320(best: bool = False) -> Table:
+    """Return the 320 image networks of benchmarks/data, 30 instances each, or of them the `best` 20 by Q3.
+
+    The best 20 are judged by 100 others, which no search sees; the rest, which are worse by more than a tenth, by the
+    very 30.
+    """
+    table = pd.read_parquet(DATA / "fashion_320.parquet")
+    race, others = (
+        own.pivot(index="configuration_id", columns="instance", values="loss")
+        for _, own in table.groupby(table["phase"] != "race")
+    )
+    kept = race.loc[others.index] if best else race
+    judging = [(others if name in others.index else race).loc[name].to_numpy(dtype=float) for name in kept.index]
+    few = "the best 20 of " if best else ""
+    name = f"{few}320 networks on 500 images of Fashion-MNIST (benchmarks/data)"
+    return Table(name, kept.to_numpy(dtype=float), race.shape[1], judging=tuple(judging))
 
 
 @dataclass(frozen=True)
@@ -110,9 +136,9 @@ def jobs(size: str) -> dict[str, Job]:
         "fc": [[9]] if few else [[9], [32, 9]] if not full else [[9], [32, 9], [64, 9], [64, 32, 9]],
         "feature": [True] if few else [False, True],
         "activation": ["ReLU"],
-        "lr": [0.001, 0.01] if few else [0.001, 0.01] if not full else [0.001, 0.003, 0.01],
+        "lr": [0.001, 0.01] if few else [0.001, 0.003, 0.01] if full else [0.001, 0.003, 0.01, 0.03],
     }
-    n_showers, epochs = (8000, 30) if full else (100, 2) if few else (400, 10)
+    n_showers, epochs = (8000, 30) if full else (100, 2) if few else (1000, 10)
     tabular = {"name": "module", "module": "_tabular.build", "data": "_tabular.data", "epochs": 3 if few else 30}
     tabular_space = {"width": [4, 16] if few else [4, 16, 64], "depth": [1] if few else [1, 2]}
     tabular_space |= {"dropout": [0.0] if few else [0.0, 0.2], "lr": [0.01, 0.1] if few else [0.003, 0.01, 0.03, 0.1]}

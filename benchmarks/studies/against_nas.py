@@ -56,7 +56,7 @@ class Size:
 
 SIZES = {
     "quick": Size(("energy",), (100,), 3, 3, 2, 300),
-    "small": Size(("energy",), (1000,), 20, 20, 12, 1000),
+    "small": Size(("energy",), (1000, 4000), 40, 40, 20, 2000),
     "full": Size(("energy", "position"), (8000, 16_000, 32_000), 50, 20, 50, 4000),
 }
 

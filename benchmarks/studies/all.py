@@ -23,6 +23,7 @@ STUDIES = (
     "payoff",
     "other_methods",
     "selective",
+    "synaptic",
 )
 
 

@@ -29,8 +29,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SIZES = {
     "quick": Size(("tabular", "fashion"), 20, 10, 3),
-    "small": Size(("fashion", "tabular"), 20, 40, 12),
-    "full": Size(("fashion", "showers", "tabular"), 40, 40, 20),
+    "small": Size(("showers", "fashion", "tabular"), 20, 40, 12),
+    "full": Size(("showers", "fashion", "tabular"), 40, 40, 20),
 }
 JUDGED = {"median": np.median, "Q3": lambda a, axis: np.quantile(a, 0.75, axis=axis), "worst of 40": np.max}
 
