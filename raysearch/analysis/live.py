@@ -77,6 +77,8 @@ class LiveRace:
         self.out_at: dict[str, float] = {}
         """When a configuration was last eliminated, by its id."""
         self.n_epochs: Counter[str] = Counter()
+        self.intervals: dict[tuple[float, ...], tuple[float, float] | None] = {}
+        """Of the criterion over these losses, so that a view need not find again what the last one showed."""
 
     def read(self) -> bool:
         """Take in the next events of the journal and return whether there were any; to be called until there are none.
@@ -134,6 +136,7 @@ class LiveRace:
     def _drive(self, experiment: Experiment, time_s: float) -> None:
         """A new driver begins: the time between two of them counts for nobody."""
         self._halted = False
+        self.intervals.clear()
         race = self._make_race(experiment)
         if self.race is None:
             self.began = time_s

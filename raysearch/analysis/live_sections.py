@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysearch.analysis import live_finalists
 from raysearch.analysis.duel import duel
 from raysearch.analysis.finalists import chosen, finalists
 from raysearch.analysis.finalists import sentences as about_finalists
@@ -45,6 +46,7 @@ def sections(
         "rounds": lambda: _rounds(state),
         "duel": lambda: _duel(live),
         "boxes": lambda: boxes(live, first[:N_BOXES]),
+        "finalists": lambda: live_finalists.finalists(live),
         "running": lambda: _running(live),
         "left": lambda: _left(live),
         "failures": lambda: _failures(live),
