@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from raysearch.analysis import exits
+from raysearch.analysis.arguments import Address, File, OneOrAll, Room, RunDir, Runs, Settings, Target, Watched
 
 app = typer.Typer(
     name="raysearch",
@@ -20,20 +22,6 @@ app = typer.Typer(
     epilog="Start with: raysearch demo; then, for a model of your own, raysearch new my_search.yaml",
 )
 console = Console(soft_wrap=False)
-
-File = Annotated[Path, typer.Argument(help="Experiment file (YAML); `raysearch schema` describes it.")]
-RunDir = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/demo-20260101-120000.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the file, e.g. --set race.confirm=200."),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(help="Ray cluster: auto, HOST:6379, ray://HOST:10001 or local. Default: RAY_ADDRESS, or a local one."),
-]
-
-Watched = Annotated[bool, typer.Option("--watch", help="Serve the live page beside it; its address is printed.")]
-Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run directories.")]
 
 
 @app.command()
@@ -123,7 +111,7 @@ def resume(
 
 @app.command()
 def watch(
-    run_dir: Annotated[Path | None, typer.Argument(help="Run directory. Default: all searches below --runs.")] = None,
+    run_dir: OneOrAll = None,
     runs: Runs = Path("runs"),
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own demands a token, which is printed.")
@@ -206,9 +194,7 @@ def sync(run_dir: RunDir, settings: Settings = None) -> None:
 def export(
     run_dir: RunDir,
     where: Annotated[str, typer.Argument(help="Address of Optuna's storage, e.g. sqlite:///study.db, or a file.")],
-    to: Annotated[
-        str, typer.Option("--to", metavar="TARGET", help="optuna: configurations as trials; csv, parquet: instances.")
-    ],
+    to: Target,
     study: Annotated[str | None, typer.Option(help="Name of the study. Default: that of the run directory.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Let an earlier export to the same place go.")] = False,
 ) -> None:
@@ -220,7 +206,7 @@ def export(
 
 @app.command(name="list")
 def list_room(
-    room: Annotated[str, typer.Argument(help="runs; or criteria, rules, samplers, workloads, losses, measures ...")],
+    room: Room,
     runs: Runs = Path("runs"),
 ) -> None:
     """List the plug-ins of a kind with their parameters, or, for `runs`, all searches and how they stand."""
@@ -285,6 +271,10 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one clear line and exit code 2."""
+    if "_RAYSEARCH_COMPLETE" in os.environ:  # Tab was pressed
+        from raysearch.analysis.completion import answer
+
+        answer(app)
     exits.carry_out(app)
 
 

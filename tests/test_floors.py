@@ -34,7 +34,7 @@ WALLS = {
     "optuna": ("samplers/",),
     "matplotlib": ("analysis/",),
     "torch": ("training/", "workloads/"),
-    "typer": ("cli",),
+    "typer": ("cli", "analysis/arguments"),
     "starlette": ("analysis/",),
     "uvicorn": ("driver/",),
     "pydantic": ("experiment/", "registry.py"),
@@ -161,7 +161,8 @@ assert "export" in said.getvalue()
 loaded = {"ray", "mlflow", "torch", "optuna", "matplotlib", "pandas", "numpy", "scipy", "pydantic", "yaml", "jinja2"}
 assert not loaded & set(sys.modules), loaded & set(sys.modules)
 own = sorted(name for name in sys.modules if name.startswith("raysearch"))
-assert own == ["raysearch", "raysearch.analysis", "raysearch.analysis.exits", "raysearch.cli", "raysearch.errors"], own
+analysis = ["raysearch.analysis", "raysearch.analysis.arguments", "raysearch.analysis.exits"]
+assert own == ["raysearch", *analysis, "raysearch.cli", "raysearch.errors"], own
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
