@@ -247,6 +247,8 @@ class Plan:
     """Configurations that race together at first; fewer than all where the sampler proposes in waves."""
     finalists: int = 1
     """Configurations that are confirmed."""
+    learnt: tuple[str, ...] = ()
+    """What is learnt from earlier searches, and what of it counts, in words."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,10 @@ def finished(tmp_path_factory):
     flaky = {**SEARCH["workload"], "epochs": 4, "fail": 0.3, "fail_once_in": str(folder / "marks")}
     race = {"confirm": 2, "retries": 0, "screen": {"rule": "median", "n_startup": 2}}
     sampler = {"name": "random", "n_configurations": 6}
-    first = run(from_data({**SEARCH, "workload": flaky, "sampler": sampler, "race": race}), run_dir)
+    one = {"workload": flaky, "sampler": {"name": "random", "n_configurations": 1}, "race": {"confirm": 0}}
+    run(from_data({**SEARCH, **one}), folder / "earlier")
+    taught = {"workload": flaky, "sampler": sampler, "race": race, "learn_from": [str(folder / "earlier")]}
+    first = run(from_data({**SEARCH, **taught}), run_dir)
     resume(run_dir, {"race.retries": 1}, retry_failed=True)
     # the driver dies with an instance of the winner in flight, and the next one decides by another rule
     lines = (run_dir / "journal.jsonl").read_bytes().splitlines(keepends=True)

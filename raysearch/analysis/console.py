@@ -55,6 +55,8 @@ def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:
     if plan.n_epochs:
         table.add_row("epochs per instance", str(plan.n_epochs))
     console.print(table)
+    for one in plan.learnt:
+        say(console, f"learns {one}", soft_wrap=True)
 
 
 def print_verdict(console: Console, verdict: Verdict, interval: tuple[float, float] | None) -> None:

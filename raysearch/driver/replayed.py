@@ -1,9 +1,14 @@
-"""The race of an experiment for whoever only looks: a journal is replayed into it, and it asks for nothing."""
+"""What a journal is of, and the race of its experiment for whoever only looks: it asks for nothing."""
 
 from __future__ import annotations
 
-from raysearch.experiment.experiment import Experiment
+from collections.abc import Sequence
+
+from raysearch.errors import ExperimentError, JournalError
+from raysearch.experiment.experiment import Experiment, from_data
 from raysearch.race.race import Race
+from raysearch.storage.decoding import Entry
+from raysearch.storage.events import Resume, Start
 
 
 def race_to_replay(experiment: Experiment) -> Race:
@@ -17,3 +22,20 @@ def race_to_replay(experiment: Experiment) -> Race:
         finalists=experiment.race.finalists,
         n_configurations=experiment.n_configurations,
     )
+
+
+def experiment_of(history: Sequence[Entry]) -> Experiment:
+    """Return the experiment as the last driver ran it; raises JournalError where there is none, or it is damaged."""
+    if not history:
+        raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
+    number, event = next((n, event) for n, _, event in reversed(history) if isinstance(event, Start | Resume))
+    return experiment_in(number, event)
+
+
+def experiment_in(number: int, event: Start | Resume) -> Experiment:
+    """Return the experiment of the event in line `number` of a journal; raises JournalError where it is damaged."""
+    try:
+        return from_data(event.experiment)
+    except ExperimentError as error:
+        name = type(event).__name__.lower()
+        raise JournalError(f"line {number} of the journal, a {name!r} event, holds no experiment: {error}") from error

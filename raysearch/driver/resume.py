@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.driver.learn import learnt_of
+from raysearch.driver.replayed import experiment_in, experiment_of
 from raysearch.driver.run import SearchResult, build, carry_out, make_race, opened, runner_of, trackers
-from raysearch.errors import ExperimentError, JournalError
+from raysearch.errors import ExperimentError
 from raysearch.experiment import yaml_text
-from raysearch.experiment.experiment import Experiment, from_data
+from raysearch.experiment.experiment import Experiment
 from raysearch.race import Propose
 from raysearch.race.race import Race
 from raysearch.storage.decoding import Entry
-from raysearch.storage.events import Reopen, Resume, Start, Tell, Wave
+from raysearch.storage.events import Learn, Reopen, Resume, Start, Tell, Wave
 from raysearch.storage.journal import Journal, all_entries
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
@@ -49,7 +51,10 @@ def resume(
         before = experiment_of(history)
         experiment = before.with_values(values or {})
         _check_changes(before, experiment)
-        parts = build(experiment, _workload(experiment, workload), space)
+        # once the sampler has spoken, what it had been taught is in the journal
+        began = any(isinstance(event, Wave | Learn) for _, _, event in history)
+        learnt = learnt_of(history) if began else None
+        parts = build(experiment, _workload(experiment, workload), space, learnt)
         race = make_race(parts, journal)
         race.replay(history)  # first: what is refused must leave no trace, not even in the tracker
         if experiment.race.on_failure == "raise" and not retry_failed:
@@ -61,30 +66,16 @@ def resume(
             journal.append(Resume(data), now)
             directory.write_text(directory.experiment, yaml_text.dump(data))
             runner = runner_of(parts, race, tracker)
+            if not began:
+                race.note(*parts.learnt)
             go_on(
                 race, parts.propose, retry_failed=retry_failed, rule_changed=rule_in_force(history) != experiment.rule
             )
             return carry_out(parts, runner, directory)
 
 
-def experiment_of(history: Sequence[Entry]) -> Experiment:
-    """Return the experiment as the last driver ran it; raises JournalError where there is none, or it is damaged."""
-    if not history:
-        raise JournalError("the journal is empty: the search broke off before it began. Remove the directory, run anew")
-    number, event = next((n, event) for n, _, event in reversed(history) if isinstance(event, Start | Resume))
-    return _experiment(number, event)
-
-
-def _experiment(number: int, event: Start | Resume) -> Experiment:
-    try:
-        return from_data(event.experiment)
-    except ExperimentError as error:
-        name = type(event).__name__.lower()
-        raise JournalError(f"line {number} of the journal, a {name!r} event, holds no experiment: {error}") from error
-
-
 def rule_in_force(
-    history: Sequence[Entry], rule_of: Callable[[int, Start | Resume], Any] = lambda n, e: _experiment(n, e).rule
+    history: Sequence[Entry], rule_of: Callable[[int, Start | Resume], Any] = lambda n, e: experiment_in(n, e).rule
 ) -> Any:
     """Return the rule that has decided so far, None where there is none.
 

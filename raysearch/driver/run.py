@@ -13,19 +13,22 @@ import raysearch
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import parse
 from raysearch.driver import finish, measure
+from raysearch.driver.learn import learn
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution import Executor, HasGauges
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
 from raysearch.experiment.measures import Asked, asked, instrumented
+from raysearch.race.learnt import planned
 from raysearch.race.race import Race
 from raysearch.records import Configuration, Outcome, Plan, Verdict
 from raysearch.rules import Budgeted, Rule
 from raysearch.samplers import Propose
 from raysearch.samplers.included import with_included
+from raysearch.samplers.taught import bound
 from raysearch.storage.decoding import entries
-from raysearch.storage.events import Start
+from raysearch.storage.events import Learn, Start
 from raysearch.storage.instances import JOURNAL, read_parquet, to_frame
 from raysearch.storage.journal import VERSION, Journal, extent, read
 from raysearch.storage.run_directory import RunDirectory
@@ -80,6 +83,8 @@ class Parts:
     executor: Executor
     tracker: Tracker
     measures: Sequence[Asked]
+    learnt: tuple[Learn, ...]
+    """What earlier searches teach this one."""
     first_wave: Sequence[Configuration]
     later_waves: Propose
 
@@ -100,10 +105,13 @@ class Parts:
         return replace(self, experiment=experiment, rule=rule)
 
 
-def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Parts:
+def build(
+    experiment: Experiment, workload: Any = None, space: Any = None, learnt: tuple[Learn, ...] | None = None
+) -> Parts:
     """Return the parts of an experiment; raises ExperimentError for whatever cannot work, before anything trains.
 
-    `workload` and `space` (a function) stand in for sections that no file can name.
+    `workload` and `space` (a function) stand in for sections that no file can name. `learnt` is what earlier searches
+    teach; None reads it from their directories.
     """
     workload = experiment.load("workload") if workload is None else workload
     criterion, rule = experiment.load("criterion"), experiment.load("rule")
@@ -111,7 +119,10 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     of, objectives = parse(experiment.criterion), finish.objectives_of(experiment)
     trained = instrumented(workload, measures, of, objectives)
     own = experiment.build_space(workload, space)
-    propose = experiment.load("sampler").bind(own, experiment.seed, criterion)
+    sampler = experiment.load("sampler")
+    if learnt is None:
+        learnt = learn(experiment, workload, own, sampler, rule)
+    propose = bound(sampler, own, experiment.seed, criterion, learnt)
     propose = with_included(propose, own, experiment.include, experiment.n_configurations)
     first = tuple(propose([]))
     if not first:
@@ -122,7 +133,7 @@ def build(experiment: Experiment, workload: Any = None, space: Any = None) -> Pa
     for configuration in first:
         workload.check(configuration.parameters)
     _rule_plan(rule, len(first))
-    return Parts(experiment, workload, trained, criterion, rule, executor, tracker, measures, first, propose)
+    return Parts(experiment, workload, trained, criterion, rule, executor, tracker, measures, learnt, first, propose)
 
 
 def _rule_plan(rule: Rule, n_configurations: int) -> tuple[int, int]:
@@ -149,7 +160,8 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     epochs = parts.workload.epochs if isinstance(parts.workload, HasEpochs) else None
     finalists = min(race.finalists, n)
     confirmed = race.confirm * finalists  # fewer where one is told from the best before its last instance
-    return Plan(n, (least + race.confirm, most + confirmed), n * race.exhaustive, epochs, wave, finalists)
+    learnt = tuple(map(planned, parts.learnt))
+    return Plan(n, (least + race.confirm, most + confirmed), n * race.exhaustive, epochs, wave, finalists, learnt)
 
 
 def run(
@@ -178,7 +190,9 @@ def start(parts: Parts, run_dir: Path | None = None, watchers: Sequence[Tracker]
         began = time.time()
         with opened(trackers(parts, watchers), data, directory, began) as tracker:
             journal.append(Start(data, VERSION, raysearch.__version__), began)
-            return carry_out(parts, runner_of(parts, make_race(parts, journal), tracker), directory)
+            runner = runner_of(parts, make_race(parts, journal), tracker)
+            runner.race.note(*parts.learnt)
+            return carry_out(parts, runner, directory)
 
 
 def trackers(parts: Parts, watchers: Sequence[Tracker]) -> Trackers:

@@ -16,6 +16,7 @@ from raysearch.workloads import Workload
 
 EACH, CERTIFY = 6, 20
 """The default rule's budget, in instances: see benchmarks/selection.py."""
+_ITEMS = {"include": "configurations", "learn_from": "run directories"}
 
 
 def search(
@@ -27,6 +28,7 @@ def search(
     rule: Any = None,
     sampler: Any = "grid",
     include: Sequence[Mapping[str, Any]] = (),
+    learn_from: Sequence[str | Path] = (),
     measures: Sequence[Any] = (),
     confirm: int = 20,
     seed: int = 0,
@@ -52,6 +54,8 @@ def search(
             ends at about the cost of the paper's Algorithm 1: six instances per configuration, and twenty. With a
             sampler that proposes in waves it gives no configuration more than twenty.
         include: known configurations, `[{"lr": 0.1, "depth": 3}]`, that take part from the start, with every sampler.
+        learn_from: run directories of earlier searches of the same workload: they teach the rule `surrogate` and the
+            sampler `tpe`; where settings and seed are the same, too, nothing is trained again.
         measures: what instances tell beside the loss, e.g. `["curvature", {"name": "adversarial", "of": "all"}]`; for
             workloads that can be measured.
         confirm: fresh-seed instances of the winner.
@@ -77,6 +81,7 @@ def search(
             else given("rule", "halving" if rule is None else rule),
             "measures": [given("measures", one) for one in _listed(measures)],
             "include": [_mapping(one, "include") for one in _listed(include, "include")],
+            "learn_from": [str(one) for one in _listed(learn_from, "learn_from")],
             "name": name or its_name,
             "seed": seed,
             "workload": section,
@@ -126,7 +131,7 @@ def _default_rule(parts: Parts) -> dict[str, Any]:
 
 def _listed(value: Any, what: str = "measures") -> list[Any]:
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-        of = "configurations" if what == "include" else "names, sections or plug-in objects"
+        of = _ITEMS.get(what, "names, sections or plug-in objects")
         raise ExperimentError(f"{what} must be a list of {of}, got {value!r:.80}")
     return list(value)
 

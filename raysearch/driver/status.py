@@ -12,10 +12,10 @@ from rich.console import Console
 
 from raysearch.criteria.objectives import label
 from raysearch.driver import finish
-from raysearch.driver.replayed import race_to_replay
-from raysearch.driver.resume import experiment_of
+from raysearch.driver.replayed import experiment_of, race_to_replay
 from raysearch.errors import RunDirectoryError
 from raysearch.experiment.experiment import Experiment
+from raysearch.race.learnt import sentences as learnt
 from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import Finalist, Progress, Status, Verdict
@@ -44,6 +44,8 @@ class RunStatus:
     """Whether a person lets no further instance begin."""
     finalists: tuple[Finalist, ...] = ()
     """What those show that are being confirmed."""
+    learnt: tuple[str, ...] = ()
+    """What earlier searches have taught this one, and what of it counts, in words."""
     errors: tuple[str, ...] = ()
     """The last error of every instance that failed for good."""
 
@@ -64,6 +66,8 @@ class RunStatus:
         )
 
         print_status(console, self.experiment.name, self.progress, self.verdict is not None)
+        for one in self.learnt if self.verdict is None else ():  # the verdict says it, too
+            say(console, one, soft_wrap=True)
         if self.errors:
             print_failures(console, self.errors, self.run_dir)
         if self.abandoned:
@@ -82,9 +86,8 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
     race, experiment, history = race_of(run_dir)
     now = replace(progress(race, _seconds(history, driven, clock)), criterion=label(experiment.criterion))
-    status = RunStatus(
-        run_dir, experiment, now, None, driven=driven, paused=race.state.paused, errors=errors_of(history)
-    )
+    status = RunStatus(run_dir, experiment, now, None, driven=driven, paused=race.state.paused)
+    status = replace(status, learnt=tuple(learnt(race.state)), errors=errors_of(history))
     if race.state.confirmations.finalists:
         status = replace(status, finalists=finish.finalists_of(race))
     if not race.done:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raysearch.driver import finish
-from raysearch.driver.replayed import race_to_replay
-from raysearch.driver.resume import experiment_of
+from raysearch.driver.replayed import experiment_of, race_to_replay
 from raysearch.driver.run import opened
 from raysearch.errors import ExperimentError, TrackingError
 from raysearch.experiment.experiment import Experiment

@@ -83,12 +83,24 @@ class RaceRunner:
     def ask(self, n: int = 1) -> list[TrialRequest] | Signal:
         """Return up to `n` trials to train now, WAIT while a decision needs running instances, or DONE."""
         self._heed()
-        trials: list[TrialRequest] = []
-        if not self.held:
-            trials = [event for event in self.race.ask(n) if isinstance(event, TrialRequest)]
+        trials = [] if self.held else self._unknown(n)
         self._news |= bool(trials)
         self._show_at_times()
         return trials or (DONE if self.race.done else WAIT)
+
+    def _unknown(self, n: int) -> list[TrialRequest]:
+        """Return up to `n` trials that the race asks for; what an earlier search has trained is told to it at once."""
+        while asked := [event for event in self.race.ask(n) if isinstance(event, TrialRequest)]:
+            known, rest = self.race.state.learnt.split(asked)
+            if not known:
+                return rest
+            self._told_before += len(known)  # they say nothing of how fast this driver trains
+            ended = self.tell(*known)
+            if ended and self.on_stopped is not None:
+                self.on_stopped(ended)
+            if rest := [one for one in rest if any(map(self.awaited, one.keys))]:
+                return rest
+        return []
 
     def ask_pack(self) -> Pack | Signal:
         """Return what the next trial trains, WAIT while a decision needs running instances, or DONE."""

@@ -90,6 +90,11 @@ class Experiment(BaseModel):
     include: list[dict[str, Any]] = Field(
         default=[], description="Known configurations that take part from the start; n_configurations counts them."
     )
+    learn_from: list[str] = Field(
+        default=[],
+        description="Run directories of earlier searches of the same workload: they teach the rule surrogate and the "
+        "sampler tpe; of the same settings and seed, nothing is trained again.",
+    )
     sampler: Section = Field(default=DEFAULTS["sampler"], description="Which configurations race.")
     criterion: Section = Field(
         default="q3", description="The statistic of a configuration's losses that steers the race."

@@ -33,5 +33,7 @@ class Informed:
         rows = tuple(self._state.members.tolist())
         if self._told is None or self._told[0] != rows:
             known = [self._state.pool.configurations[row].parameters for row in rows]
-            self._told = rows, self._learns.informed(known, self._state.seeds.search_seed)
+            lessons = self._state.learnt.lessons
+            further = (lessons,) if lessons else ()  # a rule of a third party may know none
+            self._told = rows, self._learns.informed(known, self._state.seeds.search_seed, *further)
         return self._told[1]

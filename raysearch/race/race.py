@@ -189,8 +189,8 @@ class Race:
             self._decide(left=True)
         return self._events()
 
-    def note(self, *remarks: e.Measured | e.Packs | e.Pause | e.Halt) -> list[Event]:
-        """Keep what was measured, or what a person asked of whoever drives the race; it changes no decision."""
+    def note(self, *remarks: e.Measured | e.Packs | e.Pause | e.Halt | e.Learn) -> list[Event]:
+        """Keep what was measured or learnt, or what a person asked of whoever drives the race."""
         self._commit(*remarks)
         return self._events()
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysearch.race.confirmations import Confirmations
+from raysearch.race.learnt import Learnt
 from raysearch.race.loss_matrix import ALL, Pool
 from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase, Status, TrialRequest
 from raysearch.rules import Elimination, RuleVerdict
@@ -38,7 +39,7 @@ class State:
         """Of instances that wait to be tried again, or to be given up."""
         self.failed: set[InstanceKey] = set()
         """Instances that failed more often than retries allow, and count as +inf."""
-        self.confirmations = Confirmations()
+        self.confirmations, self.learnt = Confirmations(), Learnt()
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
@@ -136,6 +137,9 @@ class State:
         elif not isinstance(event, e.REMARKS):
             getattr(self, f"_on_{type(event).__name__.lower()}")(event)
 
+    def _on_learn(self, event: e.Learn) -> None:
+        self.learnt.take(event)
+
     def _on_window(self, event: e.Window) -> None:
         self.window = event.width
 
@@ -144,12 +148,10 @@ class State:
         best = set() if self.verdict is None else {self.verdict.leader, *self.verdict.indistinguishable}
         incumbents = sorted(best - self.dropped.keys())
         self.members = np.concatenate([np.array(incumbents, dtype=np.intp), new])
-        self.pool.alive[incumbents] = True
-        self.pool.judged[incumbents] = ALL
+        self.pool.alive[incumbents], self.pool.judged[incumbents] = True, ALL
         self.wave, self.n_new = self.wave + 1, len(new)
         self.n_rounds_before = max((round_ for round_, _, _ in self.rounds), default=0)
-        self.round, self.verdict, self.final = 1, None, False
-        self.batch.clear()
+        self.round, self.verdict, self.final, self.batch = 1, None, False, []
         self.confirmations.close()
 
     def _on_decide(self, event: e.Decide) -> None:
@@ -228,8 +230,7 @@ class State:
         self._end(event.key)
 
     def _on_screen(self, event: e.Screen) -> None:
-        key = event.key
-        row = self.pool.rows[key.configuration_id]
+        key, row = event.key, self.pool.rows[event.key.configuration_id]
         self.screening_curves.append(event.curve)
         self.counts.update({"epochs": len(event.curve), "screened": 1})
         self.pool.stopped.setdefault(row, set()).add(self.seeds.index(key.seed)[1])
@@ -290,8 +291,7 @@ class State:
         own = (cut for cut in self.eliminations if ids.issuperset(cut.configurations))
         self.eliminations = [cut for cut in own if not cut.round or cut.reason]
         self.rounds.clear()
-        self.round, self.verdict, self.n_rounds_before = 1, None, 0
-        self.batch.clear()
+        self.round, self.verdict, self.n_rounds_before, self.batch = 1, None, 0, []
 
     def _end(self, key: InstanceKey) -> None:
         if self.running.pop(key, None) is None:

@@ -13,6 +13,7 @@ from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective
 from raysearch.criteria.summary import summarize
 from raysearch.race.dropping import note as dropped_by_people
+from raysearch.race.learnt import sentences as learnt
 from raysearch.race.race import Race
 from raysearch.race.state import State
 from raysearch.records import Outcome, ParetoPoint, Phase, Progress, Status, Verdict
@@ -149,7 +150,7 @@ def verdict(
         probability=end.probability,
         delta=end.delta,
         indistinguishable=tuple(ids[row] for row in end.indistinguishable),
-        note="; ".join(part for part in (end.note, dropped_by_people(state)) if part),
+        note="; ".join(part for part in (end.note, dropped_by_people(state), *learnt(state)) if part),
         n_epochs=state.counts["epochs"],
         objectives=tuple(objective.label for objective in objectives),
         pareto=pareto(state, objectives),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from raysearch.rules import Rule
+from raysearch.rules._lessons import Lesson
 
 
 @runtime_checkable
@@ -25,8 +26,9 @@ class Windowed(Protocol):
 class Learns(Protocol):
     """A rule that also learns from what the configurations are; it decides without that, too, though less well."""
 
-    def informed(self, configurations: Sequence[Mapping[str, Any]], seed: int) -> Rule:
+    def informed(self, configurations: Sequence[Mapping[str, Any]], seed: int, lessons: Sequence[Lesson] = ()) -> Rule:
         """Return the rule for a matrix whose rows are configurations with these hyperparameters.
 
-        `seed` is that of the search, for whatever it draws: the same matrix, the same decision.
+        `seed` is that of the search, for whatever it draws: the same matrix, the same decision. `lessons` are earlier
+        searches: they say where to look, and certify nothing.
         """

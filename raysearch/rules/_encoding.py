@@ -40,6 +40,13 @@ class Encoding:
         main = np.hstack([np.empty((len(configurations), 0)), *groups])
         return cls(main, _pairs(groups, len(configurations)), seed)
 
+    def with_groups(self, groups: Sequence[NDArray[np.intp]]) -> Encoding:
+        """Return the same with a column for each group of rows, which may differ from all others as a whole."""
+        columns = np.zeros((len(self), len(groups)))
+        for column, rows in enumerate(groups):
+            columns[rows, column] = 1.0
+        return Encoding(np.hstack([self.main, columns]), self.pairs, self.seed) if groups else self
+
     def __len__(self) -> int:
         return len(self.main)
 

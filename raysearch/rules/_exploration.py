@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, Elimination
 from raysearch.rules._encoding import Encoding
+from raysearch.rules._lessons import Lessons
 from raysearch.rules._rounds import cut, in_steps, open_round
 from raysearch.rules._small_samples import small_samples
 from raysearch.rules._targets import Learnt
@@ -33,6 +34,7 @@ class Exploration:
     """
 
     encoding: Encoding
+    lessons: Lessons
     start: int
     batch: int
     doubt: float
@@ -96,7 +98,7 @@ class Exploration:
 
     @property
     def _order(self) -> Rows:
-        return np.random.default_rng([self.encoding.seed, 0]).permutation(len(self.encoding))
+        return np.random.default_rng([self.encoding.seed, 0]).permutation(self.lessons.n)
 
     def _generator(self, n_started: int) -> np.random.Generator:
         return np.random.default_rng([self.encoding.seed, 1, n_started])
@@ -135,7 +137,7 @@ class Exploration:
         learnt = self._learn(known, criterion)
         if learnt is None:
             return at_random
-        drawn = learnt.surface.draw(self._generator(int(np.count_nonzero(started))), N_DRAWS)
+        drawn = learnt.surface.draw(self._generator(int(np.count_nonzero(started))), N_DRAWS)[: self.lessons.n]
         best = drawn[started > 0].min(axis=0)
         fresh = drawn[untrained]
         if (fresh.min(axis=0) < learnt.scale.below(best, self.delta)).mean() < self.doubt:
@@ -163,11 +165,11 @@ class Exploration:
         learnt = self._learn(known, criterion)
         if learnt is None:  # all diverged
             return np.where(np.isnan(known[:, 0]), 0.0, np.inf)
-        return learnt.expected()
+        return learnt.expected()[: self.lessons.n]
 
     def _learn(self, losses: Array, criterion: Criterion) -> Learnt | None:
         """Return what `losses` teach; the last few answers are kept."""
-        losses = _known(losses)
+        losses = self.lessons.beside(_known(losses))
         key = _digest(losses, criterion)
         if key not in self._fits:
             self._fits[key] = Learnt.of(self.encoding, losses, criterion, self.cap)

@@ -12,6 +12,7 @@ from raysearch.criteria import Criterion
 from raysearch.rules import Decision, RuleVerdict
 from raysearch.rules._encoding import Encoding
 from raysearch.rules._exploration import Exploration
+from raysearch.rules._lessons import Lessons
 from raysearch.rules._small_samples import small_samples
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Informed:
 
     rule: Surrogate
     encoding: Encoding
+    lessons: Lessons
 
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
@@ -60,11 +62,19 @@ class Informed:
         known: Exploration | None = self.__dict__.get("_made")
         if known is None:
             rule = self.rule
-            limit = min(rule.explore or len(self.encoding), len(self.encoding))
+            limit = min(rule.explore or self.lessons.n, self.lessons.n)
             if rule.budget is not None:  # something must be left for the finalists
                 limit = min(limit, max((rule.budget - 6 * rule.finalists - 2 * rule.certify) // first, rule.start))
             known = Exploration(
-                self.encoding, rule.start, rule.batch, rule.doubt, rule.finalists, rule.delta, rule.cap, limit
+                self.encoding,
+                self.lessons,
+                self.lessons.start(rule.start),
+                rule.batch,
+                rule.doubt,
+                rule.finalists,
+                rule.delta,
+                rule.cap,
+                limit,
             )
             object.__setattr__(self, "_made", known)
         return known

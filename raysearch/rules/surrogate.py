@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.registry import Validated
 from raysearch.rules import Decision
-from raysearch.rules._encoding import Encoding
 from raysearch.rules._informed import STEPS, Informed
+from raysearch.rules._lessons import Lesson, Lessons
 from raysearch.rules.top_two import TopTwo
 
 Array = NDArray[np.float64]
@@ -84,9 +84,15 @@ class Surrogate(Validated):
         """Decide from `losses` `(n_configurations, n_instances)` alone, without hyperparameters: as `top_two` does."""
         return self.race(self.budget).decide(losses, pending, criterion)
 
-    def informed(self, configurations: Sequence[Mapping[str, Any]], seed: int) -> Informed:
-        """Return this rule with the hyperparameters of the rows to come, and the seed of its random choices."""
-        return Informed(self, Encoding.of(configurations, seed))
+    def informed(
+        self, configurations: Sequence[Mapping[str, Any]], seed: int, lessons: Sequence[Lesson] = ()
+    ) -> Informed:
+        """Return this rule with the hyperparameters of the rows to come, and the seed of its random choices.
+
+        `lessons` are earlier searches of the same workload: so many configurations less are tried at random, a quarter
+        of `start` at least, and the surface is learnt from both.
+        """
+        return Informed(self, *Lessons.of(configurations, lessons, seed))
 
     def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the least and the greatest number of instances, for a criterion that one instance gives."""

@@ -46,7 +46,7 @@ def _checked(space: Space | FunctionSpace, given: Sequence[Mapping[str, Any]]) -
     found: dict[str, Configuration] = {}
     for number, values in enumerate(given, start=1):
         try:
-            configuration = Configuration.of(_of_space(space, values))
+            configuration = Configuration.of(of_space(space, values))
             if not space.valid(configuration.parameters):
                 bounds = ", ".join(f"{name} <= {bound:g}" for name, _, bound in space.constraints)
                 raise ExperimentError(f"{dict(values)} breaks a constraint: {bounds}")
@@ -58,8 +58,11 @@ def _checked(space: Space | FunctionSpace, given: Sequence[Mapping[str, Any]]) -
     return list(found.values())
 
 
-def _of_space(space: Space | FunctionSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters of a known configuration, in the order of the space and with its values."""
+def of_space(space: Space | FunctionSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters of a known configuration, in the order of the space and with its values.
+
+    Raises ExperimentError for one that the space does not have, whatever its constraints.
+    """
     wanted: list[str] = []
 
     def take(name: str, parameter: Parameter) -> Any:

@@ -69,20 +69,41 @@ class Tpe(Validated):
         """Return the proposal; raises ValueError without a criterion."""
         if criterion is None:
             raise ValueError("tpe needs the criterion that it is to be guided by")
+        return self.bind_taught(space, seed, criterion, (), ())
+
+    def bind_taught(
+        self,
+        space: Space | FunctionSpace,
+        seed: int,
+        criterion: Criterion,
+        taught: Sequence[Outcome],
+        at_first: Sequence[Outcome],
+    ) -> Propose:
+        """Return the proposal of who knows outcomes `taught` by earlier searches, and others `at_first` only."""
         objectives = parse_all(self.objectives) or (Objective("criterion", criterion, RACED),)
+        known = [one for one in taught if _tells(one, objectives)]
+        early = [one for one in at_first if _tells(one, objectives)]
 
         def propose(outcomes: Sequence[Outcome]) -> list[Configuration]:
             n = min(self.wave, self.n_configurations - len(outcomes))
-            return self._ask(space, self._study(space, seed, objectives, outcomes), outcomes, n) if n > 0 else []
+            if n <= 0:
+                return []
+            told = [*known, *(outcomes or early)]
+            return self._ask(space, self._study(space, seed, objectives, told, len(outcomes)), outcomes, n)
 
         return propose
 
     def _study(
-        self, space: Space | FunctionSpace, seed: int, objectives: Sequence[Objective], outcomes: Sequence[Outcome]
+        self,
+        space: Space | FunctionSpace,
+        seed: int,
+        objectives: Sequence[Objective],
+        outcomes: Sequence[Outcome],
+        n_own: int,
     ) -> optuna.Study:
-        """Return a study that has been told every outcome so far."""
+        """Return a study that has been told every outcome so far, `n_own` of them of this search."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        root = np.random.SeedSequence(seed, spawn_key=(2, len(outcomes)))
+        root = np.random.SeedSequence(seed, spawn_key=(2, n_own))
         arguments: dict[str, Any] = {"seed": int(root.generate_state(1)[0])}
         if self.algorithm == "TPESampler":
             arguments |= {"multivariate": True, "group": True, "constant_liar": True}
@@ -136,6 +157,11 @@ def _told(space: Space | FunctionSpace, objectives: Sequence[Objective], outcome
             state=TrialState.PRUNED, params=encoded, distributions=distributions, intermediate_values=steps
         )
     return optuna.trial.create_trial(values=values, params=encoded, distributions=distributions)
+
+
+def _tells(outcome: Outcome, objectives: Sequence[Objective]) -> bool:
+    """Return whether an outcome of another search has what the objectives are about."""
+    return all(one.metric in (None, RACED) or one.metric in outcome.metrics for one in objectives)
 
 
 def _as_optuna_keeps_them(

@@ -100,6 +100,27 @@ def _key(line: Mapping[str, Any]) -> InstanceKey:
     return InstanceKey(str(line["configuration"]), int(line["seed"]))
 
 
+def _to_learn(line: Mapping[str, Any], known: Known) -> e.Learn:
+    configurations = tuple(_known_by_content(id_, parameters) for id_, parameters in line["configurations"])
+    ids = {one.id for one in configurations}
+    results = tuple(_learnt(*one) for one in line["results"])
+    survivors = tuple(map(configuration_id, line["survivors"]))
+    strangers = sorted({one.key.configuration_id for one in results}.union(survivors) - ids)
+    if strangers:
+        raise ValueError(f"it does not describe the configuration {strangers[0]!r}")
+    said = {name: str(line[name]) for name in ("run", "name", "digest", "reason")}
+    alike, counts, seed = bool(line["alike"]), bool(line["counts"]), int(line["seed"])
+    return e.Learn(
+        **said, seed=seed, alike=alike, counts=counts, configurations=configurations, results=results,
+        survivors=survivors,
+    )  # fmt: skip
+
+
+def _learnt(id_: Any, seed: Any, loss: Any, metrics: Mapping[str, Any]) -> InstanceResult:
+    numbers = {str(name): float(value) for name, value in metrics.items()}
+    return InstanceResult.of(InstanceKey(configuration_id(id_), _whole(seed)), float(loss), metrics=numbers)
+
+
 def _to_pool(line: Mapping[str, Any], known: Known) -> e.Wave:
     return e.Wave(tuple(_known_by_content(id_, parameters) for id_, parameters in line["configurations"]))
 
@@ -225,6 +246,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "start": _to_start,
     "resume": lambda line, known: e.Resume(line.get("experiment", {})),
     "window": lambda line, known: e.Window(_whole(line["width"])),
+    "learn": _to_learn,
     "pool": _to_pool,
     "decide": lambda line, known: e.Decide(int(line["round"]), tuple(line["batch"])),
     "ask": _to_train,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from raysearch.records import InstanceKey, TrialRequest
+from raysearch.records import Configuration, InstanceKey, TrialRequest
 from raysearch.storage import events as e
 from raysearch.storage.events import Event
 
@@ -44,7 +44,7 @@ def _tell(event: e.Tell) -> Line:
         "curve": _numbers(result.curve),
         "seconds": round(result.seconds, 6),
         "node": result.node,
-        "metrics": {name: encode_number(value) for name, value in result.metrics.items()},
+        "metrics": _metrics(result.metrics),
         "attempt": result.attempt,
         "error": result.error,
         "phase": event.phase.value,
@@ -121,6 +121,27 @@ def _separate(event: e.Separate) -> Line:
     return {"configuration": event.configuration_id, "n_instances": event.n_instances, "best": event.best, "p": event.p}
 
 
+def _learn(event: e.Learn) -> Line:
+    results = [
+        [one.key.configuration_id, one.key.seed, encode_number(one.loss), _metrics(one.metrics)]
+        for one in event.results
+    ]
+    return {
+        **{name: getattr(event, name) for name in ("run", "name", "seed", "digest", "alike", "counts", "reason")},
+        "configurations": _with_parameters(event.configurations),
+        "results": results,
+        "survivors": list(event.survivors),
+    }
+
+
+def _metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: encode_number(value) for name, value in metrics.items()}
+
+
+def _with_parameters(configurations: Iterable[Configuration]) -> list[list[Any]]:
+    return [[one.id, dict(one.parameters)] for one in configurations]
+
+
 def _start(event: e.Start) -> Line:
     return {"version": event.version, "raysearch": event.raysearch, "experiment": event.experiment}
 
@@ -129,7 +150,8 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Start: ("start", _start),
     e.Resume: ("resume", lambda event: {"experiment": event.experiment}),
     e.Window: ("window", lambda event: {"width": event.width}),
-    e.Wave: ("pool", lambda event: {"configurations": [[c.id, dict(c.parameters)] for c in event.configurations]}),
+    e.Learn: ("learn", _learn),
+    e.Wave: ("pool", lambda event: {"configurations": _with_parameters(event.configurations)}),
     e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch)}),
     TrialRequest: ("ask", _train),
     e.Tell: ("tell", _tell),

@@ -31,6 +31,28 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class Learn:
+    """An earlier search of the same workload teaches this one: what its race trained to an end, by configuration.
+
+    `run` is its directory, `name` and `seed` are its own, `digest` is that of its journal. `alike`: its workload has
+    the same settings, so that losses are on one scale. `counts`: its seed and measures are the same, too, so its
+    instances are the very ones that this search would train, and none of them is trained again; else `reason` says why
+    not. `results` have losses and metrics only; `survivors` are the ids that nothing eliminated there.
+    """
+
+    run: str
+    name: str
+    seed: int
+    digest: str
+    alike: bool
+    counts: bool
+    reason: str
+    configurations: tuple[Configuration, ...]
+    results: tuple[InstanceResult, ...]
+    survivors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Wave:
     """The sampler added configurations, which race from now on."""
 
@@ -230,8 +252,8 @@ class Packs:
 
 
 Event = (
-    Start | Resume | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen | Eliminate
-    | Conclude | Final | Finalists | Separate | Confirm | Reopen | Drop | Pause | Halt | Measured | Packs
+    Start | Resume | Learn | Window | Wave | Decide | TrialRequest | Tell | Failure | Lost | Stop | Retry | Screen
+    | Eliminate | Conclude | Final | Finalists | Separate | Confirm | Reopen | Drop | Pause | Halt | Measured | Packs
 )  # fmt: skip
 REMARKS = (Start, Resume, Halt, Measured, Packs)
 """Events that change nothing in a race."""

@@ -38,6 +38,8 @@ class Auditor(FinalBooks):
         self.shadow, self.known = State(seed), dict[str, Any]()
         self.acknowledged = bytearray()
         self.every, self.n_audited, self.n_compared = every, 0, 0
+        self.learnt: dict[Key, Any] = {}
+        """Losses that an earlier search had: nobody trains these instances."""
 
     # ---- the journal
 
@@ -72,6 +74,15 @@ class Auditor(FinalBooks):
             raise Broken(f"the journal is valid at every prefix: {line} {error!r}") from error
         if line["event"] == "pool":
             self.known.update({one.id: one for one in event.configurations})
+
+    def _on_learn(self, e: dict[str, Any]) -> None:
+        hold(not self.order, "what is learnt is learnt before anybody races", e)
+        self.learnt = {(id_, seed): loss for id_, seed, loss, _ in e["results"] if e["counts"]}
+
+    def _on_tell(self, e: dict[str, Any]) -> None:
+        known = self.learnt.get((e["configuration"], e["seed"]), e["loss"])
+        hold(known == e["loss"], "what an earlier search had is told as it was", e, known)
+        super()._on_tell(e)
 
     def _count(self, live: Any) -> None:
         """What can be seen at a glance of the state that is lived."""

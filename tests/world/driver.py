@@ -14,7 +14,7 @@ from raysearch.race.race import Race
 from raysearch.race.verdict import verdict
 from raysearch.records import Status
 from raysearch.storage.decoding import entries
-from raysearch.storage.events import Measured, Resume, Start
+from raysearch.storage.events import Learn, Measured, Resume, Start, Wave
 from raysearch.storage.journal import Journal, read
 from raysearch.tracking import Tracker
 from raysearch.tracking.abilities import Timed
@@ -56,6 +56,8 @@ class Driver:
                 runner = RaceRunner(race, self.tracker, raise_on_failure=s.raise_on_failure, clock=self.clock)
                 self._audit(race, content)
                 self._look(content, race)  # a new driver's first remark was made before anybody listened
+                if s.learnt and not any(isinstance(event, Learn | Wave) for _, _, event in history):
+                    race.note(s.lesson())
                 if history:
                     go_on(race, s.propose, retry_failed=retry_failed, rule_changed=rule_changed)
                 self.went_on = True

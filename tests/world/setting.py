@@ -14,8 +14,10 @@ from raysearch.criteria.objectives import parse_all
 from raysearch.execution.packing import Packer
 from raysearch.race.race import Race
 from raysearch.race.screening import Screening
-from raysearch.records import Configuration
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Phase
 from raysearch.samplers.search_space import Choice, Space
+from raysearch.seeds import Seeds
+from raysearch.storage.events import Learn
 
 CRITERIA = ("mean", "median", "q3", "q3_plus_iqr", "max", "std", "iqr", "cvar")
 PURE = ("halving", "exhaustive", "significance", "sequential_halving")
@@ -67,6 +69,8 @@ class Setting:
     tpe: bool = False
     objectives: tuple[Any, ...] = ()
     finalists: int = 1
+    learnt: int = 0
+    """So many first instances of every other configuration were trained by an earlier search of the same seed."""
     pace: float = 1.0
     """Of the workers: how long instances take, against 1 to 5 s."""
 
@@ -97,6 +101,19 @@ class Setting:
             proposed: list[Configuration] = own.bind(SPACE, self.race["seed"], self.load()[0])(outcomes)
             return proposed
         return POOL[len(outcomes) : min(len(outcomes) + self.wave, self.n)]
+
+    def lesson(self) -> Learn:
+        """Return what the earlier search teaches: what is no failure of its machine."""
+        seeds, own = Seeds(self.race["seed"]), POOL[::2]
+        cells = [(one, column, seeds.seed(Phase.RACE, column)) for one in own for column in range(self.learnt)]
+        told = tuple(
+            InstanceResult.of(key, float(self.losses[one.parameters["x"], column]), metrics={"m": float(seed % 11)})
+            for one, column, seed in cells
+            if not self.fails(key := InstanceKey(one.id, seed), 1)
+        )
+        ids = {one.key.configuration_id for one in told}
+        known = tuple(one for one in own if one.id in ids)
+        return Learn("/world/earlier", "earlier", self.race["seed"], "0" * 64, True, True, "", known, told)
 
     @property
     def packer(self) -> Packer:
@@ -249,4 +266,5 @@ def draw(seed: int) -> Setting:
         tpe=g.random() < 0.02,
         objectives=g.choice(((), OBJECTIVES)),
         pace=g.choice((1.0, 0.01, 0.01)),
+        learnt=random.Random(f"learnt {seed}").choice((*(0,) * 8, 1, 3)),
     )

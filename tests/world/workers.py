@@ -77,6 +77,7 @@ class Workers:
 
     def _start(self, runner: RaceRunner, pack: Pack) -> None:
         g, state = self.g, runner.race.state
+        hold(not self.auditor.learnt.keys() & set(pack.keys), "nobody trains what an earlier search had", pack.keys)
         how = "complete"
         if any(self.setting.fails(key, state.attempts[key] + 1) for key in pack.keys):
             how = "crash"
