@@ -86,7 +86,8 @@ def test_bash_completes_values(bash, tmp_path):
     assert bash.type("raysearch status ru", "raysearch status runs/older-20260101-120000 ")
     assert bash.type("raysearch watch ru", "raysearch watch runs/older-20260101-120000 ")
     assert bash.type("raysearch run x.yaml --set criterion=q3_", "--set criterion=q3_plus_iqr ")
-    assert bash.type("raysearch resume runs/a --set rule=halving --set workload.loss=lab", "workload.loss=label_smoothing ")
+    typed = "raysearch resume runs/a --set rule=halving --set workload.loss=lab"
+    assert bash.type(typed, "workload.loss=label_smoothing ")
     assert bash.type("raysearch export runs/a t.csv --to c", "--to csv ")
 
 
