@@ -120,14 +120,14 @@ def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def stepped(self: Any, runs: Any, hint: str) -> Any:
+def stepped(self: Any, search: Any, hint: str) -> Any:
     """Return a writer whose pauses take no time."""
     from world.machine import Clock
     from world.store import Stepped
 
-    from raysearch.tracking._mlflow_runs import is_final
+    from raysearch.tracking._mlflow_place import is_final
 
-    return Stepped(runs.alive, self.timeout_s, hint, is_final, Clock())
+    return Stepped(search.runs.alive, self.timeout_s, hint, is_final, Clock())
 
 
 def concluded(race: Any, experiment: Any, data: Any, directory: Any, workload: Any, tracker: Any) -> None:

@@ -15,7 +15,8 @@ from mlflow.models import infer_signature
 
 from raysearch.records import Model
 from raysearch.tracking._mlflow_place import quiet
-from raysearch.tracking._mlflow_runs import SEARCH, Runs
+from raysearch.tracking._mlflow_reader import SEARCH
+from raysearch.tracking._mlflow_runs import Runs
 
 with warnings.catch_warnings():  # MLflow warns of type hints of its own while it is imported
     warnings.simplefilter("ignore")

@@ -27,6 +27,7 @@ PLACE_FILE = "mlflow.json"
 HELD: dict[str, int] = {}
 """How many open trackers hold each of our environment variables."""
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+HOPELESS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "NOT_IMPLEMENTED")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def explained(uri: str) -> Iterator[None]:
     except Exception as error:
         # a chained traceback would print the password in the address
         raise TrackingError(_why(uri, error)) from (error if uri == without_credentials(uri) else None)
+
+
+def is_final(error: Exception) -> bool:
+    """Return whether MLflow will refuse a request however often it is repeated."""
+    return isinstance(error, MlflowException) and error.error_code in HOPELESS
 
 
 def _earlier(run_dir: Path) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from raysearch.records import Configuration, Finalist, InstanceResult, Phase, Progress, Status, Summary, Verdict
 from raysearch.rules import Elimination
 from raysearch.tracking import _mlflow_text as text
-from raysearch.tracking._mlflow_runs import SEARCH, Key, Runs, metrics
+from raysearch.tracking._mlflow_reader import SEARCH, Key
+from raysearch.tracking._mlflow_runs import Runs, metrics
 
 RUN_STATUS = {
     Status.COMPLETE: "FINISHED",
@@ -32,6 +33,13 @@ class Search:
         self.name = "raysearch"
         self._retried: dict[Key, int] = {}
         """When runs had ended that were taken up again, in milliseconds."""
+
+    @property
+    def repeatable(self) -> frozenset[Callable[..., object]]:
+        """What leaves nothing behind but runs, so that it can be carried out together with others, and again."""
+        return frozenset(
+            (self.configuration, self.instance, self.score, self.eliminate, self.standing, self.measure, self.conclude)
+        )
 
     def begin(self, search: Mapping[str, Any], started_ms: int) -> None:
         """Open the search run with the experiment's settings, or take it up again."""
@@ -56,13 +64,15 @@ class Search:
     ) -> None:
         """Write one instance at its end: one run, one batch."""
         key: Key = (result.key.configuration_id, result.key.seed)
-        if self.runs.is_ended(key, RUN_STATUS[result.status]) and not self._failed_otherwise(key, result):
+        if self._is_written(key, result):
             return
         started_ms = ended_ms - round(1000 * result.seconds)
         parent = self.configuration(configuration, started_ms)
         numbers, names = _instance_values(result)
         tags = _instance_tags(configuration, result, phase) | names | {"mlflow.parentRunId": parent}
         self.runs.open(key, text.instance_name(result.key, phase), tags, started_ms)
+        if self._is_written(key, result):  # by an attempt whose answer was lost
+            return
         if self.runs.is_ended(key):  # had failed for good, and was retried
             self._retried[key] = self.runs.begin_again(key)
         ended_ms = max(ended_ms, self._retried.get(key, -1) + 1)  # MLflow shows the latest, whatever the clocks did
@@ -89,6 +99,9 @@ class Search:
             self.runs.attach(key, weights, "weights.safetensors")
             if phase is Phase.RACE:  # the model is made of a confirmation instance
                 weights.unlink()
+
+    def _is_written(self, key: Key, result: InstanceResult) -> bool:
+        return self.runs.is_ended(key, RUN_STATUS[result.status]) and not self._failed_otherwise(key, result)
 
     def _failed_otherwise(self, key: Key, result: InstanceResult) -> bool:
         """Return whether the run shows another error: it was retried, and failed again."""

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from raysearch.storage.clock import CLOCK, Clock
 
-Call = Callable[[], object]
+Call = functools.partial[object]
 log = logging.getLogger("raysearch.tracking")
 
 ATTEMPTS_WHILE_ALIVE = 3
 """A call that fails so often on a server that answers is lost; while the server is silent calls wait instead."""
 MOST_WAITING = 100_000
 """Calls that may wait, 2.4 kB each with a curve of 50 epochs: of a longer queue the rest is left to `sync`."""
+MOST_TOGETHER = 200
+"""Calls that are carried out together, where they can be."""
 REFUSED_IN_A_ROW = 5
 """After so many lost calls each further one is tried once: 40,000 refused records must not take hours."""
 _FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 CAUSE = re.compile(r"\[Errno -?\d+\] [\w ]+|Failed to resolve '[^']*'|[Rr]ead timed out|[Cc]onnect\w* to \S+ timed out")
 
 
+@dataclass(frozen=True)
+class Together:
+    """Calls of these `functions` take less inside one `context`, in which all or nothing is written."""
+
+    functions: Collection[Callable[..., object]]
+    context: Callable[[], AbstractContextManager[object]]
+
+
 class Writer:
-    """Carries out calls one by one; survives a server that dies in mid-run and comes back.
+    """Carries out calls one by one, or `together`; survives a server that dies in mid-run and comes back.
 
     `alive` tells whether the server answers. `close` waits while calls succeed and at most `patience_s` seconds of
     silence. What could not be carried out is counted in `n_lost`; what is `final`, an error that no repetition would
-    mend, is never tried again. Once `MOST_WAITING` calls wait, nothing more is taken: memory is bounded.
+    mend, is never tried again. Once `MOST_WAITING` calls wait, nothing more is taken: memory is bounded. Calls that
+    fail together are carried out one by one.
     """
 
     def __init__(
@@ -40,6 +55,7 @@ class Writer:
         hint: str = "",
         final: Callable[[Exception], bool] = lambda error: False,
         clock: Clock = CLOCK,
+        together: Together | None = None,
     ) -> None:
         self._n_lost = self._n_untaken = 0  # each written by one thread alone
         self._full = False
@@ -47,18 +63,20 @@ class Writer:
         self._clock, self._n_refused, self._n_refusals, self._pause_s = clock, 0, 0, _FIRST_PAUSE_S
         self._began = clock.monotonic()
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._busy = False
+        self._taken: deque[Call | None] = deque()
+        """What was taken from `_calls` and is not due yet."""
+        self._together, self._n_alone = together, 0
         self._silent_since: float | None = None
         self._warned: set[str] = set()
         self._closing = threading.Event()
         self._gave_up = threading.Event()
-        self._due: Call | None = None
+        self._due: list[Call] = []
         self._start()
 
     @property
     def backlog(self) -> int:
         """Number of calls that wait or are being carried out."""
-        return self._calls.qsize() + self._busy
+        return self._calls.qsize() + len(self._taken) + len(self._due)
 
     @property
     def n_lost(self) -> int:
@@ -97,7 +115,7 @@ class Writer:
             waited = 0.0 if silent is None else self._clock.monotonic() - max(silent, start)
             if waited > self._patience_s:
                 self._gave_up.set()
-            hung = self._busy and self._clock.monotonic() - max(self._began, start) > 20 * self._patience_s
+            hung = self._due and self._clock.monotonic() - max(self._began, start) > 20 * self._patience_s
             if hung or waited > 2 * self._patience_s:  # inside one request: leave the thread behind, it is a daemon
                 self._n_lost += max(self.backlog - 1, 0)  # the closing None is no call
                 break
@@ -109,17 +127,22 @@ class Writer:
 
     def attempt(self) -> float | None:
         """Try the call that is due once; return how long to wait before the next attempt, None when all is done."""
-        if self._due is None:
-            self._due = self._calls.get()
-            if self._due is None:
+        if not self._due:
+            self._take()
+            if not self._due:
                 return None
-            self._began, self._busy = self._clock.monotonic(), True
+            self._began = self._clock.monotonic()
             self._n_refusals, self._pause_s = 0, _FIRST_PAUSE_S
         if self._gave_up.is_set():
             return self._done(lost=True)
         try:
-            self._due()
+            self._carry_out(self._due)
         except Exception as error:
+            if len(self._due) > 1:  # which of them it was is not known
+                self._taken.extendleft(reversed(self._due))
+                self._n_alone = len(self._due)
+                self._due = []
+                return 0.0
             if self._is_lost(error):
                 return self._done(lost=True)
             self._began = self._clock.monotonic()
@@ -128,9 +151,40 @@ class Writer:
         self._silent_since, self._n_refused = None, 0
         return self._done(lost=False)
 
+    def _take(self) -> None:
+        """Wait for what is due next: a call, or several that can be carried out together; nothing at the end."""
+        call = self._taken.popleft() if self._taken else self._calls.get()
+        if call is None:
+            return
+        self._due = [call]
+        if self._n_alone:
+            self._n_alone -= 1
+            return
+        while self._goes_together(call) and len(self._due) < MOST_TOGETHER and self._waits():
+            call = self._taken[0]
+            if call is None or not self._goes_together(call):
+                return
+            self._due.append(call)
+            self._taken.popleft()
+
+    def _waits(self) -> bool:
+        """Return whether a call is there to be taken, without waiting for one."""
+        if not self._taken and self._calls.qsize():
+            self._taken.append(self._calls.get())
+        return bool(self._taken)
+
+    def _goes_together(self, call: Call) -> bool:
+        return self._together is not None and call.func in self._together.functions
+
+    def _carry_out(self, calls: Sequence[Call]) -> None:
+        together = self._together if self._goes_together(calls[0]) else None
+        with contextlib.nullcontext() if together is None else together.context():
+            for call in calls:
+                call()
+
     def _done(self, *, lost: bool) -> float:
-        self._n_lost += lost
-        self._due, self._busy = None, False
+        self._n_lost += lost * len(self._due)
+        self._due = []
         return 0.0
 
     def _is_lost(self, error: Exception) -> bool:

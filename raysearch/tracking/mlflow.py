@@ -27,7 +27,7 @@ from raysearch.records import (
 from raysearch.registry import Validated
 from raysearch.rules import Elimination
 from raysearch.storage.weights import WeightStore
-from raysearch.tracking._writer import Writer, log
+from raysearch.tracking._writer import Together, Writer, log
 
 if TYPE_CHECKING:
     from raysearch.tracking._mlflow_place import Environment
@@ -117,7 +117,7 @@ class Mlflow(Validated):
             raise
         hint = f"`raysearch sync {run_dir}` writes them when it answers again."
         store = WeightStore.of(search, run_dir / "weights")
-        self._open[:] = [_Session(writing, self._writer(runs, hint), store, environment)]
+        self._open[:] = [_Session(writing, self._writer(writing, hint), store, environment)]
 
     def started(self, train: TrialRequest) -> None:
         """Make the configuration's run when its first instance starts, so that it can be seen racing."""
@@ -202,17 +202,20 @@ class Mlflow(Validated):
 
     def _reach(self, name: str, run_dir: Path) -> tuple[Runs, bool]:
         """Return the runs of this search in its store, and whether it has been there before."""
+        from raysearch.tracking._mlflow_database import Database
         from raysearch.tracking._mlflow_place import connect
         from raysearch.tracking._mlflow_runs import Runs
 
         client, place, existed = connect(self.uri, name, run_dir, self.timeout_s)
-        return Runs(client, place), existed
+        return Runs(client, place, database=Database.of(place.uri)), existed
 
-    def _writer(self, runs: Runs, hint: str) -> Writer:
+    def _writer(self, search: Search, hint: str) -> Writer:
         """Return what carries calls out behind the race."""
-        from raysearch.tracking._mlflow_runs import is_final
+        from raysearch.tracking._mlflow_place import is_final
 
-        return Writer(runs.alive, self.timeout_s, hint, is_final)
+        runs = search.runs
+        together = Together(search.repeatable, runs.together) if runs.writes_together else None
+        return Writer(runs.alive, self.timeout_s, hint, is_final, together=together)
 
     @property
     def _now_ms(self) -> int:

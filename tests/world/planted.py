@@ -250,7 +250,7 @@ def a_swallowed_tracker_error(patch: Patch) -> None:
     from raysearch.tracking._writer import Writer
 
     def done(self: Any, *, lost: bool) -> float:
-        self._due, self._busy = None, False
+        self._due = []
         return 0.0
 
     patch(Writer, "_is_lost", lambda self, error: True)
@@ -278,9 +278,8 @@ def a_half_written_run_is_taken_for_written(patch: Patch) -> None:  # *
 
     def adopt(self: Any, key: Any, run: Any) -> None:
         original(self, key, run)
-        if key in self._half_written:
-            self._half_written.discard(key)
-            self._logged.add(key)
+        run = self._runs[key]
+        run.logged, run.half_written = run.logged or run.half_written, False
 
     patch(Runs, "_adopt", adopt)
 

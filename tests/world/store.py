@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from raysearch.tracking._mlflow_place import RunLocation
-from raysearch.tracking._mlflow_runs import Runs, is_final
-from raysearch.tracking._writer import Writer
+from raysearch.tracking._mlflow_database import Change, Found
+from raysearch.tracking._mlflow_place import RunLocation, is_final
+from raysearch.tracking._mlflow_runs import Runs
+from raysearch.tracking._mlflow_search import Search
+from raysearch.tracking._writer import Together, Writer
 from raysearch.tracking.mlflow import Mlflow
 
+from .books import hold
 from .machine import Clock, Fuse
 
 
@@ -26,8 +30,9 @@ class Page(list):
 class Store:
     """Runs by id, as `MlflowClient` shows them. It may be silent for a while, refuse, or do a thing and not say so."""
 
-    def __init__(self, fuse: Fuse, g: random.Random, clock: Clock) -> None:
+    def __init__(self, fuse: Fuse, g: random.Random, clock: Clock, as_tables: bool = False) -> None:
         self.runs: dict[str, Any] = {}
+        self.tables: Any = Tables(self) if as_tables else None
         self.fuse, self.g, self.clock = fuse, g, clock
         self.p_lost_answer = self.p_error = 0.0
         self.silent_until = -1.0
@@ -55,36 +60,35 @@ class Store:
         return self._do(lambda: SimpleNamespace(experiment_id=experiment_id))
 
     def create_run(self, experiment_id: str, start_ms: int, tags: dict[str, str], run_name: str) -> Any:
-        def create() -> Any:
-            id_ = f"{len(self.runs):032x}"
-            info = SimpleNamespace(
-                run_id=id_, status="RUNNING", artifact_uri=id_, start_time=start_ms, end_time=None, run_name=run_name
-            )
-            data = SimpleNamespace(params={}, tags=dict(tags), metrics={}, points={})
-            self.runs[id_] = SimpleNamespace(info=info, data=data)
-            return self.runs[id_]
+        return self._do(lambda: self.add(f"{len(self.runs):032x}", start_ms, tags, run_name))
 
-        return self._do(create)
+    def add(self, id_: str, start_ms: int, tags: dict[str, str], run_name: str) -> Any:
+        info = SimpleNamespace(
+            run_id=id_, status="RUNNING", artifact_uri=id_, start_time=start_ms, end_time=None, run_name=run_name
+        )
+        data = SimpleNamespace(params={}, tags=dict(tags), metrics={}, points={})
+        self.runs[id_] = SimpleNamespace(info=info, data=data)
+        return self.runs[id_]
 
     def get_run(self, run_id: str) -> Any:
         return self._do(lambda: self.runs[run_id])
 
     def log_batch(self, run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
-        def log() -> None:
-            data = self.runs[run_id].data
-            for param in params:
-                if data.params.get(param.key, param.value) != param.value:
-                    raise MlflowException(f"parameter {param.key} changes", error_code=1000)  # INVALID_PARAMETER_VALUE
-            data.params.update({param.key: param.value for param in params})
-            for metric in metrics:
-                # as in its tables: the same point twice is one
-                points = data.points.setdefault(metric.key, {})
-                points[metric.step, metric.timestamp, str(metric.value)] = metric
-                latest = max(points.values(), key=lambda one: (one.step, one.timestamp, one.value))
-                data.metrics[metric.key] = latest.value
-            data.tags.update({tag.key: tag.value for tag in tags})
+        self._do(lambda: self.add_to(run_id, metrics, params, tags))
 
-        self._do(log)
+    def add_to(self, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
+        data = self.runs[run_id].data
+        for param in params:
+            if data.params.get(param.key, param.value) != param.value:
+                raise MlflowException(f"parameter {param.key} changes", error_code=1000)  # INVALID_PARAMETER_VALUE
+        data.params.update({param.key: param.value for param in params})
+        for metric in metrics:
+            # as in its tables: the same point twice is one
+            points = data.points.setdefault(metric.key, {})
+            points[metric.step, metric.timestamp, str(metric.value)] = metric
+            latest = max(points.values(), key=lambda one: (one.step, one.timestamp, one.value))
+            data.metrics[metric.key] = latest.value
+        data.tags.update({tag.key: tag.value for tag in tags})
 
     def set_terminated(self, run_id: str, status: str, end_time: int) -> None:
         def end() -> None:
@@ -133,14 +137,67 @@ class Store:
         return shown
 
 
+class Tables:
+    """The same store as a database: what many runs are to show is written in one step, or not at all."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def runs(self, experiment_id: str, search: str) -> list[Found]:
+        return self._found(lambda run: run.data.tags.get("raysearch.run") == search)
+
+    def run(self, run_id: str) -> list[Found]:
+        return self._found(lambda run: run.info.run_id == run_id)
+
+    def _found(self, chosen: Callable[[Any], bool]) -> list[Found]:
+        return self.store._do(
+            lambda: [
+                Found(run.info.run_id, run.info.artifact_uri, run.info.status, bool(run.data.params), run.data.tags)
+                for run in self.store.runs.values()
+                if chosen(run)
+            ]
+        )
+
+    def shown(self, run_ids: Any) -> dict[str, Any]:
+        held = self.store.runs
+        return self.store._do(lambda: {i: (dict(held[i].data.metrics), dict(held[i].data.tags)) for i in run_ids})
+
+    def histories(self, run_ids: Any) -> dict[str, Any]:
+        def history(run: Any) -> Any:
+            return {
+                name: {
+                    one.step: (one.value, one.timestamp) for one in sorted(points.values(), key=lambda p: p.timestamp)
+                }
+                for name, points in run.data.points.items()
+            }
+
+        return self.store._do(lambda: {id_: history(self.store.runs[id_]) for id_ in run_ids})
+
+    def made(self, run_id: str, experiment_id: str, started_ms: int, name: str) -> dict[str, Any]:
+        return {"artifact_uri": run_id, "start_time": started_ms, "name": name}
+
+    def write(self, changes: Mapping[str, Change]) -> None:
+        def apply() -> None:
+            for id_, one in changes.items():
+                if one.made is not None:
+                    hold(id_ not in self.store.runs, "an id is used once", id_)
+                    self.store.add(id_, one.made["start_time"], one.tags, one.made["name"])
+                info = self.store.runs[id_].info
+                info.status, info.end_time = one.status or info.status, one.end_ms or info.end_time
+                params = [Param(name, value) for name, value in one.params.items()]
+                self.store.add_to(id_, one.metrics, params, [RunTag(*tag) for tag in one.tags.items()])
+
+        self.store._do(apply)
+
+
 class InMemory(Runs):
     """Runs whose artifacts pass by no real disk."""
 
     def write(self, key: Any, name: str, content: str) -> None:
-        self._upload(key, Path(name))
+        self._upload(self.run_id(key), "", Path(name))
 
     def attach(self, key: Any, path: Path, name: str) -> None:
-        self._upload(key, Path(name))
+        self._upload(self.run_id(key), "", Path(name))
 
 
 class Stepped(Writer):
@@ -184,7 +241,8 @@ class Tracked(Mlflow):
 
     def _reach(self, name: str, run_dir: Path) -> tuple[Runs, bool]:
         place = RunLocation("memory", "1", name, "one")
-        return InMemory(self.store, place, self.store.upload), bool(self.store.runs)
+        return InMemory(self.store, place, self.store.upload, self.store.tables), bool(self.store.runs)
 
-    def _writer(self, runs: Runs, hint: str) -> Writer:
-        return Stepped(runs.alive, self.timeout_s, hint, is_final, self.store.clock)
+    def _writer(self, search: Search, hint: str) -> Writer:
+        together = Together(search.repeatable, search.runs.together) if self.store.tables else None
+        return Stepped(search.runs.alive, self.timeout_s, hint, is_final, self.store.clock, together)

@@ -49,7 +49,7 @@ class World:
         if self.setting.mlflow:
             from .store import Store
 
-            self.store = Store(self.fuse, self.g, self.clock)
+            self.store = Store(self.fuse, self.g, self.clock, as_tables=seed % 2 == 1)
         self.tracker: Any = None
         self.told: Counter[str] = Counter()
         self.promised, self.n_later = True, 0
