@@ -2,7 +2,8 @@
 
 Each seed damages one thing and has raysearch read it: it succeeds, or an error of its own says why not, which the
 command line, asked now and then, shows with exit code 2; none takes longer than LIMIT_S. Of the answers there are few:
-one takes as long as fifty other things. test_fuzz.py, where Hypothesis looks for small examples, does some of them.
+one takes as long as fifty other things. `--into FILE` keeps what was done, to go on there. test_fuzz.py, where
+Hypothesis looks for small examples, does some of them.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ ODD_NUMBERS = (10**30, -(10**400), 2**31, 2**63, 1e308, -0.0)
 ODD_TEXTS = ("inf", "nan", "", "a/b", "../../x", "\ud800", "q3", "é" * 200)
 ODD: tuple[Any, ...] = (None, True, False, *range(-3, 4), *ODD_NUMBERS, *ODD_TEXTS)
 LIMIT_S = 60.0
+PART = 5_000
 EACH_COMMAND, EACH_ANSWER = 40, 300
 """One in so many is read by the command line, and is an answer of MLflow's."""
 TEXT = "ab:1.e-+ \n\t{}[],'\"|>*&!?#%@`\\\x00é~<="
@@ -186,8 +188,8 @@ class Fuzz:
             raise RaysearchError("said on the command line")
 
 
-def fuzz(n: int, first: int = 0) -> Counter[str]:
-    """Damage `n` things; raises whatever is no error of raysearch's own, with the seed in a note."""
+def fuzz(n: int, first: int = 0, broken: list[str] | None = None) -> Counter[str]:
+    """Damage `n` things; raises whatever is no error of raysearch's own, with the seed in a note, or lists it."""
     told: Counter[str] = Counter()
     journals = sorted((Path(__file__).parent / "data" / "released").rglob("*.jsonl"))
     before = logging.root.manager.disable
@@ -203,13 +205,37 @@ def fuzz(n: int, first: int = 0) -> Counter[str]:
                 told[f"{kind.__name__} taken"] += 1
             except RaysearchError:
                 told[f"{kind.__name__} refused"] += 1
-            except BaseException as error:
+            except (Exception, Hung) as error:
                 error.add_note(f"fuzz seed {seed}")
-                raise
+                if broken is None:
+                    raise
+                broken.append(f"{seed}: {error!r:.500}")
             left = {path.name for path in Path(name).iterdir()} - {"e.yaml", "synced"}
             assert not left, f"fuzz seed {seed} wrote {left}"
     logging.disable(before)
     return told
+
+
+def soak(n: int, into: Path) -> None:
+    """Damage `n` things, a line of the file for each part of them: what breaks off goes on where it was."""
+    done = [json.loads(line) for line in into.read_text().splitlines()] if into.exists() else []
+    for first in range(sum(one["n"] for one in done), n, PART):
+        start, broken = time.process_time(), list[str]()
+        told = fuzz(min(PART, n - first), first, broken)
+        done.append(
+            {
+                "n": told.total() + len(broken),
+                "told": dict(told),
+                "broken": broken,
+                "cpu_s": round(time.process_time() - start, 1),
+            }
+        )
+        with into.open("a") as file:
+            file.write(json.dumps(done[-1]) + "\n")
+    told, seconds = sum((Counter(one["told"]) for one in done), Counter()), sum(one["cpu_s"] for one in done)
+    for text in (text for one in done for text in one["broken"]):
+        print(f"fuzz seed {text}")
+    print(f"{told.total():,} of {n:,}: {dict(told)}, {seconds:.0f} s of processor time")
 
 
 def main() -> None:
@@ -217,8 +243,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--n", type=int, default=1_000_000, help="number of damaged things")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    parser.add_argument("--into", type=Path, help="a file for what was done so far: what breaks off goes on there")
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
+    if options.into:
+        soak(options.n, options.into)
+        return
     start = time.process_time()
     told = fuzz(options.n, options.first)
     print(f"{dict(told)}, {time.process_time() - start:.0f} s of processor time")

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from world.crash_points import N_INSTANCES, all_steps, die_at, pairs
 from world.planted import PLANTED
+from world.soak import MIX, Soak
 from world.world import World
 
 N_WORLDS = 300
@@ -76,6 +77,15 @@ def test_a_seed_tells_the_same_story_twice() -> None:
             World(seed, story.append).run()
         assert stories[0] == stories[1]
         assert len(stories[0]) > 10
+
+
+@pytest.mark.mlflow
+def test_a_long_search_in_which_things_break_all_the_time_decides_as_undisturbed() -> None:
+    """A small `python -m tests.world --soak 100000`."""
+    told = Soak(600, every=20, mix=dict.fromkeys(MIX, 1)).run()
+    assert told["compared"] == told["synced"] == 1
+    assert sum(told[what] for what in MIX) in (28, 29)
+    assert told["killed drivers"] == told["the driver is killed"] > 1
 
 
 @pytest.fixture

@@ -62,7 +62,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--planted", help="a bug of planted.py, or `all`: say which world finds it first")
     parser.add_argument("--exhaustive", action="store_true", help="every crash point of a search of 53 instances")
+    parser.add_argument("--soak", type=int, help="one search of so many instances, with a fault after every hundred")
     options = parser.parse_args()
+    if options.soak:
+        from .soak import soak  # with MLflow, which takes seconds to import
+
+        soak(options.soak)
+        return
     if options.exhaustive:
         exhaustive()
         return

@@ -61,10 +61,32 @@ class Content:
     """A file: what a reader sees, what would survive a power cut, and who holds its lock."""
 
     def __init__(self) -> None:
-        self.seen = bytearray()
-        self.durable = b""
+        self.seen, self.durable = bytearray(), bytearray()
+        self.common = 0
+        """So many first bytes of both are the same: what is appended is copied once, not the whole at every sync."""
         self.holder: object = None
         self.readers: set[object] = set()
+
+    def sync(self) -> None:
+        """Let all that is seen survive."""
+        del self.durable[self.common :]
+        self.durable += self.seen[self.common :]
+        self.common = len(self.durable)
+
+    def cut(self, size: int) -> None:
+        """Let nothing behind `size` be seen."""
+        del self.seen[size:]
+        self.common = min(self.common, size)
+
+    def lose_power(self, g: random.Random) -> None:
+        """Let only what survives be seen, perhaps with a part of what was appended to it, or was in its place."""
+        if self.common == len(self.durable):
+            extra = self.seen[self.common :]
+            self.durable += extra[: g.randint(0, len(extra))]
+        elif g.random() >= 0.5:
+            self.durable = bytearray(self.seen)
+        self.seen = bytearray(self.durable)
+        self.common = len(self.seen)
 
 
 class Disk:
@@ -108,14 +130,8 @@ class Disk:
         for content in self.files.values():
             content.holder = None
             content.readers.clear()
-            if not power:
-                continue
-            if content.seen.startswith(content.durable):
-                extra = content.seen[len(content.durable) :]
-                content.seen = bytearray(content.durable + extra[: self.g.randint(0, len(extra))])
-            elif self.g.random() < 0.5:
-                content.seen = bytearray(content.durable)
-            content.durable = bytes(content.seen)
+            if power:
+                content.lose_power(self.g)
 
 
 class File:
@@ -146,16 +162,16 @@ class File:
         self.disk.fuse.burn()
         if self.disk.strikes("eio"):
             if self.disk.g.random() < 0.5:
-                self.content.durable = bytes(self.content.seen)
+                self.content.sync()
             raise OSError(errno.EIO, "Input/output error")
-        self.content.durable = bytes(self.content.seen)
+        self.content.sync()
         self.disk.fuse.burn()
 
     def truncate(self, size: int, /) -> None:
         self.disk.fuse.burn()
         if self.disk.strikes("stuck"):
             raise OSError(errno.EIO, "Input/output error")
-        del self.content.seen[size:]
+        self.content.cut(size)
 
     def lock(self, *, shared: bool = False) -> bool:
         others = self.content.readers - {self}

@@ -19,7 +19,7 @@ from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.execution.ray_words import FAILURE, RESULTS, SCREENED
 
 from .books import hold
-from .workers import MOST_STEPS, Workers, results_of
+from .workers import Workers, results_of
 
 PENDING, RUNNING, ENDED = "PENDING", "RUNNING", "ENDED"
 AHEAD = 2
@@ -149,7 +149,7 @@ class TuneWorkers(Workers):
         searcher = RaceSearcher(runner)
         controller = Controller(searcher, RaceScheduler(searcher, forget=True))
         finished = False
-        for _ in range(MOST_STEPS):
+        for _ in range(self.most_steps):
             self.world.between(runner)
             controller.scheduler.choose_trial_to_run(controller)
             if controller.stops:
@@ -166,7 +166,7 @@ class TuneWorkers(Workers):
                 hold(answer is not None or live > 0, "nobody waits where nothing runs")
             if live:
                 self._happen(runner, controller, n_slots)
-        hold(False, "no hang", MOST_STEPS)
+        hold(False, "no hang", self.most_steps)
 
     def _happen(self, runner: RaceRunner, controller: Controller, n_slots: int) -> None:
         """Let one thing happen to one trial."""

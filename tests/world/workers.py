@@ -16,8 +16,6 @@ from .auditor import Auditor
 from .books import hold
 from .setting import Setting
 
-MOST_STEPS = 20_000
-
 
 @dataclass
 class Trial:
@@ -40,6 +38,8 @@ def result_of(setting: Setting, race: Any, key: Any) -> InstanceResult:
 class Workers:
     """The cluster of one driver; `world` is asked between events for what else may happen."""
 
+    most_steps = 20_000
+
     def __init__(self, setting: Setting, g: random.Random, auditor: Auditor, world: Any) -> None:
         self.setting, self.g, self.auditor, self.world = setting, g, auditor, world
         self.heap: list[tuple[float, int, Trial]] = []
@@ -50,7 +50,7 @@ class Workers:
         slots = self.setting.n_workers
         runner.begin(slots, self.setting.packer)
         runner.on_stopped = lambda keys: self._end_obsolete(runner)
-        for _ in range(MOST_STEPS):
+        for _ in range(self.most_steps):
             self.world.between(runner)
             if runner.failure is not None:
                 raise runner.failure
@@ -73,7 +73,7 @@ class Workers:
             now, _, trial = heapq.heappop(self.heap)
             self.world.clock.now = max(self.world.clock.now, now)
             self._end(runner, trial)
-        hold(False, "once faults stop, the search ends", MOST_STEPS)
+        hold(False, "once faults stop, the search ends", self.most_steps)
 
     def _start(self, runner: RaceRunner, pack: Pack) -> None:
         g, state = self.g, runner.race.state

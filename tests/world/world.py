@@ -24,14 +24,13 @@ from .machine import Clock, Disk, Fuse, Killed
 from .setting import PURE, Setting, draw
 from .workers import Workers
 
-MOST_DRIVERS = 4
-
 
 class World:
     """One search from its first driver to the end of the last, with the faults of its seed."""
 
     workers = Workers
     """Who carries races out."""
+    most_drivers = 4
 
     def __init__(self, seed: int, story: Callable[[str], None] | None = None, setting: Setting | None = None) -> None:
         self.seed, self.story = seed, story
@@ -83,12 +82,16 @@ class World:
                 self._compare(race, went_on)
                 self.told[what] += 1
             if self.store is not None:
-                from .synced import sync
-
-                sync(self)
+                self._sync()
             self.told["worlds"] += 1
             self.told["events"] += len(self.auditor.lines)
             return self.told
+
+    def _sync(self) -> None:
+        """Tell the store what it missed."""
+        from .synced import sync
+
+        sync(self)
 
     def _stage(self, what: str, value: Any) -> Any:
         """Let drivers carry one stage out, the last of them undisturbed; returns the race at its end."""
@@ -96,8 +99,8 @@ class World:
             self.setting.failing = (0,)
         self.setting.changed(what, value)
         wanted, retry = self.setting.settings, what == "retry"
-        for n in range(MOST_DRIVERS + 2):  # the last but one may end for want of hope
-            self._arm(last=n >= MOST_DRIVERS)
+        for n in range(self.most_drivers + 2):  # the last but one may end for want of hope
+            self._arm(last=n >= self.most_drivers)
             settings = wanted
             if PATH in self.disk.files and what != "run" and self.g.random() < 0.5:
                 settings = self._plain() or wanted
