@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from raysearch.criteria.summary import summarize
+from raysearch.criteria.summary import summaries
 from raysearch.race.race import Race
 from raysearch.records import Progress, TrialRequest
 from raysearch.rules import Elimination
@@ -53,9 +51,8 @@ class Relay:
         state = self.race.state
         if cut.round:
             _, n_instances, rows = state.rounds[-1]
-            for row in rows:
-                losses = state.pool.losses[row, :n_instances]
-                if not np.isnan(losses).all():
-                    scored = summarize(losses, self.race.criterion)
+            summed = summaries(state.pool.losses[list(rows), :n_instances], self.race.criterion)
+            for row, scored in zip(rows, summed, strict=True):
+                if scored is not None:
                     self.tracker.scored(state.pool.configurations[row], cut.round, scored)
         self.tracker.eliminated([state.configuration(id_) for id_ in cut.configurations], cut)
