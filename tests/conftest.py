@@ -1,5 +1,6 @@
 """What every test shares: the modules beside it, processes that end with it, empty stores and one Ray cluster."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Ray gives its workers the last place but four in the queue for a processor: beside other programs they would starve
+os.environ.setdefault("RAY_worker_niceness", "0")
 pytest_plugins = ["kinds", "left_behind", "pytester"]
 
 # property tests try the same examples in every run
