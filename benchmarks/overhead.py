@@ -142,7 +142,7 @@ def main() -> None:
     ways = {name: way for width in options.packs for name, way in packed(width).items()} or WAYS
     logging.disable(logging.WARNING)
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     for way in ways.values():  # imports and first actors are nobody's bookkeeping
         measure(way, max(10, *options.packs) if options.packs else 10)
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
