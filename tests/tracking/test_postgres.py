@@ -11,14 +11,18 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow_image import image
 from mlflow_server import HOST, Server, free_port
 
 from raysearch.driver import run
 from raysearch.errors import TrackingError
 from raysearch.experiment.experiment import from_data
 from raysearch.storage.journal import read
+from raysearch.tracking._mlflow_database import Database
+from raysearch.tracking.mlflow import Mlflow
 
 pytestmark = pytest.mark.mlflow
 
@@ -148,3 +152,25 @@ def test_a_search_through_a_server_on_postgres_with_basic_auth(
         assert secret not in printed
         for path in kept:
             assert secret.encode() not in path.read_bytes(), path
+
+
+def test_tables_of_postgres_are_written_to_as_those_of_sqlite(
+    postgres: Postgres, make_race: Any, make_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = []
+    for uri in (make_store(tmp_path), postgres.uri()):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # a password has no place in a setting
+        assert Database.of(uri) is not None
+        folder = tmp_path / str(len(images))
+        folder.mkdir()
+        for _ in range(2):  # told again, all is found
+            tracker = Mlflow(curves=False)
+            tracker.at(1.7e9)
+            make_race().run(tracker, folder)
+            assert tracker.n_lost == 0
+            held = image(uri, "small", with_ids=False)
+            for one in held.values():
+                one["tags"].pop("raysearch.run")
+            images.append(held)
+    assert images[1:] == images[:1] * 3
