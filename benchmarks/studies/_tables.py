@@ -131,14 +131,14 @@ def jobs(size: str) -> dict[str, Job]:
     }
     networks = {
         "conv1": [8],
-        "conv2": [8] if few else [8, 16],
+        "conv2": [8, 16] if full else [8],
         "pool2": [[2, 1], [4, 4]] if full else [[4, 4]],
         "fc": [[9]] if few else [[9], [32, 9]] if not full else [[9], [32, 9], [64, 9], [64, 32, 9]],
         "feature": [True] if few else [False, True],
         "activation": ["ReLU"],
         "lr": [0.001, 0.01] if few else [0.001, 0.003, 0.01] if full else [0.001, 0.003, 0.01, 0.03],
     }
-    n_showers, epochs = (8000, 30) if full else (100, 2) if few else (1000, 10)
+    n_showers, epochs = (8000, 30) if full else (100, 2) if few else (400, 10)
     tabular = {"name": "module", "module": "_tabular.build", "data": "_tabular.data", "epochs": 3 if few else 30}
     tabular_space = {"width": [4, 16] if few else [4, 16, 64], "depth": [1] if few else [1, 2]}
     tabular_space |= {"dropout": [0.0] if few else [0.0, 0.2], "lr": [0.01, 0.1] if few else [0.003, 0.01, 0.03, 0.1]}

@@ -21,6 +21,7 @@ STUDIES = (
     "to_confidence",
     "foretelling",
     "payoff",
+    "payoff_showers",
     "other_methods",
     "selective",
     "synaptic",

@@ -34,7 +34,7 @@ class Size:
 
 SIZES = {
     "quick": Size("Model 2", 100, 6, 2, 300),
-    "small": Size("perceptron on Fashion-MNIST", 1000, 1000, 8, 2000),
+    "small": Size("perceptron on Fashion-MNIST", 1000, 200, 8, 2000),
     "full": Size("Model 1", 32_000, 200, 50, 4000),
 }
 _PERCEPTRON = {"network": "perceptron", "hidden": [64], "optimizer": "AdamW", "lr": 0.003, "batch_size": 32}
