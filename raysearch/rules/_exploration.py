@@ -21,7 +21,11 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 N_DRAWS = 512
-N_KEPT = 6
+SHARES = ((4, 4), (2, 4), (1, 3))
+"""After each instance so many go on, fewest and most, in finalists: whoever cannot be told from the best."""
+CUT_DOUBT = 0.02
+"""A cut is allowed that probability to drop one more than delta better than all that it keeps."""
+N_KEPT = 8
 """So many fits are kept: a decision among the finalists asks for the same ones again."""
 
 
@@ -45,6 +49,7 @@ class Exploration:
     """Most configurations to be trained."""
     _fits: OrderedDict[bytes, Learnt | None] = field(default_factory=OrderedDict, init=False, repr=False)
     _chosen: dict[bytes, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[bytes, int] = field(default_factory=dict, init=False, repr=False)
 
     def finalists_of(
         self, losses: Array, pending: Rows, criterion: Criterion
@@ -57,18 +62,44 @@ class Exploration:
         if waiting is not None:
             return everyone, [], waiting
         rows, cuts = self._leave_untrained(known, criterion)
-        for depth, keep in enumerate((4 * self.finalists, 2 * self.finalists, self.finalists)):
+        for depth, (fewest, most) in enumerate(SHARES):
+            fewest, most = fewest * self.finalists, most * self.finalists
+            out = np.isneginf(losses[rows, : first + depth]).any(axis=1)
+            expected = np.where(out, np.nan, self._expected(known, criterion)[rows])
+            keep = self._undecided(known, criterion, rows, expected, fewest, most)
             if len(rows) > keep:
-                out = np.isneginf(losses[rows, : first + depth]).any(axis=1)
-                expected = np.where(out, np.nan, self._expected(known, criterion)[rows])
                 rows, gone = cut(rows, expected, keep, first + depth, len(cuts) + 1)
                 cuts.append(gone)
-            if keep > self.finalists:
+            if depth + 1 < len(SHARES):
                 waiting = open_round(losses, pending, criterion, rows, first + depth + 1, 0)
                 if waiting is not None:
                     return rows, cuts, waiting
                 known[rows, : first + depth + 1] = _known(losses)[rows, : first + depth + 1]
         return rows, cuts, None
+
+    def _undecided(
+        self, known: Array, criterion: Criterion, rows: Rows, expected: Array, fewest: int, most: int
+    ) -> int:
+        """Return how many of `rows` go on: so many that hardly one of the others may be delta better than their best.
+
+        That is by draws of the surface, the instances of each counted; at least `fewest`, at most `most`.
+        """
+        if len(rows) <= fewest or fewest == most:
+            return fewest
+        key = _digest(known, rows, fewest, most, criterion)
+        if key not in self._kept:
+            learnt = self._learn(known, criterion)
+            if learnt is None:
+                return most
+            order = np.argsort(expected, kind="stable")[: int(np.count_nonzero(~np.isnan(expected)))]
+            generator = np.random.default_rng([self.encoding.seed, 2, len(rows)])
+            drawn = learnt.surface.draw(generator, N_DRAWS, rows[order])
+            best = learnt.scale.below(np.minimum.accumulate(drawn, axis=0), self.delta)
+            rest = np.minimum.accumulate(drawn[::-1], axis=0)[::-1]
+            doubt = (rest[1:] < best[:-1]).mean(axis=1)  # of keeping 1, 2, ...
+            enough = np.flatnonzero(doubt <= CUT_DOUBT)
+            self._kept[key] = int(np.clip(enough[0] + 1 if len(enough) else len(order), fewest, most))
+        return self._kept[key]
 
     def chance(self, losses: Array, criterion: Criterion, leader: int, among: Rows) -> float | None:
         """Return the probability, by the surface alone, that one of `among` is more than delta better than `leader`."""

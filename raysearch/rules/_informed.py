@@ -82,16 +82,22 @@ class Informed:
     def _final(
         self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, first: int, spent: int
     ) -> Decision:
-        """Let the finalists race."""
-        budget = self.rule.budget
-        if budget is not None:
-            budget -= spent - int(np.count_nonzero(~np.isnan(losses[rows])) + pending[rows].sum())
+        """Let the finalists race: from here on no more is trained than `finalists` of them would train to the cap."""
+        bound = self.rule.finalists * self.rule.cap + first * max(len(rows) - self.rule.finalists, 0)
+        budget = bound
+        if self.rule.budget is not None:
+            others = spent - int(np.count_nonzero(~np.isnan(losses[rows])) + pending[rows].sum())
+            budget = min(bound, self.rule.budget - others)
         race = self.rule.race(budget, first)
         decision = race.decide(losses[rows], pending[rows], criterion)
         named = replace(decision, train=tuple(rows[list(decision.train)].tolist()))
         if decision.verdict is None:
             return named
         verdict = decision.verdict.by(lambda row: int(rows[row]))
+        if budget == bound and verdict.note:
+            spent_note = f"the budget of {bound} instances is spent"
+            said = f"{bound} instances (finalists x cap, and the first ones) do not tell the best apart"
+            verdict = replace(verdict, note=verdict.note.replace(spent_note, said))
         return replace(named, verdict=self._told(verdict, rows, losses, criterion))
 
     def _spent(self, losses: Array, criterion: Criterion) -> Decision:

@@ -74,15 +74,19 @@ class Surface:
         expected[self.rows] += share * (self.values - expected[self.rows])
         return self.center + self.width * expected
 
-    def draw(self, generator: np.random.Generator, n: int) -> Array:
-        """Return `n` draws of all configurations at once, `(n_configurations, n)`."""
+    def draw(self, generator: np.random.Generator, n: int, among: Rows | None = None) -> Array:
+        """Return `n` joint draws of all configurations, or of some, `(n_configurations, n)`."""
         free = generator.standard_normal((len(self.weights), n))
-        drawn = self.columns @ (self.weights[:, None] + solve_triangular(self.root, free, lower=True, trans=1))
+        columns = self.columns if among is None else self.columns[among]
+        place = np.full(len(self.columns), -1)
+        place[self.rows] = np.arange(len(self.rows))
+        place = place if among is None else place[among]
+        here, known = np.flatnonzero(place >= 0), place[place >= 0]
+        drawn = columns @ (self.weights[:, None] + solve_triangular(self.root, free, lower=True, trans=1))
         own = np.sqrt(self.own) * generator.standard_normal(drawn.shape)
-        share = (self.own / (self.own + self.noise))[:, None]
-        left = np.sqrt(share * self.noise[:, None])
-        own[self.rows] *= left / np.sqrt(self.own)
-        own[self.rows] += share * (self.values[:, None] - drawn[self.rows])
+        share = (self.own / (self.own + self.noise))[known, None]
+        own[here] *= np.sqrt(share * self.noise[known, None] / self.own)
+        own[here] += share * (self.values[known, None] - drawn[here])
         drawn += own
         found: Array = self.center + self.width * drawn
         return found

@@ -36,8 +36,10 @@ class Surrogate(Validated):
        their best: these train their first instance.
     3. That ends when the surface gives less than `doubt` that an untrained configuration is more than `delta` better
        than the best trained one (or at `explore` configurations). Who was not trained is out. By the surface, their own
-       instances counted, the best 4 `finalists` train a second instance, the best 2 `finalists` a third, and
-       `finalists` go on, by `top_two`, until it certifies the leader or cannot.
+       instances counted, the best 4 `finalists` train a second instance; then a third, and then race by `top_two`, as
+       many as cannot be told from the best: by draws of the surface, one of the others is more than `delta` better
+       than all of them with a probability of .02 at most. 2 `finalists` at least have a third instance and `finalists`
+       race, twice and three times as many at most, on no more instances than `finalists` of them would have at `cap`.
     4. The certificate comes from trained instances alone: P is about the finalists. The verdict says how many
        configurations were never trained, and what the surface says of them: that is no certificate.
 
@@ -73,7 +75,7 @@ class Surrogate(Validated):
     @property
     def keep(self) -> int:
         """So many configurations at most race by `top_two`."""
-        return max(self.finalists, self.start)
+        return max(3 * self.finalists, self.start)
 
     @property
     def wanted_window(self) -> int | Literal["auto"] | None:
@@ -106,7 +108,7 @@ class Surrogate(Validated):
         f, n = self.finalists, min(self.explore or n_configurations, n_configurations)
         few = min(f, self.start)
         least = self.start + -(-self.start // 3) + max(self.certify - STEPS, 0)
-        most = n + min(4 * f, n) + min(2 * f, n) + -(-self.start // 3) + min(f, n) * max(self.cap - STEPS, 0) + few
+        most = n + min(4 * f, n) + min(4 * f, n) + -(-self.start // 3) + min(f, n) * max(self.cap - STEPS, 0) + few
         return (least, most) if self.budget is None else (min(least, self.budget), min(most, self.budget))
 
     def race(self, budget: int | None, first: int = 1) -> TopTwo:

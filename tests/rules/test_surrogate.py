@@ -323,3 +323,26 @@ def test_a_scale_goes_there_and_back_and_compresses_the_bad_half() -> None:
     assert there[3, 0] - there[2, 0] < 0.4 * math.log(7.5)
     np.testing.assert_allclose(scale.back(scale.below(there[:2], 0.1)), 0.9 * losses[:2])
     assert Scale.of(np.full((2, 2), math.inf)) is None
+
+
+def test_whoever_cannot_be_told_from_the_best_goes_on() -> None:
+    """Of configurations that are all alike nobody can be told apart; where some are far better, the others are cut."""
+    generator = np.random.default_rng(4)
+    parameters = [{"a": a, "b": b} for a in range(12) for b in range(10)]
+    level = {"alike": np.ones(120), "apart": np.where(np.arange(120) % 40 == 3, 1.0, 3.0)}
+    n_left = {}
+    for name, levels in level.items():
+        losses = levels[:, None] * np.exp(0.1 * generator.standard_normal((120, 8)))
+        rule = registry.load("rules", "surrogate", start=100, finalists=6, cap=30, explore=100).informed(parameters, 0)
+        seen = np.full_like(losses, np.nan)
+        while True:
+            started = np.count_nonzero(~np.isnan(seen), axis=1)
+            decision = rule.decide(seen, np.zeros(120, dtype=np.intp), registry.load("criteria", "median"))
+            if len(decision.eliminated) == 4:
+                break
+            for row in decision.train:
+                seen[row, started[row]] = losses[row, started[row]]
+                started[row] += 1
+        n_left[name] = 120 - sum(len(cut.configurations) for cut in decision.eliminated)
+    assert n_left["apart"] == 6
+    assert 6 < n_left["alike"] <= 18
