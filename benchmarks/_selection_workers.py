@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from _selection_families import Family
+from _selection_families import Array, Family
 from _selection_policies import default
 
 from raysearch import registry
@@ -50,12 +50,32 @@ def policies(family: Family) -> dict[str, tuple[str, dict[str, Any], bool]]:
     }
 
 
-def play(family: Family, rule: str, arguments: dict[str, Any], ahead: bool, n_workers: int, replicate: int) -> Run:
-    """Race one table on `n_workers` simulated workers."""
+def play(
+    family: Family,
+    rule: str,
+    arguments: dict[str, Any],
+    ahead: bool,
+    n_workers: int,
+    replicate: int,
+    of_configurations: float = 0.0,
+    longest_first: bool = False,
+) -> Run:
+    """Race one table on `n_workers` simulated workers.
+
+    Mean durations of configurations vary by a coefficient of variation `of_configurations`. `longest_first`: the pool,
+    hence every batch, begins with the longest, as if they were known before anything is trained.
+    """
     table = family.table(replicate)
     generator = np.random.default_rng([7, replicate])
-    variance = np.log1p(CV**2)
-    seconds = generator.lognormal(-variance / 2, np.sqrt(variance), table.losses.shape)
+    seconds = _lognormal(generator, CV, table.losses.shape)
+    if of_configurations:
+        mean_s = _lognormal(np.random.default_rng([8, replicate]), of_configurations, (len(seconds), 1))
+        seconds = seconds * mean_s / mean_s.mean()
+        if longest_first:
+            order = np.argsort(-mean_s[:, 0], kind="stable")
+            parameters = [table.parameters[row] for row in order] if table.parameters else ()
+            table = replace(table, losses=table.losses[order], truth=table.truth[order], parameters=parameters)
+            seconds = seconds[order]
     pool = [Configuration.of(one) for one in table.parameters or [{"row": row} for row in range(len(table.losses))]]
     race = Race(
         lambda outcomes: [] if outcomes else pool,
@@ -69,6 +89,12 @@ def play(family: Family, rule: str, arguments: dict[str, Any], ahead: bool, n_wo
         raise AssertionError("the race ended without a verdict")
     within = table.regret(verdict.leader) <= family.delta
     return Run(done.n_instances, done.makespan_s, done.utilisation, float(within))
+
+
+def _lognormal(generator: np.random.Generator, cv: float, shape: tuple[int, ...]) -> Array:
+    """Return durations of mean 1."""
+    variance = np.log1p(cv**2)
+    return generator.lognormal(-variance / 2, np.sqrt(variance), shape)
 
 
 def mean(runs: list[Run]) -> Run:

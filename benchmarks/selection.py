@@ -58,20 +58,27 @@ def _foreign(python: Path, name: str, replicates: range) -> list[Score]:
     return scores
 
 
-def _simulate(task: tuple[str, int, str, int]) -> workers.Run:
-    name, n_workers, label, replicate = task
+def _simulate(task: tuple[str, int, str, int, float, bool]) -> workers.Run:
+    name, n_workers, label, replicate, of_configurations, longest_first = task
     family = FAMILIES[name]
     rule, arguments, ahead = workers.policies(family)[label]
-    return workers.play(family, rule, arguments, ahead, n_workers, replicate)
+    return workers.play(family, rule, arguments, ahead, n_workers, replicate, of_configurations, longest_first)
 
 
-def _clusters(pool: ProcessPoolExecutor, names: list[str], quick: bool) -> dict[tuple[str, int, str], workers.Run]:
+def _clusters(
+    pool: ProcessPoolExecutor, options: argparse.Namespace, of_configurations: float = 0.0, longest_first: bool = False
+) -> dict[tuple[str, int, str], workers.Run]:
     runs = {}
-    for name, n_workers in itertools.product(names, workers.WORKERS):
+    for name, n_workers in itertools.product(options.simulate, options.workers):
         large = FAMILIES[name].n_configurations > LARGE
-        n_replicates = (1 if quick else 3) if large else (2 if quick else 40)
+        n_replicates = min(3, options.simulated) if large else options.simulated
         for label in workers.policies(FAMILIES[name]):
-            tasks = [(name, n_workers, label, replicate) for replicate in range(n_replicates)]
+            if options.simulated_rules and label not in options.simulated_rules:
+                continue
+            tasks = [
+                (name, n_workers, label, replicate, of_configurations, longest_first)
+                for replicate in range(n_replicates)
+            ]
             runs[name, n_workers, label] = workers.mean(list(pool.map(_simulate, tasks)))
     return runs
 
@@ -91,12 +98,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few replicates: does everything run?")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--no-families", action="store_true", help="simulated workers only")
     parser.add_argument("--policies", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], help="of our process")
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--large-replicates", type=int, default=100, help="of families of more than 1,000")
     parser.add_argument("--first", type=int, default=0, help="replicate: 24 for others than those tuned on")
     parser.add_argument("--peer-replicates", type=int, default=100)
     parser.add_argument("--simulate", nargs="*", choices=FAMILIES, default=["cifar72", "calo270", "calo6912"])
+    parser.add_argument("--workers", type=int, nargs="+", default=list(workers.WORKERS), help="simulated")
+    parser.add_argument(
+        "--simulated", type=int, default=40, help="replicates; 3 at most of families of more than 1,000"
+    )
+    parser.add_argument("--simulated-rules", nargs="+", help="labels of _selection_workers.policies; all by default")
+    parser.add_argument("--durations", type=float, help="also: coefficient of variation between configurations")
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
     parser.add_argument("--certificates", type=int, default=100, help="races by family and criterion; 0 for none")
     parser.add_argument("--only-certificates", action="store_true")
@@ -104,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.replicates, options.large_replicates, options.peer_replicates = 6, 2, 3
-        options.certificates = 2
+        options.certificates, options.simulated = 2, 2
     if options.certificates:
         with ProcessPoolExecutor(options.processes) as pool:
             print_certificates(_claims(pool, options.certificates))
@@ -112,7 +126,7 @@ def main() -> None:
         return
     scores: list[Score] = []
     with ProcessPoolExecutor(options.processes) as pool:
-        for name in options.families:
+        for name in [] if options.no_families else options.families:
             start = time.perf_counter()
             large = FAMILIES[name].n_configurations > LARGE
             n = options.large_replicates if large else options.replicates
@@ -123,12 +137,17 @@ def main() -> None:
             if FAMILIES[name].n_configurations <= HUGE:
                 found += _foreign(options.peers_python, name, replicates[: options.peer_replicates])
             scores += found
-            tables.print_family(name, tables.grouped(found)[name])
+            if found:
+                tables.print_family(name, tables.grouped(found)[name])
             print(f"\n({time.perf_counter() - start:.0f} s)", flush=True)
         families = tables.grouped(scores)
         tables.print_claims(families)
-        runs = _clusters(pool, options.simulate, options.quick)
-    tables.print_workers(runs)
+        runs = _clusters(pool, options)
+        tables.print_workers(runs)
+        for longest_first in (False, True) if options.durations else ():
+            order = "longest first" if longest_first else "in the pool's order"
+            print(f"\n(durations of configurations vary by {options.durations}, {order})")
+            tables.print_workers(_clusters(pool, options, options.durations, longest_first))
     tables.print_targets(tables.targets(families, runs))
 
 
