@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def test_compose_accepts_its_files(files: tuple[str, ...]) -> None:
     result = compose(*arguments, "config", environment=dict.fromkeys(SECRETS, "secret-of-the-test"))
     assert result.returncode == 0, result.stderr
     services = yaml.safe_load(result.stdout)["services"]
+    with_cuda = services["head"]["build"].get("args", {}).get("TORCH_INDEX") == ""
+    assert with_cuda == ("compose.gpu.yaml" in files)
     assert set(services) >= {"head", "worker", "mlflow", "postgres"}
     assert "MLFLOW_TRACKING_URI" not in services["worker"]["environment"]
 
@@ -159,6 +162,29 @@ def test_the_image_copies_files_that_exist() -> None:
     assert "cluster/run_or_resume.sh" in sources
     missing = [source for source in sources if not (ROOT / source).exists()]
     assert missing == []
+
+
+def test_every_file_uses_the_image_that_the_dockerfile_says_how_to_build() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    built = re.search(r"-t (\S+) \.", (CLUSTER / "compose/Dockerfile").read_text())
+    assert built is not None
+    assert built[1] == f"raysearch:{version}"
+    own = re.compile(r"image: (\S*raysearch\S*)")
+    assert set(own.findall((CLUSTER / "compose/compose.yaml").read_text())) == {built[1]}
+    pods = [image for path in KUBERNETES.glob("*.yaml") for image in own.findall(path.read_text())]
+    assert set(pods) == {f"REPLACE-ME/{built[1]}"}
+    assert len(pods) == 5
+    pushed = re.findall(r"YOUR_REGISTRY/(\S+)", (KUBERNETES / "README.md").read_text())
+    assert set(pushed) == {built[1]}
+
+
+def test_nothing_of_a_checkout_but_what_is_copied_goes_to_the_build() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    dockerfile = (CLUSTER / "compose/Dockerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (.*)", dockerfile, re.M) for word in line.split()[:-1]}
+    assert let_in == {word for word in copied if not word.startswith("--")}
+    assert "*" in lines
 
 
 def test_scripts_parse() -> None:
