@@ -178,6 +178,7 @@ def test_the_services_run_the_demo_which_is_resumed_after_a_kill(
     frame = raysearch.load(journal.parent)
     assert set(frame["node"]) == {"worker"}, "the head trains nothing"
     assert journal.stat().st_uid == 1000
+    daemons.run(services.inside("head", "raysearch", "sync", "/runs/demo"))  # what the killed driver still held
     daemons.run(services.inside("head", "python", "-c", RUNS_IN_MLFLOW))
     assert (journal.parents[1] / "in_mlflow").read_text() == f"1 16 {len(frame)}"
     assert (journal.parent / "report.html").exists()
