@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 BIN = Path(sys.executable).parent
 
@@ -52,6 +53,7 @@ class Daemons:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(16).hex(),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # see conftest
             "OMP_NUM_THREADS": "1",
         }
         self.started: list[subprocess.Popen[bytes]] = []
@@ -79,6 +81,21 @@ class Daemons:
         command = [*prefix, "ray", "start", "--block", "--disable-usage-stats", *options]
         environment = {**self.environment, **(more or {})}
         return self.start(name, [*command, "--temp-dir", self.directory / name], env=environment)
+
+    def wait_for_ray(self, name: str, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until a node of `start_ray` has started; one that ended is started again, twice. Return its process.
+
+        On a busy machine Ray gives up on its raylet after 30 s.
+        """
+        for _ in range(3):
+            wait_for(
+                f"Ray's node {name}",
+                lambda of=process: "Ray runtime started" in self.log(name) or of.poll() is not None,
+            )
+            if process.poll() is None:
+                return process
+            process = self.start(name, process.args, env=self.environment)  # type: ignore[arg-type]
+        raise RuntimeError(f"Ray's node {name} ended three times:\n{self.log(name)}")
 
     def log(self, name: str) -> str:
         """Return what a process has printed."""

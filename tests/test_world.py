@@ -26,7 +26,7 @@ FOUND = {
     "an_off_by_one_round": 0,
     "one_try_too_few": 0,
     "what_was_in_flight_is_forgotten": 5,
-    "an_extra_try_after_a_crash": 8,
+    "an_extra_try_after_a_crash": 21,
     "what_was_started_ahead_counts": 0,
     "a_batch_cut_short_is_not_completed": 237,
     "who_lost_in_an_earlier_wave_survives": 1,

@@ -86,11 +86,9 @@ def test_a_race_survives_a_cut_link_and_uses_a_host_that_joins_later(
 ) -> None:
     head = ["--head", "--node-ip-address", "10.213.0.1", "--port", 6379, "--include-dashboard", "false"]
     small = ["--num-cpus", 0, "--num-gpus", 0, "--object-store-memory", 100_000_000]
-    daemons.start_ray("head", *head, *small, prefix=hosts.on("head"))
-    wait_for("Ray's head", lambda: "Ray runtime started" in daemons.log("head"))
-    _, cut_off = [join(hosts, daemons, name) for name in ("one", "two")]
-    for name in ("one", "two"):
-        wait_for(f"host {name}", lambda name=name: "Ray runtime started" in daemons.log(name))
+    daemons.wait_for_ray("head", daemons.start_ray("head", *head, *small, prefix=hosts.on("head")))
+    joining = [(name, join(hosts, daemons, name)) for name in ("one", "two")]
+    _, cut_off = [daemons.wait_for_ray(name, process) for name, process in joining]
 
     run_dir, marks = tmp_path / "run", tmp_path / "marks"
     execution = {"name": "ray_tune", "cpus": 0.5, "gpus": 0.5, "address": "10.213.0.1:6379"}

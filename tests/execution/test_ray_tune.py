@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from races import FirstDecides
 from ray import cloudpickle
+from waiting import PATIENCE_S
 
 from raysearch.errors import ResourceError, WorkloadError
 from raysearch.execution.race_runner import RaceRunner
@@ -253,8 +254,8 @@ class _Views(Silent):
 
 
 def _wait(config: dict[str, Any], seed: int) -> float:
-    """Train until a mark is there, for a minute at most."""
-    end = time.monotonic() + 60
+    """Train until a mark is there, for some minutes at most."""
+    end = time.monotonic() + PATIENCE_S / 2
     while not Path(config["mark"]).exists() and time.monotonic() < end:
         time.sleep(0.05)
     return 1.0
