@@ -133,7 +133,7 @@ def _figure(found: dict[tuple[str, int], dict[str, dict[str, Array]]], size: Siz
         axes.minorticks_off()
         axes.set_xlabel("epochs")
         axes.set_ylabel("S_clean (below 0: fragile)")
-        axes.legend(loc="best")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         plots.title(axes, network, 40, f"n = {size.n_instances} seeds, means with 95 % intervals")
     return figure
 
