@@ -64,7 +64,8 @@ def fit(
         if epoch == recipe.freeze_from:
             freeze_fragile(module, *sets.train, common.task, recipe)
         step.previous = trained.train_curve[-1] if trained.train_curve else None
-        step.each = each_loss(loss, module, sets.train, common.task) if trained.train_curve else None
+        compares = bool(trained.train_curve) and compares_examples(loss)
+        step.each = each_loss(module, sets.train, common.task) if compares else None
         trained.train_curve.append(_epoch(loop, step, loss, sets.train, recipe))
         scheduler.step()
         scored = averaging.after_epoch(epoch)
@@ -85,10 +86,13 @@ def training_loss(recipe: Recipe) -> Loss | None:
     return registry.load("losses", recipe.loss, **recipe.loss_parameters) if recipe.loss else None
 
 
-def each_loss(loss: Loss, module: nn.Module, train: Pair, task: Loss) -> Tensor | None:
-    """Return the task loss of each training example `(n_train,)` where the training loss asks for it."""
-    if not getattr(loss, "compares_examples", False):
-        return None
+def compares_examples(loss: Loss | None) -> bool:
+    """Return whether a training loss asks for the task loss of each training example."""
+    return bool(getattr(loss, "compares_examples", False))
+
+
+def each_loss(module: nn.Module, train: Pair, task: Loss) -> Tensor:
+    """Return the task loss of each training example, `(n_train,)`."""
     return of_examples(task, outputs(module, train[0]), train[1])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from raysearch.training.averaging import Averaging
 from raysearch.training.device import seeded
 from raysearch.training.job import Common, Pair
-from raysearch.training.loop import each_loss, is_over, mean_loss, outputs, training_loss
+from raysearch.training.loop import compares_examples, each_loss, is_over, mean_loss, outputs, training_loss
 from raysearch.training.losses import Loss, Step
 from raysearch.training.optimizer import rate_factor
 from raysearch.training.packs.members import Member
@@ -147,14 +147,14 @@ class Pack:
 
     def _each_loss(self) -> Tensor | None:
         """Return the task losses of all members' training examples `(n_members, n_train)`, where the loss asks."""
-        loss = training_loss(self._members[0].job.recipe)
-        if loss is None or not self._members[0].trained.train_curve:
+        first = self._members[0]
+        if not (first.trained.train_curve and compares_examples(training_loss(first.job.recipe))):
             return None
         inputs, targets = self._common.sets.train
         found = []
         for member, rows in zip(self._members, self._rows, strict=True):
-            found.append(each_loss(loss, member.module, (inputs[rows], targets[rows]), self._common.task))
-        return torch.stack([own for own in found if own is not None]) if found[0] is not None else None
+            found.append(each_loss(member.module, (inputs[rows], targets[rows]), self._common.task))
+        return torch.stack(found)
 
     def _loss(self, predicted: Tensor, wanted: Tensor, batch: Tensor, index: Tensor, last: Pair | None) -> Tensor:
         """Return the losses of a batch `(n_members,)`, neighbours of one loss together."""
