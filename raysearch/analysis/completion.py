@@ -15,8 +15,8 @@ from pathlib import Path
 from raysearch import registry
 from raysearch.storage.run_directory import JOURNAL
 
-_ROOTS = (Path("runs"),)
-_TARGETS = ("optuna", "csv", "parquet")
+_RUNS = Path("runs")
+TARGETS = ("optuna", "csv", "parquet")
 _SETTINGS = {
     "criterion": "criteria",
     "rule": "rules",
@@ -35,12 +35,11 @@ def of(what: str) -> list[str]:
         return ["runs", *registry.ROOMS]
     if what == "settings":
         return [f"{key}={name}" for key, room in _SETTINGS.items() for name in registry.names(room)]
-    return list(_TARGETS) if what == "targets" else _run_dirs()
+    return list(TARGETS) if what == "targets" else _run_dirs()
 
 
 def _run_dirs() -> list[str]:
-    journals = [journal for root in _ROOTS for journal in root.glob(f"*/{JOURNAL}")]
-    return [str(journal.parent) for journal in sorted(journals, key=lambda one: -one.stat().st_mtime)]
+    return [str(journal.parent) for journal in sorted(_RUNS.glob(f"*/{JOURNAL}"), key=lambda one: -one.stat().st_mtime)]
 
 
 def answer(command: Callable[[], object], shell: MutableMapping[str, str] = os.environ) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from raysearch.analysis.completion import TARGETS
 from raysearch.criteria.objectives import Objective, label
 from raysearch.criteria.summary import summarize
 from raysearch.driver import finish
+from raysearch.driver.replayed import race_of
 from raysearch.driver.run import load
-from raysearch.driver.status import race_of
 from raysearch.errors import ExportError, RunDirectoryError, unknown
 from raysearch.experiment.experiment import DEFINED_BY, Experiment
 from raysearch.race.race import Race
@@ -27,8 +28,6 @@ from raysearch.storage.decoding import Entry, taken_back
 from raysearch.storage.events import Tell
 from raysearch.storage.instances import write_parquet
 from raysearch.storage.whole_file import whole
-
-TARGETS = ("optuna", "csv", "parquet")
 
 
 def export(run_dir: Path, to: str, where: str, *, study: str | None = None, replace: bool = False) -> str:

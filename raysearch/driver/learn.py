@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from raysearch.criteria.objectives import RACED, Objective, label, parse, parse_all
-from raysearch.driver.replayed import experiment_of, race_to_replay
+from raysearch.criteria.objectives import RACED, label, parse
+from raysearch.driver import finish
+from raysearch.driver.replayed import race_of
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.experiment.experiment import DEFINED_BY, Experiment, Section
 from raysearch.race.state import State
@@ -21,7 +22,6 @@ from raysearch.samplers.space_function import FunctionSpace
 from raysearch.samplers.taught import Teachable, not_of_space
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Learn, Tell
-from raysearch.storage.journal import all_entries
 from raysearch.storage.run_directory import RunDirectory
 
 
@@ -50,11 +50,7 @@ def learnt_of(history: Sequence[Entry]) -> tuple[Learn, ...]:
 
 
 def _taught_by(path: Path, experiment: Experiment, workload: Any, space: Space | FunctionSpace) -> Learn:
-    directory = RunDirectory.open(path)
-    history = all_entries(directory.journal)
-    earlier = experiment_of(history)
-    race = race_to_replay(earlier)
-    race.replay(history)
+    race, earlier, history = race_of(path)
     if not race.done:
         raise ExperimentError(f"this search has not ended: `raysearch resume {path}` ends it")
     _require_comparable(earlier, experiment)
@@ -70,7 +66,7 @@ def _taught_by(path: Path, experiment: Experiment, workload: Any, space: Space |
         run=str(path.absolute()),
         name=earlier.name,
         seed=earlier.seed,
-        digest=hashlib.sha256(directory.journal.read_bytes()).hexdigest(),
+        digest=hashlib.sha256(RunDirectory.open(path).journal.read_bytes()).hexdigest(),
         alike=alike,
         counts=not reason,
         reason=reason,
@@ -124,7 +120,7 @@ def _require_parameters(
                 f"it has other parameters: {', '.join(theirs)}, this search has {', '.join(ours)}. Not in both: "
                 f"{', '.join(others)}"
             )
-    elif not any(not_of_space(space, one) == "" for one in state.pool.configurations):
+    elif all(not_of_space(space, one) for one in state.pool.configurations):
         reason = not_of_space(space, state.pool.configurations[0])
         raise ExperimentError(f"none of its configurations is of this space; of the first, {reason}")
 
@@ -148,7 +144,7 @@ def _why_not_counted(earlier: Experiment, experiment: Experiment, results: Seque
         return f"its seed is {earlier.seed}, here it is {experiment.seed}: with `seed: {earlier.seed}` they would"
     if earlier.measures != experiment.measures or _judged(earlier) != _judged(experiment):
         return "its instances were measured otherwise"
-    needed = [one.metric for one in _objectives(experiment) if one.metric not in (None, RACED)]
+    needed = [one.metric for one in finish.objectives_of(experiment) if one.metric not in (None, RACED)]
     lacking = [name for name in needed if any(name not in one.metrics for one in results)]
     return f"they do not tell {lacking[0]}" if lacking else ""
 
@@ -157,10 +153,6 @@ def _judged(experiment: Experiment) -> list[Section]:
     """Return what every instance is measured with beside its loss, for the sake of a criterion."""
     sections = [experiment.criterion, *getattr(experiment.load("sampler"), "objectives", ())]
     return [one["of"] for one in sections if isinstance(one, dict) and "of" in one]
-
-
-def _objectives(experiment: Experiment) -> tuple[Objective, ...]:
-    return parse_all(getattr(experiment.load("sampler"), "objectives", ()))
 
 
 def _require_new(found: Sequence[Learn]) -> None:

@@ -12,7 +12,7 @@ from raysearch.analysis.results import Results, text_of
 from raysearch.analysis.verdict import number, sentences, spending, winners_interval
 from raysearch.criteria.objectives import parse
 from raysearch.driver import finish
-from raysearch.driver.status import race_of
+from raysearch.driver.replayed import race_of
 from raysearch.errors import unknown
 from raysearch.storage.instances import to_frame
 

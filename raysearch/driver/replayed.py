@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from raysearch.errors import ExperimentError, JournalError
 from raysearch.experiment.experiment import Experiment, from_data
 from raysearch.race.race import Race
 from raysearch.storage.decoding import Entry
 from raysearch.storage.events import Resume, Start
+from raysearch.storage.journal import all_entries, collector_paused
+from raysearch.storage.run_directory import RunDirectory
 
 
 def race_to_replay(experiment: Experiment) -> Race:
@@ -22,6 +25,17 @@ def race_to_replay(experiment: Experiment) -> Race:
         finalists=experiment.race.finalists,
         n_configurations=experiment.n_configurations,
     )
+
+
+def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
+    """Return the race of the search in `run_dir` as far as it went, its experiment and its events."""
+    directory = RunDirectory.open(run_dir)
+    history = all_entries(directory.journal)
+    experiment = experiment_of(history)
+    race = race_to_replay(experiment)
+    with collector_paused():
+        race.replay(history)
+    return race, experiment, history
 
 
 def experiment_of(history: Sequence[Entry]) -> Experiment:

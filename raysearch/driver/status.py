@@ -12,18 +12,17 @@ from rich.console import Console
 
 from raysearch.criteria.objectives import label
 from raysearch.driver import finish
-from raysearch.driver.replayed import experiment_of, race_to_replay
+from raysearch.driver.replayed import race_of
 from raysearch.errors import RunDirectoryError
 from raysearch.experiment.experiment import Experiment
 from raysearch.race.learnt import sentences as learnt
-from raysearch.race.race import Race
 from raysearch.race.verdict import progress
 from raysearch.records import Finalist, Progress, Status, Verdict
 from raysearch.storage.clock import CLOCK, Clock
 from raysearch.storage.decoding import Entry, taken_back
 from raysearch.storage.events import Resume, Tell
 from raysearch.storage.instances import to_frame
-from raysearch.storage.journal import all_entries, collector_paused, is_driven
+from raysearch.storage.journal import all_entries, is_driven
 from raysearch.storage.run_directory import RunDirectory
 
 
@@ -86,8 +85,10 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
     driven = is_driven(RunDirectory.open(run_dir).journal)  # first: what is read after a driver's end is all there is
     race, experiment, history = race_of(run_dir)
     now = replace(progress(race, _seconds(history, driven, clock)), criterion=label(experiment.criterion))
-    status = RunStatus(run_dir, experiment, now, None, driven=driven, paused=race.state.paused)
-    status = replace(status, learnt=tuple(learnt(race.state)), errors=errors_of(history))
+    paused, told = race.state.paused, tuple(learnt(race.state))
+    status = RunStatus(
+        run_dir, experiment, now, None, driven=driven, paused=paused, learnt=told, errors=errors_of(history)
+    )
     if race.state.confirmations.finalists:
         status = replace(status, finalists=finish.finalists_of(race))
     if not race.done:
@@ -163,17 +164,6 @@ def write_report(run_dir: Path, out: Path | None) -> Path:
         return finish.write_report(to_frame(history), race.state, race.criterion, end, data, path, sections)
     except OSError as error:
         raise RunDirectoryError(f"cannot write the report {path}: {error.strerror}") from error
-
-
-def race_of(run_dir: Path) -> tuple[Race, Experiment, list[Entry]]:
-    """Return the race of the search in `run_dir` as far as it went, its experiment and its events."""
-    directory = RunDirectory.open(run_dir)
-    history = all_entries(directory.journal)
-    experiment = experiment_of(history)
-    race = race_to_replay(experiment)
-    with collector_paused():
-        race.replay(history)
-    return race, experiment, history
 
 
 def _seconds(history: Sequence[Entry], driven: bool | None, clock: Clock = CLOCK) -> float:
