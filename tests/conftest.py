@@ -56,6 +56,16 @@ def outliving(pytestconfig: pytest.Config) -> Callable[[str], AbstractContextMan
     return keeping
 
 
+@pytest.fixture
+def daemons() -> Iterator[Any]:
+    """Real daemons (`real_processes.Daemons`) in a directory of the test's own; they end with it."""
+    from real_processes import Daemons
+
+    daemons = Daemons()
+    yield daemons
+    daemons.stop()
+
+
 @pytest.fixture(scope="session")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Put a fresh MLflow store into a folder, `make_store(folder, name="mlflow.db")`, and return its uri."""

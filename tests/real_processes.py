@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,10 @@ class Daemons:
         assert result.returncode == 0, f"{command} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
         return str(result.stdout)
 
-    def start_ray(
-        self, name: str, *options: Any, prefix: Sequence[Any] = (), more: Mapping[str, str] | None = None
-    ) -> Any:
+    def start_ray(self, name: str, *options: Any, prefix: Sequence[Any] = ()) -> Any:
         """Start one Ray node in a temporary directory of its own name."""
         command = [*prefix, "ray", "start", "--block", "--disable-usage-stats", *options]
-        environment = {**self.environment, **(more or {})}
-        return self.start(name, [*command, "--temp-dir", self.directory / name], env=environment)
+        return self.start(name, [*command, "--temp-dir", self.directory / name])
 
     def wait_for_ray(self, name: str, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Wait until a node of `start_ray` has started; one that ended is started again, twice. Return its process.
@@ -94,7 +91,7 @@ class Daemons:
             )
             if process.poll() is None:
                 return process
-            process = self.start(name, process.args, env=self.environment)  # type: ignore[arg-type]
+            process = self.start(name, process.args)  # type: ignore[arg-type]
         raise RuntimeError(f"Ray's node {name} ended three times:\n{self.log(name)}")
 
     def log(self, name: str) -> str:

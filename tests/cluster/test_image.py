@@ -68,13 +68,6 @@ def hosts() -> Iterator[Hosts]:
         yield hosts
 
 
-@pytest.fixture
-def daemons() -> Iterator[Daemons]:
-    daemons = Daemons()
-    yield daemons
-    daemons.stop()
-
-
 def test_its_user_is_nobody_special_and_its_pytorch_has_no_cuda(buildah: Buildah, container: str) -> None:
     def say(*command: str) -> str:
         # buildah 1.28 can lose what a short process says where the machine is busy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from waiting import wait_for
 import raysearch
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def daemons() -> Iterator[Daemons]:
-    daemons = Daemons()
-    yield daemons
-    daemons.stop()
 
 
 def head_with_jobs(daemons: Daemons, n_cpus: int) -> str:

@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 import base64
-import os
-import pwd
 import secrets
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres import need_postgres, start_postgres
 from real_processes import Daemons, free_port
 from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster/mlflow_server.sh"
-PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/usr/bin"))
-
-
-@pytest.fixture
-def daemons() -> Iterator[Daemons]:
-    daemons = Daemons()
-    yield daemons
-    daemons.stop()
-
-
-def start_postgres(daemons: Daemons) -> None:
-    """Start a database of its own and put its address and password where libpq finds them."""
-    folder = daemons.directory / "postgres"
-    folder.mkdir()
-    (folder / "password").write_text(secrets.token_hex(16))
-    user = {}
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        entry = pwd.getpwnam("postgres")
-        user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        daemons.directory.chmod(0o755)
-        for path in (folder, folder / "password"):
-            os.chown(path, entry.pw_uid, entry.pw_gid)
-    where = {"PGHOST": "127.0.0.1", "PGPORT": str(free_port()), "PGUSER": "mlflow", "PGDATABASE": "postgres"}
-    daemons.environment |= where | {"PGPASSWORD": (folder / "password").read_text()}
-    initdb = [PROGRAMS / "initdb", "-D", folder / "data", "-U", "mlflow", "-A", "scram-sha-256"]
-    daemons.run([*initdb, f"--pwfile={folder}/password"], cwd=folder, **user)
-    options = [
-        "-D",
-        folder / "data",
-        "-p",
-        where["PGPORT"],
-        "-c",
-        f"unix_socket_directories={folder}",
-        "-c",
-        "fsync=off",
-    ]
-    daemons.start("postgres-log", [PROGRAMS / "postgres", *options, "-h", "127.0.0.1"], cwd=folder, **user)
-    wait_for("PostgreSQL", lambda: daemons.run(["psql", "-c", "select 1"]))
 
 
 def answer(url: str, password: str = "") -> int:
@@ -75,11 +34,10 @@ def answer(url: str, password: str = "") -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_server_runs_on_postgresql_and_asks_for_a_password(daemons: Daemons) -> None:
-    if not (PROGRAMS / "initdb").exists() or shutil.which("psql") is None:
-        pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
+    need_postgres()
     pytest.importorskip("psycopg", reason="the extra `server` is not installed")
     pytest.importorskip("flask_wtf", reason="the extra `server` is not installed")
-    start_postgres(daemons)
+    daemons.environment |= start_postgres(daemons)
     port, password = free_port(), secrets.token_hex(16)
     text = (ROOT / "cluster/compose/auth.ini").read_text().replace("/mlflow/auth.db", f"{daemons.directory}/auth.db")
     (daemons.directory / "auth.ini").write_text(text)

@@ -64,11 +64,9 @@ def hosts() -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def daemons() -> Iterator[Daemons]:
-    daemons = Daemons()
+def daemons(daemons: Daemons) -> Daemons:
     daemons.environment |= HEALTH
-    yield daemons
-    daemons.stop()
+    return daemons
 
 
 def join(hosts: Hosts, daemons: Daemons, name: str) -> subprocess.Popen[bytes]:

@@ -7,7 +7,6 @@ import re
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +64,6 @@ def test_prometheus_accepts_its_configuration() -> None:
         ["promtool", "check", "config", DASHBOARDS / "prometheus.yaml"], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.fixture
-def daemons() -> Iterator[Daemons]:
-    daemons = Daemons()
-    yield daemons
-    daemons.stop()
 
 
 def ask(port: int, path: str, **parameters: str) -> Any:
