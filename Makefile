@@ -1,6 +1,7 @@
 # make setup   environment in .venv with the tested versions (constraints.txt)
 # make demo    installs, then runs the main job: minutes on two cores
-# make test    installs, then runs the tests;   make test-all  the slow ones too
+# make test    installs, then runs the tests that a change must pass at once: 8 minutes on two cores
+# make test-long  those that take a cluster, or many seconds each;   make test-all  every test, the slow ones too
 # make worlds  installs, then carries 36,000 simulated searches out and reads 10,000 damaged files: 6 minutes on two cores
 # make check   formatting, lint, types, and the documentation built strictly
 # make docs    the documentation as a site, in site/
@@ -18,7 +19,7 @@ N_FUZZ ?= 10000
 # a GPU machine chooses its build of PyTorch here, e.g. make setup TORCH="torch --index-url ..."; see README
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-.PHONY: setup demo test test-all worlds check docs bench bench-peers dataset studies clean
+.PHONY: setup demo test test-long test-all worlds check docs bench bench-peers dataset studies clean
 
 setup: $(VENV)/installed
 
@@ -34,11 +35,16 @@ demo: setup
 	$(BIN)/raysearch run search_spaces/demo.yaml
 
 # beside each other, as much of their time is waiting; those with a Ray cluster take turns (tests/kinds.py)
+PYTEST = $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder
+
 test: setup
-	$(BIN)/pytest -m "not slow" --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder
+	$(PYTEST) -m "not long and not slow"
+
+test-long: setup
+	$(PYTEST) -m "long and not slow"
 
 test-all: setup
-	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup --no-loadscope-reorder
+	$(PYTEST)
 
 worlds: setup
 	$(BIN)/python -m tests.world --n $(N_WORLDS) --workers 2

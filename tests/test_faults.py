@@ -91,7 +91,10 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "execution",
-    [pytest.param({"name": "local"}, marks=pytest.mark.process), pytest.param(ON_RAY, marks=pytest.mark.ray)],
+    [
+        pytest.param({"name": "local"}, marks=pytest.mark.process),
+        pytest.param(ON_RAY, marks=[pytest.mark.ray, pytest.mark.long]),
+    ],
     ids=["local", "ray"],
 )
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(
@@ -147,7 +150,10 @@ def test_two_drivers_on_one_directory_and_sigterm(
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGTERM, 143, "terminated"), pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow)],
+    [
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
     ids=["SIGTERM", "SIGINT"],
 )
 def test_a_driver_on_ray_with_mlflow_ends_by_a_signal(

@@ -64,7 +64,13 @@ def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", range(len(ON_RAY)), ids=[name for name, _ in ON_RAY])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(i, id=name, marks=() if name == "README.md" else pytest.mark.long)
+        for i, (name, _) in enumerate(ON_RAY)
+    ],
+)
 def test_python_block_runs_on_ray(
     number: int,
     tmp_path: Path,

@@ -38,7 +38,12 @@ def test_driver_killed_at_random_moments_without_ray(undisturbed: tuple[Any, ...
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    "n_kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])], ids=["two", "twenty"]
+    "n_kills",
+    [
+        pytest.param(2, marks=pytest.mark.long),
+        pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+    ],
+    ids=["two", "twenty"],
 )
 def test_driver_killed_at_random_moments_on_ray(
     undisturbed: tuple[Any, ...], tmp_path: Path, n_kills: int, request: pytest.FixtureRequest

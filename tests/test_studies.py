@@ -68,6 +68,7 @@ def test_every_study_has_every_size_and_is_among_all(load: Any) -> None:
         assert (module.NAME, [*module.SIZES]) == (name, ["quick", "small", "full"])
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_quick_study_writes_its_page_and_trains_nothing_twice(tmp_path: Path) -> None:
     def carry_out() -> subprocess.CompletedProcess[str]:

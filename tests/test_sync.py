@@ -201,6 +201,7 @@ def server(tmp_path: Path, make_store: Callable[..., str]) -> Iterator[Server]:
     server.kill()
 
 
+@pytest.mark.long
 def test_a_server_killed_in_mid_run_gets_the_rest_by_sync(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

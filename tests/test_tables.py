@@ -83,6 +83,7 @@ def test_all_tables_together_are_small():
     assert sum(path.stat().st_size for path in DATA.glob("*.parquet")) < 20e6
 
 
+@pytest.mark.long
 def test_the_structured_family_is_fitted_to_its_table_and_no_surrogate_knows_all_of_it():
     from _selection_families import FAMILIES
 

@@ -108,7 +108,10 @@ def brought(folder, monkeypatch, package, **groups):
     monkeypatch.syspath_prepend(folder)
 
 
-@pytest.mark.parametrize("execution", ["local", {"name": "ray_tune", "local_cpus": 2}], ids=str)
+ON_RAY = pytest.param({"name": "ray_tune", "local_cpus": 2}, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("execution", ["local", ON_RAY], ids=["local", "ray"])
 def test_a_search_runs_with_the_criterion_and_the_workload_of_an_installed_package(packages, tmp_path, execution):
     file, run_dir = tmp_path / "e.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump({**OURS, "execution": execution}))

@@ -78,6 +78,7 @@ def join(hosts: Hosts, daemons: Daemons, name: str) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_race_survives_a_cut_link_and_uses_a_host_that_joins_later(
     hosts: Hosts, daemons: Daemons, tmp_path: Path

@@ -102,6 +102,7 @@ def test_auto_packs_what_pays_and_decides_as_lone_instances(alone: dict[str, Any
     assert len({line["configuration"] for line in measured}) == 2
 
 
+@pytest.mark.long
 def test_auto_on_ray_decides_as_lone_instances(alone: dict[str, Any], ray_cluster: None, tmp_path: Path) -> None:
     run(from_data({**DIGITS, "execution": {"name": "ray_tune", "pack": "auto"}}), tmp_path / "run")
     assert decided(tmp_path / "run") == alone

@@ -80,6 +80,7 @@ RayTune(local_cpus=1).check()
 """
 
 
+@pytest.mark.long
 def test_the_end_of_a_joined_cluster_is_noticed_and_one_that_a_thread_starts_instead_outlives_the_thread() -> None:
     done = subprocess.run([sys.executable, "-c", JOINED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -177,6 +177,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.long
 def test_machines_of_a_joined_cluster_may_still_be_on_their_way() -> None:
     """Of one whose address is given, and of one at RAY_ADDRESS."""
     done = subprocess.run([sys.executable, "-c", JOINING], capture_output=True, text=True, check=False)

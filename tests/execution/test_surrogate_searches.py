@@ -65,6 +65,7 @@ def test_packed_it_decides_as_alone(alone: Path, tmp_path: Path) -> None:
     same(tmp_path / "run", alone)
 
 
+@pytest.mark.long
 def test_on_ray_it_decides_as_alone(alone: Path, ray_cluster: None, tmp_path: Path) -> None:
     run(from_data({**DIGITS, "execution": {"name": "ray_tune", "pack": 3}}), tmp_path / "run")
     same(tmp_path / "run", alone)

@@ -42,6 +42,7 @@ def logged(make_race: Any, make_store: Any, tmp_path_factory: Any) -> dict[str, 
     return {"uri": uri, "folder": folder, "model": model, "make_race": make_race}
 
 
+@pytest.mark.long
 def test_another_process_loads_it_by_name_and_version(logged: dict[str, Any]) -> None:
     folder, model = logged["folder"], logged["model"]
     np.save(folder / "in.npy", model.example)

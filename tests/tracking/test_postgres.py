@@ -104,6 +104,7 @@ def server(postgres: Postgres, tmp_path: Path) -> Iterator[tuple[Server, str]]:
     started.kill()
 
 
+@pytest.mark.long
 def test_a_search_through_a_server_on_postgres_with_basic_auth(
     server: tuple[Server, str],
     postgres: Postgres,
