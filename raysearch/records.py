@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from raysearch.errors import ExperimentError
@@ -92,7 +91,7 @@ class TrialRequest:
     cutoffs: Mapping[int, float] = field(default_factory=dict, compare=False, hash=False)
     """By epoch, the loss above which a screening instance ends; empty for all others."""
 
-    @cached_property
+    @property
     def keys(self) -> tuple[InstanceKey, ...]:
         """The instances in this block, in the order of their seeds."""
         return tuple([InstanceKey(self.configuration.id, seed) for seed in self.seeds])
