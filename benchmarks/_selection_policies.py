@@ -166,7 +166,7 @@ def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
     parameters = getattr(table, "parameters", ())
     if len(parameters) != len(table.losses):
         return
-    shares = (0.3,) if len(parameters) > 2000 else (0.15, 0.2, 0.25, 0.3, 0.35, 0.45)  # a search of 6,912 takes minutes
+    shares = () if len(parameters) > 2000 else (0.15, 0.2, 0.25, 0.3, 0.35, 0.45)  # a search of 6,912 takes minutes
     limits = [None, *(int(share * len(parameters)) for share in shares)]
     for budget in [one for one in limits if one is None or one >= 150]:
         rule = registry.load("rules", "surrogate", delta=family.delta, budget=budget)

@@ -2,6 +2,7 @@
 
     python benchmarks/selection.py            the full protocol: hours on two cores; peers need `make bench-peers`
     python benchmarks/selection.py --quick    a smoke test of everything in a minute or two
+    python benchmarks/selection.py --into FILE ...    replicates found in FILE are not played again
 
 Truth is exact or from recorded instances the rule never saw; every replicate has a fresh population and fresh losses.
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,7 +33,11 @@ HUGE = 2000
 """Families of more configurations are too large to be handed to the peers' own environment."""
 
 
-def _replicate(task: tuple[str, int, bool, tuple[str, ...]]) -> list[Score]:
+Task = tuple[str, int, bool, tuple[str, ...]]
+"""Family, replicate, whether the peers of our process play too, and who of all plays."""
+
+
+def _replicate(task: Task) -> list[Score]:
     name, replicate, with_peers, wanted = task
     family = FAMILIES[name]
     chosen = dict(OWN)
@@ -38,6 +45,22 @@ def _replicate(task: tuple[str, int, bool, tuple[str, ...]]) -> list[Score]:
         slow = ("optuna_wilcoxon", "ray_repeater") if family.n_configurations > LARGE else ()
         chosen |= {name: policy for name, policy in PEERS.items() if name not in slow}
     return score(family, replicate, {name: policy for name, policy in chosen.items() if name in wanted})
+
+
+def _played(pool: ProcessPoolExecutor, tasks: list[Task], into: Path | None) -> list[Score]:
+    """Play the replicates; with a file, those that it holds are read, and each other one is added as it ends."""
+    known = {}
+    for line in into.read_text().splitlines() if into and into.exists() else ():
+        task, scores = json.loads(line)
+        known[json.dumps(task)] = [Score(**one | {"outcome": Outcome(**one["outcome"])}) for one in scores]
+    found = [score for task in tasks for score in known.get(json.dumps(task), ())]
+    fresh = [task for task in tasks if json.dumps(task) not in known]
+    for task, scores in zip(fresh, pool.map(_replicate, fresh, chunksize=1 if into else 2), strict=True):
+        found += scores
+        if into:
+            with into.open("a") as file:
+                file.write(json.dumps([task, [asdict(one) for one in scores]]) + "\n")
+    return found
 
 
 def _foreign(python: Path, name: str, replicates: range) -> list[Score]:
@@ -114,6 +137,7 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, default=peers.PYTHON, help="of the peers' own environment")
     parser.add_argument("--certificates", type=int, default=100, help="races by family and criterion; 0 for none")
     parser.add_argument("--only-certificates", action="store_true")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="of JSON lines: one replicate each, to go on from")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.quick:
@@ -133,7 +157,7 @@ def main() -> None:
             wanted = tuple(options.policies)
             replicates = range(options.first, options.first + n)
             tasks = [(name, one, one - options.first < options.peer_replicates, wanted) for one in replicates]
-            found = [s for some in pool.map(_replicate, tasks, chunksize=2) for s in some]
+            found = _played(pool, tasks, options.into)
             if FAMILIES[name].n_configurations <= HUGE:
                 found += _foreign(options.peers_python, name, replicates[: options.peer_replicates])
             scores += found
