@@ -42,21 +42,28 @@ class Informed:
             losses = np.full((len(losses), 1), np.nan)
         first = small_samples(criterion, rule.cap).n_least
         spent = int(np.count_nonzero(~np.isnan(losses)) + pending.sum())
-        if rule.budget is not None and spent >= rule.budget:
-            return Decision(n_awaited=int(pending.sum())) if pending.any() else self._spent(losses, criterion)
+        budget = self._budget(first)
+        if budget is not None and spent >= budget:
+            return Decision(n_awaited=int(pending.sum())) if pending.any() else self._spent(losses, criterion, first)
         rows, cuts, decision = self._exploration(first).finalists_of(losses, pending, criterion)
         if decision is None:
-            decision = self._final(rows, losses, pending, criterion, first + STEPS - 1, spent)
+            left = None if budget is None else budget - spent
+            decision = self._final(rows, losses, pending, criterion, first + STEPS - 1, left)
         n_cuts = len(cuts)
         decision = replace(decision, eliminated=tuple(cuts), round=n_cuts + 1)
-        if rule.budget is None or decision.verdict is not None:
+        if budget is None or decision.verdict is not None:
             return decision
-        train = decision.train[: rule.budget - spent]
+        train = decision.train[: budget - spent]
         return replace(decision, train=train, n_awaited=min(decision.n_awaited, len(train) + int(pending.sum())))
 
     def plan(self, n_configurations: int) -> tuple[int, int]:
         """Return the least and the greatest number of instances."""
         return self.rule.plan(n_configurations)
+
+    def _budget(self, first: int) -> int | None:
+        """Return the budget, which the first instances of all that are tried at random may exceed, as in `top_two`."""
+        budget = self.rule.budget
+        return None if budget is None else max(budget, first * self.lessons.start(self.rule.start))
 
     def _exploration(self, first: int) -> Exploration:
         known: Exploration | None = self.__dict__.get("_made")
@@ -80,36 +87,34 @@ class Informed:
         return known
 
     def _final(
-        self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, first: int, spent: int
+        self, rows: Rows, losses: Array, pending: Rows, criterion: Criterion, first: int, left: int | None
     ) -> Decision:
-        """Let the finalists race: from here on no more is trained than `finalists` of them would train to the cap."""
+        """Let the finalists race: from here on no more is trained than `finalists` of them would train to the cap.
+
+        `left` is what a budget leaves, at least one instance: the race never sees it spent.
+        """
         bound = self.rule.finalists * self.rule.cap + first * max(len(rows) - self.rule.finalists, 0)
-        budget = bound
-        if self.rule.budget is not None:
-            others = spent - int(np.count_nonzero(~np.isnan(losses[rows])) + pending[rows].sum())
-            budget = min(bound, self.rule.budget - others)
-        race = self.rule.race(budget, first)
+        said = f"{bound} instances (finalists x cap, and the first ones) do not tell the best apart"
+        spent = int(np.count_nonzero(~np.isnan(losses[rows])) + pending[rows].sum())
+        race = self.rule.race(bound if left is None else min(bound, spent + left), first, said)
         decision = race.decide(losses[rows], pending[rows], criterion)
         named = replace(decision, train=tuple(rows[list(decision.train)].tolist()))
         if decision.verdict is None:
             return named
         verdict = decision.verdict.by(lambda row: int(rows[row]))
-        if budget == bound and verdict.note:
-            spent_note = f"the budget of {bound} instances is spent"
-            said = f"{bound} instances (finalists x cap, and the first ones) do not tell the best apart"
-            verdict = replace(verdict, note=verdict.note.replace(spent_note, said))
         return replace(named, verdict=self._told(verdict, rows, losses, criterion))
 
-    def _spent(self, losses: Array, criterion: Criterion) -> Decision:
+    def _spent(self, losses: Array, criterion: Criterion, first: int) -> Decision:
         """Return the verdict on what the budget has trained, whoever was to go on."""
-        exploration = self._exploration(small_samples(criterion, self.rule.cap).n_least)
         idle = np.zeros(len(losses), dtype=np.intp)
-        rows, cuts, _ = exploration.finalists_of(losses, idle, criterion)
-        rows = rows[~np.isnan(losses[rows, 0])]
+        rows, cuts, _ = self._exploration(first).finalists_of(losses, idle, criterion)
+        rows = rows[~np.isnan(losses[rows, first - 1])]
         spent = int(np.count_nonzero(~np.isnan(losses[rows])))
-        verdict = self.rule.race(max(spent, 1)).decide(losses[rows], idle[rows], criterion).verdict
+        said = self.rule.race(self.rule.budget).spent
+        verdict = self.rule.race(spent, bound=said).decide(losses[rows], idle[rows], criterion).verdict
         assert verdict is not None
-        verdict = replace(verdict, note=f"the budget of {self.rule.budget} instances is spent")
+        if said not in verdict.note:  # the race had ended at that very instance
+            verdict = replace(verdict, note="; ".join([said, *([verdict.note] if verdict.note else [])]))
         told = self._told(verdict.by(lambda row: int(rows[row])), rows, losses, criterion)
         return Decision((), tuple(cuts), told, len(cuts) + 1)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.registry import Validated
 from raysearch.rules import Decision
+from raysearch.rules._finalists import Finalists
 from raysearch.rules._informed import STEPS, Informed
 from raysearch.rules._lessons import Lesson, Lessons
-from raysearch.rules.top_two import TopTwo
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -46,8 +46,8 @@ class Surrogate(Validated):
     Decisions follow from the matrix, the hyperparameters and the search's seed; with a `window` (see `top_two`) they
     are the same on any cluster. Several objectives: one criterion steers, the Pareto set is of what was trained. Each
     wave of a sampler is explored by itself. `delta` to `window` are those of `top_two`; `budget` counts all instances
-    of a wave. Raises ValueError for values out of range, and in `plan` if `budget` is below `start`, or, with fewer
-    configurations than that, below their number.
+    of a wave, the first ones of `start` configurations at least. Raises ValueError for values out of range, and in
+    `plan` if `budget` is below `start`, or, with fewer configurations than that, below their number.
     Source: ours; Thompson sampling in batches as in Kandasamy et al. 2018, additive and pairwise kernel as in Duvenaud
     et al. 2011.
     """
@@ -111,9 +111,9 @@ class Surrogate(Validated):
         most = n + min(4 * f, n) + min(4 * f, n) + -(-self.start // 3) + min(f, n) * max(self.cap - STEPS, 0) + few
         return (least, most) if self.budget is None else (min(least, self.budget), min(most, self.budget))
 
-    def race(self, budget: int | None, first: int = 1) -> TopTwo:
-        """Return the rule of the finalists, who have `first` instances each."""
-        return TopTwo(
+    def race(self, budget: int | None, first: int = 1, bound: str = "") -> Finalists:
+        """Return the rule of the finalists, who have `first` instances each; `bound` names a budget that is not one."""
+        return Finalists(
             delta=self.delta,
             confidence=self.confidence,
             warmup=first,
@@ -123,4 +123,5 @@ class Surrogate(Validated):
             prior_dof=self.prior_dof,
             budget=budget,
             window=self.window,
+            bound=bound,
         )

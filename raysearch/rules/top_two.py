@@ -84,6 +84,11 @@ class TopTwo(Validated):
         """The window, unless there are batches."""
         return None if self.batch else self.window
 
+    @property
+    def spent(self) -> str:
+        """What a verdict says where `budget` has ended the race."""
+        return f"the budget of {self.budget} instances is spent"
+
     def decide(self, losses: Array, pending: Rows, criterion: Criterion) -> Decision:
         """Decide from `losses` `(n_configurations, n_instances)`; see the room's contract."""
         if not losses.shape[1]:  # so that every criterion finds a column
@@ -274,11 +279,10 @@ class TopTwo(Validated):
         known = np.count_nonzero(~np.isnan(losses[survivors]), axis=1) > 1
         survivors = survivors[known] if known.any() else survivors
         beliefs = Contenders.of(losses[survivors], criterion, self.cap, self.prior_dof)
-        note = f"the budget of {self.budget} instances is spent"
         if beliefs is not None:
-            verdict = self._report(survivors, beliefs, certified=False, note=note)
+            verdict = self._report(survivors, beliefs, certified=False, note=self.spent)
             return replace(decision, train=(), n_awaited=0, verdict=verdict)
         values = np.asarray(criterion(losses[survivors]))
         leader = int(survivors[np.argsort(values, kind="stable")[0]])
-        verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, note)
+        verdict = RuleVerdict(leader, tuple(survivors.tolist()), None, self.delta, False, self.spent)
         return replace(decision, train=(), n_awaited=0, verdict=verdict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,23 @@ def test_a_budget_is_never_exceeded_and_ends_without_a_certificate() -> None:
         assert started.sum() <= budget
         assert end.certified is False
         assert f"the budget of {budget} instances is spent" in end.note
+
+
+def test_where_finalists_spend_what_is_theirs_no_budget_is_named() -> None:
+    end, started, _ = play(np.exp(3 * NOISE), delta=0.0001, cap=20)  # nobody is better than another
+    assert end.certified is False
+    told = re.search(r"([0-9]+) instances \(finalists x cap, and the first ones\) do not tell the best apart", end.note)
+    assert told is not None, end.note
+    assert 6 * 8 <= int(told[1]) < started.sum()
+    assert "budget" not in end.note
+
+
+def test_a_spent_budget_hides_no_other_word_of_the_verdict() -> None:
+    for budget in (30, 55, 140):  # below the first two of all, in the exploration, and among the finalists
+        end, started, _ = play(criterion="std", budget=budget, cap=80)
+        assert started.sum() == max(budget, 2 * SETTINGS["start"])
+        assert end.note.count(f"the budget of {budget} instances is spent") == 1
+        assert "no confidence is stated for a criterion of the tail or the spread" in end.note
 
 
 def test_the_plan_bounds_what_is_asked_for() -> None:
