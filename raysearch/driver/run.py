@@ -20,7 +20,7 @@ from raysearch.execution.race_runner import RaceRunner
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
 from raysearch.experiment.measures import Asked, asked, instrumented
-from raysearch.race.learnt import planned
+from raysearch.race.learnt import planned, taught
 from raysearch.race.race import Race
 from raysearch.records import Configuration, Outcome, Plan, Verdict
 from raysearch.rules import Budgeted, Rule
@@ -150,18 +150,30 @@ def plan(experiment: Experiment, *, workload: Any = None, space: Any = None) -> 
     `workload` and `space` (a function) stand in for sections that no file can name.
     """
     parts = build(experiment, workload, space)
-    race, rule = experiment.race, parts.rule
-    n, wave = parts.n_configurations, len(parts.first_wave)
-    first, later = _rule_plan(rule, wave), [min(wave, n - start) for start in range(wave, n, wave)]
-    # later waves race with the leader so far, whose instances are there already: they may use up a budget
-    limited = isinstance(rule, Budgeted) and rule.budget is not None
-    least = first[0] + sum(size if limited else _rule_plan(rule, size)[0] for size in later)
-    most = first[1] + sum(_rule_plan(rule, size if limited else size + 1)[1] for size in later)
+    race, n = experiment.race, parts.n_configurations
+    alone = _bounds(parts, parts.rule)
+    least, most = _bounds(parts, taught(parts.rule, parts.first_wave, experiment.seed, parts.learnt))
     epochs = parts.workload.epochs if isinstance(parts.workload, HasEpochs) else None
     finalists = min(race.finalists, n)
     confirmed = race.confirm * finalists  # fewer where one is told from the best before its last instance
-    learnt = tuple(map(planned, parts.learnt))
-    return Plan(n, (least + race.confirm, most + confirmed), n * race.exhaustive, epochs, wave, finalists, learnt)
+    learnt = [*map(planned, parts.learnt)]
+    if least < alone[0]:
+        before, now = (one + race.confirm for one in (alone[0], least))
+        learnt.append(
+            f"enough to need {now} instances at least, not {before}: fewer configurations are tried at random"
+        )
+    bounds = least + race.confirm, most + confirmed
+    return Plan(n, bounds, n * race.exhaustive, epochs, len(parts.first_wave), finalists, tuple(learnt))
+
+
+def _bounds(parts: Parts, rule: Rule) -> tuple[int, int]:
+    """Return the least and the greatest number of instances of all waves, confirmation left out."""
+    n, wave = parts.n_configurations, len(parts.first_wave)
+    first, later = _rule_plan(rule, wave), [min(wave, n - start) for start in range(wave, n, wave)]
+    # later waves race with the leader so far, whose instances are there already: they may use up a budget
+    limited = isinstance(parts.rule, Budgeted) and parts.rule.budget is not None
+    least = first[0] + sum(size if limited else _rule_plan(rule, size)[0] for size in later)
+    return least, first[1] + sum(_rule_plan(rule, size if limited else size + 1)[1] for size in later)
 
 
 def run(

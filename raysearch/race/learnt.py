@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysearch.records import InstanceKey, InstanceResult, TrialRequest
+from raysearch.records import Configuration, InstanceKey, InstanceResult, TrialRequest
+from raysearch.rules import Rule
+from raysearch.rules._abilities import Learns
 from raysearch.rules._lessons import Lesson
 from raysearch.seeds import Seeds
 from raysearch.storage.events import Learn
@@ -83,6 +85,13 @@ def _sentence(state: State, search: Learn) -> str:
     if not search.counts:
         return f"{said}; none of them counts here: {search.reason}"
     return f"{said}; {state.learnt.n_told(state, search)} of them count here and were not trained again"
+
+
+def taught(rule: Rule, configurations: Sequence[Configuration], seed: int, searches: Sequence[Learn]) -> Rule:
+    """Return a rule that knows what earlier searches teach it; as it is where it learns nothing."""
+    if not searches or not isinstance(rule, Learns):
+        return rule
+    return rule.informed([one.parameters for one in configurations], seed, tuple(map(_lesson, searches)))
 
 
 def planned(search: Learn) -> str:

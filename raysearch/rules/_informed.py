@@ -57,8 +57,11 @@ class Informed:
         return replace(decision, train=train, n_awaited=min(decision.n_awaited, len(train) + int(pending.sum())))
 
     def plan(self, n_configurations: int) -> tuple[int, int]:
-        """Return the least and the greatest number of instances."""
-        return self.rule.plan(n_configurations)
+        """Return the least and the greatest number of instances, as the lessons leave less to be tried at random."""
+        own = self.rule.plan(n_configurations)  # raises ValueError
+        if n_configurations <= self.rule.start:
+            return own
+        return self.rule.bounds(n_configurations, self.lessons.start(self.rule.start))
 
     def _budget(self, first: int) -> int | None:
         """Return the budget, which the first instances of all that are tried at random may exceed, as in `top_two`."""

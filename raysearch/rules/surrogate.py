@@ -105,10 +105,13 @@ class Surrogate(Validated):
                 f"a budget of {self.budget} instances cannot train the first {self.start} configurations (start): "
                 f"raise the budget to at least {self.start}, or lower start"
             )
-        f, n = self.finalists, min(self.explore or n_configurations, n_configurations)
-        few = min(f, self.start)
-        least = self.start + -(-self.start // 3) + max(self.certify - STEPS, 0)
-        most = n + min(4 * f, n) + min(4 * f, n) + -(-self.start // 3) + min(f, n) * max(self.cap - STEPS, 0) + few
+        return self.bounds(n_configurations, self.start)
+
+    def bounds(self, n_configurations: int, start: int) -> tuple[int, int]:
+        """Return the least and the greatest number of instances where so many configurations are tried at random."""
+        f, n, twice = self.finalists, min(self.explore or n_configurations, n_configurations), -(-start // 3)
+        least = start + twice + max(self.certify - STEPS, 0)
+        most = n + min(4 * f, n) + min(4 * f, n) + twice + min(f, n) * max(self.cap - STEPS, 0) + min(f, start)
         return (least, most) if self.budget is None else (min(least, self.budget), min(most, self.budget))
 
     def race(self, budget: int | None, first: int = 1, bound: str = "") -> Finalists:
