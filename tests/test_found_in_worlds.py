@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from races import Memory, make_race, once, pool_of, result_of, trials
+from races import Memory, drive, make_race, once, pool_of, result_of, trials
 from world.machine import Clock, Disk, Fuse
 
 from raysearch import registry
@@ -262,4 +262,31 @@ def test_a_rule_that_waits_for_a_failure_of_who_is_out_hears_that_it_is_stopped(
     race.screen_out(first, [9.0], 1.0, 0.1, "")
     race.fail(second, "crashed")
     race.ask(1)
+    assert race.done
+
+
+@dataclass(frozen=True)
+class OneAtATime(TwoOfEach):
+    """Asks for a single instance at every look, of the last row that has least."""
+
+    wanted_window: int = 8
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        n_seen = np.count_nonzero(~np.isnan(losses), axis=1)
+        if (n_seen >= 2).all():
+            return Decision(verdict=RuleVerdict(0, (0,)))
+        started = n_seen + pending
+        lacking = [row for row in reversed(range(len(losses))) if started[row] < 2]
+        return Decision(train=tuple(sorted(lacking, key=lambda row: int(started[row]))[:1]))
+
+
+def test_a_rule_hears_that_who_it_asked_for_was_screened_out_before_the_turn_came() -> None:  # worlds 1018453, 1041206
+    race = Race(once(pool_of(3)), registry.load("criteria", "mean"), OneAtATime())
+    race.begin(1)
+    first, second, third = (key for block in trials(race, 3) for key in block.keys)
+    race.tell(result_of(race, third, LOSSES))  # now another one of the first is to be asked for
+    race.screen_out(first, [9.0], 1.0, 0.1, "")
+    race.tell(result_of(race, second, LOSSES))
+    left = drive(race, LOSSES)
+    assert sorted(key.configuration_id for key in left) == sorted([second.configuration_id, third.configuration_id])
     assert race.done

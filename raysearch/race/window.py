@@ -57,7 +57,9 @@ class Sight:
 
     @property
     def _moment(self) -> tuple[int, ...]:
-        return len(self._state.asked), self.n_seen, self._state.wave, len(self._state.dropped)
+        state = self._state
+        n_racing = len(state.members)  # whoever is screened out leaves them, and takes the turns that it had with it
+        return len(state.asked), self.n_seen, state.wave, n_racing, len(state.dropped)
 
     def _ended(self, row: int, column: int) -> bool:
         return not self._state.awaited(self._state.race_key(row, column))
