@@ -157,7 +157,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Summary:
-    """The statistics of one set of losses that every view shows, +inf where instances diverged or failed."""
+    """The statistics of one set of losses that every view shows, +inf where instances diverged or failed.
+
+    `interval` is the 95 % bootstrap interval of the criterion, where it was asked for and is known.
+    """
 
     n_instances: int
     criterion: float
@@ -167,6 +170,7 @@ class Summary:
     max: float
     mean: float
     std: float
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ class Finalist:
     """A configuration that was confirmed on the same fresh seeds as others: what it showed in the race, and on them.
 
     `place` is its place when the race ended, from 1. `separated`: it was told from the best, with a p-value `p`, and
-    trained no more. `interval` is the 95 % bootstrap interval of its criterion on the fresh seeds, where it is known.
+    trained no more.
     """
 
     configuration_id: str
@@ -192,7 +196,6 @@ class Finalist:
     fresh: Summary
     separated: bool = False
     p: float | None = None
-    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,11 @@ class Verdict:
     """Configurations of which no instance was ever asked for: what is certified is not about them."""
     finalists: tuple[Finalist, ...] = ()
     """Who was confirmed, the winner first, then the others, best first; none where the winner alone was."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % bootstrap interval of the winner's confirmed criterion; None where it is not known."""
+        return None if self.confirmation is None else self.confirmation.interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from raysearch.analysis.intervals import confidence_interval
+from raysearch.criteria.intervals import confidence_interval
 from raysearch.registry import load
 
 Array = NDArray[np.float64]

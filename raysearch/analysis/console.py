@@ -102,7 +102,7 @@ def print_finalists(console: Console, finalists: Sequence[Finalist], criterion: 
     say(console, "\nFinalists, on the same fresh seeds:")
     table = _table("", "in the race", "instances", criterion, "95 % interval", "")
     for one in finalists:
-        low, high = one.interval or (None, None)
+        low, high = one.fresh.interval or (None, None)
         interval = "-" if low is None else f"{number(low)} to {number(high)}"
         told = "told from the best" if one.separated else ""
         fresh = one.fresh

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raysearch.analysis.intervals import bounds
+from raysearch.criteria.summary import with_interval
 from raysearch.race.race import Race
 from raysearch.race.separation import ALPHA
 from raysearch.records import Finalist, Verdict
@@ -20,7 +20,7 @@ def finalists(race: Race) -> tuple[Finalist, ...]:
     """Return who is confirmed so far, the best first, with the 95 % bootstrap intervals of what they showed."""
     contest, rows = race.contest, race.state.pool.rows
     return tuple(
-        replace(one, interval=bounds(contest.fresh(rows[one.configuration_id]), race.criterion))
+        replace(one, fresh=with_interval(one.fresh, contest.fresh(rows[one.configuration_id]), race.criterion))
         for one in contest.finalists()
     )
 
@@ -70,7 +70,7 @@ def sentences(verdict: Verdict) -> list[str]:
 
 
 def _shown(one: Finalist) -> str:
-    interval = "" if one.interval is None else f" ({_number(one.interval[0])} to {_number(one.interval[1])})"
+    interval = "" if one.fresh.interval is None else f" ({' to '.join(map(_number, one.fresh.interval))})"
     out = f", told from the best after {one.fresh.n_instances}" if one.separated else ""
     return f"{one.configuration_id} {_number(one.fresh.criterion)}{interval}, {place(one)} in the race{out}"
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from raysearch.analysis.intervals import bounds
 from raysearch.analysis.live import LiveRace
 from raysearch.analysis.live_rows import labels, plain
+from raysearch.criteria.intervals import bounds
 from raysearch.race.race import Race
 from raysearch.records import Finalist
 

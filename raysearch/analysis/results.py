@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from raysearch.analysis.intervals import Statistic
 from raysearch.criteria._statistics import quantile
+from raysearch.criteria.intervals import Statistic
 from raysearch.criteria.objectives import label
 from raysearch.records import Phase, Status, Verdict
 from raysearch.rules import Elimination

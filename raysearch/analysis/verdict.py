@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from raysearch.analysis import finalists
-from raysearch.analysis.intervals import Interval, confidence_interval
 from raysearch.analysis.results import Results
 from raysearch.analysis.savings import Savings, count, savings, sentence
+from raysearch.criteria.intervals import Interval, confidence_interval
 from raysearch.records import Phase, Verdict
 
 

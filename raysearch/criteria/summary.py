@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raysearch.criteria import Criterion
 from raysearch.criteria._statistics import as_losses, mean, of_sorted, quantile
+from raysearch.criteria.intervals import all_bounds, bounds
 from raysearch.criteria.std import Std
 from raysearch.records import Summary
 
@@ -29,7 +32,7 @@ def summarize(losses: ArrayLike, criterion: Criterion) -> Summary:
     )
 
 
-def summaries(losses: NDArray[np.float64], criterion: Criterion) -> list[Summary | None]:
+def summaries(losses: NDArray[np.float64], criterion: Criterion, *, intervals: bool = False) -> list[Summary | None]:
     """Return the statistics of each row of `losses` `(n_configurations, n_instances)`; None of one in which none ran.
 
     The same as row by row, in a tenth of the time: rows without NaN are taken together.
@@ -47,4 +50,12 @@ def summaries(losses: NDArray[np.float64], criterion: Criterion) -> list[Summary
             found[row] = Summary(rows.shape[1], *values)
     for row in np.flatnonzero(~whole & ~np.isnan(losses).all(axis=1)).tolist():
         found[row] = summarize(losses[row], criterion)
+    if intervals:
+        ends = all_bounds(losses, criterion)
+        found = [one and replace(one, interval=interval) for one, interval in zip(found, ends, strict=True)]
     return found
+
+
+def with_interval(summary: Summary, losses: ArrayLike, criterion: Criterion) -> Summary:
+    """Return statistics of `losses` with the interval of the criterion."""
+    return replace(summary, interval=bounds(losses, criterion))

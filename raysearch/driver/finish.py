@@ -13,7 +13,7 @@ import numpy as np
 
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import Objective, label, parse, parse_all
-from raysearch.criteria.summary import summarize
+from raysearch.criteria.summary import with_interval
 from raysearch.driver.measure import measured_on_workers
 from raysearch.experiment import yaml_text
 from raysearch.experiment.experiment import Experiment
@@ -29,6 +29,7 @@ from raysearch.storage.journal import all_entries
 from raysearch.storage.measurements import figure_path, read_measured, to_table
 from raysearch.storage.run_directory import RunDirectory
 from raysearch.tracking import Tracker
+from raysearch.tracking.relay import tell_scores
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,9 @@ def verdict_of(race: Race, experiment: Experiment) -> Verdict:
     """Return how a race of this experiment ended, with the Pareto set where its sampler weighs several objectives."""
     of, name = parse(experiment.criterion).metric or "", label(experiment.criterion)
     found = verdict(race, name, experiment.race.exhaustive, objectives_of(experiment), of)
+    if found.confirmation is not None:
+        fresh = [result.loss for _, result in sorted(race.state.confirmation.items())]
+        found = replace(found, confirmation=with_interval(found.confirmation, fresh, race.criterion))
     return replace(found, finalists=finalists_of(race)) if found.finalists else found
 
 
@@ -103,10 +107,7 @@ def score(race: Race, tracker: Tracker) -> None:
     if len(state.cuts) > len(state.rounds):  # reopened, and decided anew
         n_judged = {state.pool.rows[id_]: cut.n_instances for cut in state.eliminations for id_ in cut.configurations}
     n_judged |= {row: len(state.pool.judged_losses(row)) for row in state.survivors.tolist()}
-    for row, n_instances in n_judged.items():
-        losses = state.pool.losses[row, :n_instances]
-        if not np.isnan(losses).all():
-            tracker.scored(state.pool.configurations[row], round_, summarize(losses, race.criterion))
+    tell_scores(race, tracker, n_judged, round_)
 
 
 def _round_after_all(state: State) -> int:
@@ -215,13 +216,6 @@ def _screened_out(frame: Any, state: State) -> list[tuple[str, Any]]:
     table["parameters"] = rows["parameters"]
     said = f"{len(table)} configurations were out after some epochs of their first instance: in no table above."
     return [("Screened out", said), ("Screened out", table.reset_index(drop=True))]
-
-
-def confirmed_interval(race: Race) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of the winner's criterion over its confirmation instances, None if unknown."""
-    from raysearch.analysis.intervals import bounds
-
-    return bounds([result.loss for _, result in sorted(race.state.confirmation.items())], race.criterion)
 
 
 def pareto_table(state: State, verdict: Verdict | None) -> list[Any]:

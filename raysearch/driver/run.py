@@ -248,7 +248,7 @@ def carry_out(parts: Parts, runner: RaceRunner, directory: RunDirectory) -> Sear
         measure.carry_out(parts.measures, parts.workload, race, directory.path)
     verdict = finish.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
     tracked_at = parts.tracker.address if isinstance(parts.tracker, Browsable) else ""
-    return SearchResult(verdict, directory.path, finish.confirmed_interval(race), tracked_at)
+    return SearchResult(verdict, directory.path, verdict.interval, tracked_at)
 
 
 def load(run_dir: str | Path) -> pd.DataFrame:

@@ -93,7 +93,8 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
         status = replace(status, finalists=finish.finalists_of(race))
     if not race.done:
         return status
-    return replace(status, verdict=finish.verdict_of(race, experiment), interval=finish.confirmed_interval(race))
+    verdict = finish.verdict_of(race, experiment)
+    return replace(status, verdict=verdict, interval=verdict.interval)
 
 
 def follow(console: Console, run_dir: Path, every_s: float, clock: Clock = CLOCK) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from raysearch.records import Configuration, Finalist, InstanceResult, Phase, Progress, Status, Summary, Verdict
+from raysearch.records import Configuration, InstanceResult, Phase, Progress, Status, Summary, Verdict
 from raysearch.rules import Elimination
 from raysearch.tracking import _mlflow_text as text
 from raysearch.tracking._mlflow_reader import SEARCH, Key
@@ -155,14 +155,13 @@ class Search:
             self.runs.log(before, tags={"status": "survivor"})
         self._settle(verdict, at_ms)
         final = {} if verdict.confirmation is None else _summary_values(verdict.confirmation, "confirmation_")
-        final |= _bounds(verdict.finalists[0]) if verdict.finalists else {}
         if verdict.test_median is not None:
             final["test_median"] = verdict.test_median
         self.runs.log_changed(winner, final, {"status": "winner"}, at_ms)
         self.runs.end(winner, "FINISHED", at_ms)
         for one in verdict.finalists[1:]:
             key: Key = (one.configuration_id, None)
-            values = _summary_values(one.fresh, "confirmation_") | _bounds(one)
+            values = _summary_values(one.fresh, "confirmation_")
             self.runs.log_changed(key, values, {"finalist": str(one.place)}, at_ms)
         counts = ("n_configurations", "n_instances", "n_exhaustive")
         final |= {name: float(getattr(verdict, name)) for name in counts} | _summary_values(verdict.race, "race_")
@@ -234,11 +233,9 @@ def _instance_values(result: InstanceResult) -> tuple[dict[str, float], dict[str
     return {**{fits[name]: value for name, value in result.metrics.items()}, **values}, text.renamed(fits)
 
 
-def _bounds(one: Finalist) -> dict[str, float]:
-    """Return the ends of a finalist's interval on fresh seeds, where it is known."""
-    return {} if one.interval is None else {"confirmation_low": one.interval[0], "confirmation_high": one.interval[1]}
-
-
 def _summary_values(summary: Summary, prefix: str = "") -> dict[str, float]:
     values = {prefix + name: float(getattr(summary, name)) for name in STATISTICS}
+    if summary.interval is not None:
+        of = prefix or "criterion_"
+        values[f"{of}low"], values[f"{of}high"] = summary.interval
     return {prefix + "n_instances": float(summary.n_instances), **values}

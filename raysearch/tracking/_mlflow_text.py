@@ -146,7 +146,7 @@ def _finalists(verdict: Verdict) -> list[str]:
     head = f"| configuration | place in the race | instances | {verdict.criterion} | 95 % interval | |"
     rows = []
     for one in verdict.finalists:
-        interval = "" if one.interval is None else f"{one.interval[0]:.6g} to {one.interval[1]:.6g}"
+        interval = "" if one.fresh.interval is None else " to ".join(f"{end:.6g}" for end in one.fresh.interval)
         told = "told from the best" if one.separated else ""
         fresh = f"{one.fresh.n_instances} | {one.fresh.criterion:.6g} | {interval}"
         rows.append(f"| `{one.configuration_id}` | {one.place} | {fresh} | {told} |")

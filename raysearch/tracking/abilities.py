@@ -16,6 +16,15 @@ class Timed(Protocol):
 
 
 @runtime_checkable
+class ShowsIntervals(Protocol):
+    """A tracker that shows how sure a criterion is: `scored` gets summaries with intervals, which take a while."""
+
+    @property
+    def shows_intervals(self) -> bool:
+        """Whether it does."""
+
+
+@runtime_checkable
 class Writes(Protocol):
     """A tracker that writes behind the race."""
 

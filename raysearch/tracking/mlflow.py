@@ -141,6 +141,11 @@ class Mlflow(Validated):
             kept = None  # it is uploaded at the end, when the winner is known
         session.writer.put(session.search.instance, configuration, light, phase, now, kept)
 
+    @property
+    def shows_intervals(self) -> bool:
+        """Whether a configuration's run shows the interval of its criterion."""
+        return True
+
     def scored(self, configuration: Configuration, round: int, summary: Summary) -> None:
         """Write the statistics of a configuration; the metric's step is the round."""
         session = self._session

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from raysearch.criteria.summary import summaries
 from raysearch.race.race import Race
@@ -10,7 +12,7 @@ from raysearch.records import Progress, TrialRequest
 from raysearch.rules import Elimination
 from raysearch.storage.events import Decide, Drop, Eliminate, Event, Measured, Screen, Tell
 from raysearch.tracking import Tracker
-from raysearch.tracking.abilities import Timed
+from raysearch.tracking.abilities import ShowsIntervals, Timed
 
 
 class Relay:
@@ -38,6 +40,8 @@ class Relay:
             case Screen() | Eliminate():
                 self._cut(state.eliminations[-1])
             case Drop(id_):
+                row = state.pool.rows[id_]
+                tell_scores(self.race, self.tracker, {row: state.pool.losses.shape[1]}, state.eliminations[-1].round)
                 self.tracker.eliminated([state.configuration(id_)], state.eliminations[-1])
             case Measured(measure, id_, seed, numbers):
                 named = {f"{measure}.{name}": value for name, value in numbers.items()}
@@ -51,8 +55,15 @@ class Relay:
         state = self.race.state
         if cut.round:
             _, n_instances, rows = state.rounds[-1]
-            summed = summaries(state.pool.losses[list(rows), :n_instances], self.race.criterion)
-            for row, scored in zip(rows, summed, strict=True):
-                if scored is not None:
-                    self.tracker.scored(state.pool.configurations[row], cut.round, scored)
+            tell_scores(self.race, self.tracker, dict.fromkeys(rows, n_instances), cut.round)
         self.tracker.eliminated([state.configuration(id_) for id_ in cut.configurations], cut)
+
+
+def tell_scores(race: Race, tracker: Tracker, n_instances: Mapping[int, int], round_: int) -> None:
+    """Tell a tracker the statistics of configurations: by row of the loss matrix over how many of its columns."""
+    pool, sure = race.state.pool, isinstance(tracker, ShowsIntervals) and tracker.shows_intervals
+    losses = pool.losses[list(n_instances), : max(n_instances.values(), default=0)].copy()
+    losses[np.arange(losses.shape[1]) >= np.array([*n_instances.values()]).reshape(-1, 1)] = np.nan
+    for row, summary in zip(n_instances, summaries(losses, race.criterion, intervals=sure), strict=True):
+        if summary is not None:
+            tracker.scored(pool.configurations[row], round_, summary)

@@ -9,7 +9,7 @@ from typing import Any
 from raysearch.records import Configuration, InstanceResult, Model, Phase, Progress, Summary, TrialRequest, Verdict
 from raysearch.rules import Elimination
 from raysearch.tracking import Tracker
-from raysearch.tracking.abilities import Timed
+from raysearch.tracking.abilities import ShowsIntervals, Timed
 
 
 class Trackers:
@@ -67,6 +67,11 @@ class Trackers:
         """Pass on."""
         for tracker in self.trackers:
             tracker.finished(verdict, artifacts, model)
+
+    @property
+    def shows_intervals(self) -> bool:
+        """Whether one of them shows intervals."""
+        return any(isinstance(tracker, ShowsIntervals) and tracker.shows_intervals for tracker in self.trackers)
 
     def at(self, time_s: float) -> None:
         """Pass on to those who keep when things happened."""

@@ -61,7 +61,7 @@ def test_the_table_says_how_the_finalists_stand_until_one_has_won(moments):
     for row, one in zip(last, verdict.finalists, strict=True):
         assert (row["place"], row["n"]) == (one.place, one.fresh.n_instances)
         assert row["value"] == pytest.approx(one.fresh.criterion, rel=1e-5)
-        assert (row["low"], row["high"]) == pytest.approx(one.interval, rel=1e-5)
+        assert (row["low"], row["high"]) == pytest.approx(one.fresh.interval, rel=1e-5)
         if one.separated:
             assert row["status"] == f"told from the best after {one.fresh.n_instances}"
             assert row["p"] == pytest.approx(one.p, rel=1e-5)

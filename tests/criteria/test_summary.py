@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raysearch import registry
-from raysearch.criteria.summary import summaries, summarize
+from raysearch.criteria.summary import summaries, summarize, with_interval
 
 
 def matrix(n: int, m: int, seed: int) -> np.ndarray:
@@ -52,3 +52,12 @@ def test_the_criterion_is_asked_once_for_all_that_are_whole() -> None:
     losses[7, 3] = np.nan
     summaries(losses, counting)
     assert asked == [(3999, 10), (9,)]
+
+
+def test_intervals_come_where_they_are_asked_for() -> None:
+    q3, losses = registry.load("criteria", "q3"), matrix(12, 4, 1)
+    plain, sure = summaries(losses, q3), summaries(losses, q3, intervals=True)
+    assert all(one is None or one.interval is None for one in plain)
+    for one, other, row in zip(plain, sure, losses, strict=True):
+        assert other == (one and with_interval(one, row, q3))
+    assert sum(one is not None and one.interval is not None for one in sure) > 5

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raysearch.criteria.intervals import bounds
+from raysearch.criteria.q3 import Q3
 from raysearch.records import (
     Configuration,
     InstanceKey,
@@ -31,7 +33,8 @@ def summary(losses: list[float]) -> Summary:
     if not np.isfinite(values).all():
         return Summary(len(losses), math.inf, math.inf, math.inf, math.nan, math.inf, math.inf, math.nan)
     q1, median, q3 = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
-    return Summary(len(losses), q3, median, q3, q3 - q1, float(values.max()), float(values.mean()), float(values.std()))
+    rest = (float(values.max()), float(values.mean()), float(values.std()))
+    return Summary(len(losses), q3, median, q3, q3 - q1, *rest, bounds(losses, Q3()))
 
 
 @dataclass

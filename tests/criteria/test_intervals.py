@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raysearch.analysis.intervals import confidence_interval
+from raysearch.criteria.intervals import all_bounds, bounds, confidence_interval
 from raysearch.criteria.max import Max
 from raysearch.criteria.mean import Mean
 from raysearch.criteria.median import Median
@@ -84,16 +84,20 @@ def test_settings_out_of_range_are_refused(setting):
 
 
 @pytest.mark.parametrize("criterion", [Mean(), Median(), Q3(), Max(), Std()])
-@pytest.mark.parametrize("n", [2, 3, 17, 100])
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 9, 17, 100])
 def test_the_ends_are_those_of_scipys_bootstrap(criterion, n):
     losses = np.sort(np.random.default_rng(n).gamma(2, 0.7, n))
+
+    def in_order(sample):  # of few losses a resample may well be the sample: then its mean is, to the last bit
+        return np.sort(sample, axis=-1) if n < 9 else sample
+
     found = confidence_interval(losses, criterion, np.random.default_rng(7), n_resamples=500)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             wanted = stats.bootstrap(
                 (losses,),
-                lambda sample, axis: criterion(np.moveaxis(sample, axis, -1)),
+                lambda sample, axis: criterion(in_order(np.moveaxis(sample, axis, -1))),
                 n_resamples=500,
                 method="BCa",
                 rng=np.random.default_rng(7),
@@ -104,3 +108,37 @@ def test_the_ends_are_those_of_scipys_bootstrap(criterion, n):
         assert (found.low, found.high) == pytest.approx(tuple(wanted), rel=1e-9)
     else:
         assert found.method == "percentile"
+
+
+@pytest.mark.parametrize("criterion", [Mean(), Median(), Q3(), Max(), Std()])
+def test_the_intervals_of_many_are_those_of_each(criterion):
+    generator = np.random.default_rng(4)
+    losses = generator.gamma(2, 0.7, (60, 11))
+    losses[generator.random(losses.shape) < 0.05] = math.inf
+    for row, n in enumerate(generator.integers(0, 12, 60)):
+        losses[row, generator.permutation(11)[n:]] = math.nan  # each of its own number, whatever did not run
+    losses[:4, :5] = 0.3  # without a spread
+    together = all_bounds(losses, criterion)
+    for row, ends in zip(losses, together, strict=True):
+        alone = confidence_interval(row, criterion, np.random.default_rng(0))
+        assert ends == (pytest.approx((alone.low, alone.high), rel=1e-12, nan_ok=True) if alone.known else None)
+        assert ends == (pytest.approx(bounds(row, criterion), rel=1e-12, nan_ok=True) if alone.known else None)
+    assert {ends is None for ends in together} == {True, False}
+    assert all_bounds(np.empty((0, 5)), criterion) == []
+    assert all_bounds(np.empty((2, 0)), criterion) == [None, None]
+
+
+def test_thousands_of_configurations_are_taken_together():
+    asked, losses = [], np.random.default_rng(1).gamma(2, 1, (6912, 5))
+
+    def counting(rows):
+        asked.append(rows.shape)
+        return Q3()(rows)
+
+    found = all_bounds(losses, counting)
+    assert len(asked) < 100
+    assert sum(shape[0] * shape[1] for shape in asked if len(shape) == 3) < 6912 * 140, "equal resamples count once"
+    assert None not in found
+    assert (
+        np.mean([low <= row.max() and high >= row.min() for (low, high), row in zip(found, losses, strict=True)]) == 1
+    )
