@@ -199,9 +199,12 @@ def export(
     replace: Annotated[bool, typer.Option("--replace", help="Let an earlier export to the same place go.")] = False,
 ) -> None:
     """Hand a search on, finished or not: its configurations as a study of Optuna, or its instances as a table."""
+    from raysearch.analysis.console import progress_bar
     from raysearch.driver.export import export as export_run
 
-    _say(export_run(run_dir, to, where, study=study, replace=replace))
+    with progress_bar(console) as show:
+        said = export_run(run_dir, to, where, study=study, replace=replace, show=show)
+    _say(said)
 
 
 @app.command(name="list")

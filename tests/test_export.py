@@ -1,8 +1,13 @@
 """A search handed on: to Optuna, whose dashboard shows it, and to tables; finished, broken off and with every fate."""
 
+import contextlib
 import json
 import math
+import os
+import pty
+import re
 import socket
+import subprocess
 import sys
 import urllib.request
 
@@ -10,7 +15,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from command_line import call, finish, typed, write_search
+from command_line import call, command, finish, shell, typed, write_search
 from people import Person
 from waiting import wait_for
 
@@ -333,3 +338,46 @@ def test_a_mistake_is_one_line(finished, tmp_path, to, where, message):
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "secret" not in done.stderr
+
+
+def at_a_terminal(*arguments):
+    """Run a command whose output is a terminal, to its end, and return what it wrote there."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command(*arguments), stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        written = b""
+        with contextlib.suppress(OSError):  # so a terminal says that nobody writes any more
+            while part := os.read(ours, 1 << 16):
+                written += part
+    os.close(ours)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+@pytest.mark.parametrize(
+    ("to", "doing"), [("optuna", "writing trials"), ("csv", "writing instances"), ("parquet", "writing instances")]
+)
+def test_a_terminal_shows_how_far_it_is_and_a_pipe_the_end_alone(finished, tmp_path, to, doing):
+    where = [f"sqlite:///{tmp_path}/{name}.db" if to == "optuna" else f"{tmp_path}/{name}.{to}" for name in "ab"]
+    shown = at_a_terminal("export", finished, where[0], "--to", to)
+    assert doing in shown
+    assert "\x1b[" in shown
+    if to == "optuna":
+        assert "6 of 6" in shown
+    piped = shell("export", finished, where[1], "--to", to)
+    assert piped.returncode == 0
+    [said] = piped.stdout.splitlines()
+    assert re.search(r"^\d+ (configurations|instances) are in ", said)
+    assert "\x1b" not in said + piped.stderr
+    assert said.split(" are in ")[0] in shown.split(doing)[-1], "the bar goes, what was written stays"
+
+
+def test_a_table_written_in_parts_is_the_table(finished, tmp_path, monkeypatch):
+    export(finished, "csv", str(tmp_path / "whole.csv"))
+    monkeypatch.setattr("raysearch.driver.export._ROWS_AT_ONCE", 4)
+    heard = []
+    export(finished, "csv", str(tmp_path / "parts.csv"), show=lambda *told: heard.append(told))
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    n = len(raysearch.load(finished))
+    assert heard == [("reading the journal", 0, None), *(("writing instances", i, n) for i in range(0, n, 4))]

@@ -6,10 +6,11 @@ and no emoji in them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,32 @@ def number(value: float | None) -> str:
 def say(console: Console, text: str, *, soft_wrap: bool = False) -> None:
     """Print a text as it is; `soft_wrap` leaves long lines whole, for what a user may copy."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=soft_wrap)
+
+
+@contextlib.contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show on a terminal, and nowhere else, what is being done, how much of it is, and of how much, if that is known.
+
+    It goes with the block.
+    """
+    if not console.is_terminal:
+        yield lambda doing, n_done, n: None
+        return
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}")
+    with Bar(*columns, console=console, transient=True) as bar:
+        bar.add_task("", total=None, count="")
+        [task] = bar.tasks
+
+        def show(doing: str, n_done: int, n: int | None) -> None:
+            if doing != task.description:
+                bar.reset(task.id, total=n, description=doing)
+            left = "" if task.time_remaining is None else f", {duration(task.time_remaining)} left"
+            bar.update(task.id, completed=n_done, count="" if n is None else f"{n_done:,} of {n:,}{left}")
+
+        yield show
 
 
 def print_plan(console: Console, name: str, plan: Plan, rule: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,12 +29,27 @@ from raysearch.storage.events import Tell
 from raysearch.storage.instances import write_parquet
 from raysearch.storage.whole_file import whole
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def export(run_dir: Path, to: str, where: str, *, study: str | None = None, replace: bool = False) -> str:
+
+Show = Callable[[str, int, int | None], None]
+"""Hears what is being done, how much of it is, and of how much, where that is known."""
+_ROWS_AT_ONCE = 2_000
+
+
+def _nobody(doing: str, n_done: int, n: int | None) -> None:
+    """Hear it, and say nothing."""
+
+
+def export(
+    run_dir: Path, to: str, where: str, *, study: str | None = None, replace: bool = False, show: Show = _nobody
+) -> str:
     """Write the search in `run_dir` to `where` and return in words what was written.
 
     To `optuna`, `where` is the address of a storage and `study` the study's name there, the run directory's by default;
-    to `csv` and `parquet` it is a file, with one row per instance. `replace` lets an earlier export go.
+    to `csv` and `parquet` it is a file, with one row per instance. `replace` lets an earlier export go. `show` hears
+    how far it is.
 
     Raises:
         UnknownNameError: there is no such target.
@@ -44,11 +59,12 @@ def export(run_dir: Path, to: str, where: str, *, study: str | None = None, repl
     if to not in TARGETS:
         raise unknown("target of an export", to, TARGETS)
     if to == "optuna":
-        return _to_optuna(run_dir, where, study or run_dir.absolute().name, replace)
-    return _to_file(run_dir, to, where, replace)
+        return _to_optuna(run_dir, where, study or run_dir.absolute().name, replace, show)
+    return _to_file(run_dir, to, where, replace, show)
 
 
-def _to_file(run_dir: Path, to: str, where: str, replace: bool) -> str:
+def _to_file(run_dir: Path, to: str, where: str, replace: bool, show: Show) -> str:
+    show("reading the journal", 0, None)
     path, done = Path(where), race_of(run_dir)[0].done
     if "://" in where:
         raise ExportError(f"{where} is the address of a storage: a {to} export goes to a file, e.g. instances.{to}")
@@ -59,11 +75,10 @@ def _to_file(run_dir: Path, to: str, where: str, replace: bool) -> str:
     table = load(run_dir)
     try:
         if to == "parquet":
+            show("writing instances", 0, None)
             write_parquet(table, path)
         else:
-            with whole(path) as aside:
-                table["curve"] = table["curve"].map(lambda curve: json.dumps([float(one) for one in curve]))
-                table.to_csv(aside, index=False)
+            _write_csv(table, path, show)
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error.strerror or error}") from error
     except RunDirectoryError as error:
@@ -71,11 +86,25 @@ def _to_file(run_dir: Path, to: str, where: str, replace: bool) -> str:
     return f"{len(table)} instances are in {path}{_unfinished(done)}."
 
 
-def _to_optuna(run_dir: Path, url: str, name: str, replace: bool) -> str:
+def _write_csv(table: pd.DataFrame, path: Path, show: Show) -> None:
+    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, max(len(table), 1), _ROWS_AT_ONCE):
+            show("writing instances", start, len(table))
+            rows = table.iloc[start : start + _ROWS_AT_ONCE].copy()
+            rows["curve"] = rows["curve"].map(lambda curve: json.dumps([float(one) for one in curve]))
+            rows.to_csv(file, index=False, header=not start)
+
+
+def _to_optuna(run_dir: Path, url: str, name: str, replace: bool, show: Show) -> str:
+    show("reading the journal", 0, None)
     race, experiment, history = race_of(run_dir)
     objectives = finish.objectives_of(experiment)
     search = _Search(race, objectives, finish.verdict_of(race, experiment) if race.done else None, history)
-    trials = [search.trial(row) for row in range(len(race.state.pool.configurations))]
+    n = len(race.state.pool.configurations)
+    trials = []
+    for row in range(n):
+        show("reading configurations", row, n)
+        trials.append(search.trial(row))
     by_function = DEFINED_BY in experiment.space
     source = Source(
         f"{experiment.name} since {history[0].time_s:.3f}",
@@ -84,13 +113,19 @@ def _to_optuna(run_dir: Path, url: str, name: str, replace: bool) -> str:
         _said(run_dir, experiment, search.verdict, by_function),
     )
     written = write(
-        url, name, source, trials, None if by_function else parse(experiment.space).parameters, anew=replace
+        url,
+        name,
+        source,
+        trials,
+        None if by_function else parse(experiment.space).parameters,
+        anew=replace,
+        tell=lambda n_written: show("writing trials", n_written, n),
     )
     if not written:
         return f"The study {name!r} holds this search already: nothing was changed."
     counts = [f"{n} {state.value}" for state in State if (n := sum(one.state is state for one in trials))]
     seen = " Its space is a Python function: ranges and choices are those seen." if by_function else ""
-    many = f"{len(trials)} configuration{'' if len(trials) == 1 else 's'}"
+    many = f"{n} configuration{'' if n == 1 else 's'}"
     return f"{many} are in the study {name!r}: {', '.join(counts)}{_unfinished(race.done)}.{seen}"
 
 

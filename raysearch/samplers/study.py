@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -73,11 +73,12 @@ def write(
     parameters: Mapping[str, Parameter] | None,
     *,
     anew: bool = False,
+    tell: Callable[[int], None] = lambda n_written: None,
 ) -> bool:
     """Write a study into a storage of Optuna; return False where the same is there already, and nothing is changed.
 
     `parameters` is the space; None takes the values that the trials have. `anew` writes an earlier state of the same
-    search again, which an export that broke off always is.
+    search again, which an export that broke off always is. `tell` hears after each trial how many are written.
 
     Raises ExportError where the storage cannot be had, or its study of this name is another.
     """
@@ -97,8 +98,9 @@ def write(
         study.set_user_attr(_SEARCH, source.search)
         for key, value in source.attributes.items():
             study.set_user_attr(key, value)
-        for trial in frozen:
+        for n_written, trial in enumerate(frozen, start=1):
             study.add_trial(trial)
+            tell(n_written)
         study.set_user_attr(_EXTENT, source.extent)  # at the end: it says that the study is whole
     except ExportError:
         raise
