@@ -8,12 +8,13 @@ import math
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _selection_families import Family, Table
+from numpy.typing import NDArray
 
 from raysearch.records import Configuration
 from raysearch.samplers.search_space import Space, parse
@@ -106,8 +107,9 @@ def one_epoch(table: Table, family: Family) -> Iterator[Answer]:
 def tpe(table: Table, family: Family) -> Iterator[Answer]:
     """Optuna's TPE on the mean of 3 instances: what its manual's users do; the least mean is chosen.
 
-    Needs a space that the table covers. A proposal that the space's constraints forbid is told as pruned and costs
-    nothing, nor does one that was trained before.
+    A proposal that the space's constraints forbid is told as pruned and costs nothing, nor does one that was trained
+    before. Where the table is a sample of its grid, the nearest row not yet trained is trained and told in the place of
+    a proposal that it does not hold.
     """
     import optuna
 
@@ -115,23 +117,60 @@ def tpe(table: Table, family: Family) -> Iterator[Answer]:
     if not known:
         return
     space = parse(table.space)
-    if math.prod(len(one.grid()) for one in space.parameters.values()) > 4 * len(known):
-        return  # a sample of its grid: nearly all proposals would be unknown
+    is_sample = math.prod(len(one.grid()) for one in space.parameters.values()) > 4 * len(known)
+    places = _places(table.parameters, space)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     found: dict[int, float] = {}
     asked = 0
     for n in (30, 60, 120, 240, 480):
-        while len(found) < n and asked < 3 * n:
+        while len(found) < min(n, len(known)) and asked < 3 * n:
             trial, asked = study.ask(), asked + 1
-            row = known.get(Configuration.of(_suggested(trial, space)).id)
+            proposed = _suggested(trial, space)
+            row = known.get(Configuration.of(proposed).id)
             if row is None:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                continue
+                if not is_sample:
+                    continue
+                far = np.abs(places - _places([proposed], space)).sum(axis=1)
+                row = int(np.argmin(np.where(np.isin(np.arange(len(far)), list(found)), np.inf, far)))
             value = float(np.mean(np.minimum(table.losses[row, :3], 1e6)))
             found[row] = value
-            study.tell(trial, value)
+            if known.get(Configuration.of(proposed).id) == row:
+                study.tell(trial, value)
+            else:
+                study.add_trial(_trial(table.parameters[row], space, value))
         yield f"{n} configurations, mean of 3", 3 * len(found), min(found, key=lambda row: found[row])
+
+
+def _places(parameters: Sequence[Mapping[str, Any]], space: Space) -> NDArray[np.float64]:
+    """Return rows of a table in which configurations are apart by how much they differ in each hyperparameter.
+
+    Numbers by their rank, from 0 to 1; everything else by a whole one; so does who lacks a parameter.
+    """
+    columns = []
+    for name, parameter in space.parameters.items():
+        choices = [repr(one) for one in parameter.grid()]
+        ranks = [choices.index(repr(one[name])) if name in one else -1 for one in parameters]
+        if len(choices) > 2 and all(isinstance(one, int | float) for one in parameter.grid()):
+            columns.append([rank / (len(choices) - 1) if rank >= 0 else -1.0 for rank in ranks])
+        else:
+            columns += [[0.5 * (rank == level) for rank in ranks] for level in range(len(choices))]
+    return np.array(columns).T
+
+
+def _trial(parameters: Mapping[str, Any], space: Space, value: float) -> Any:
+    """Return a trial of Optuna's that was not asked for."""
+    import optuna
+
+    levels = {name: [repr(one) for one in space.parameters[name].grid()] for name in parameters}
+    return optuna.trial.create_trial(
+        params={name: levels[name].index(repr(own)) for name, own in parameters.items()},
+        distributions={
+            name: optuna.distributions.CategoricalDistribution(list(range(len(one)))) for name, one in levels.items()
+        },
+        value=value,
+    )
 
 
 def _suggested(trial: Any, space: Space) -> dict[str, Any]:
