@@ -100,10 +100,10 @@ def _to_optuna(run_dir: Path, url: str, name: str, replace: bool, show: Show) ->
     race, experiment, history = race_of(run_dir)
     objectives = finish.objectives_of(experiment)
     search = _Search(race, objectives, finish.verdict_of(race, experiment) if race.done else None, history)
-    n = len(race.state.pool.configurations)
+    n_trials = len(race.state.pool.configurations)
     trials = []
-    for row in range(n):
-        show("reading configurations", row, n)
+    for row in range(n_trials):
+        show("reading configurations", row, n_trials)
         trials.append(search.trial(row))
     by_function = DEFINED_BY in experiment.space
     source = Source(
@@ -119,13 +119,13 @@ def _to_optuna(run_dir: Path, url: str, name: str, replace: bool, show: Show) ->
         trials,
         None if by_function else parse(experiment.space).parameters,
         anew=replace,
-        tell=lambda n_written: show("writing trials", n_written, n),
+        tell=lambda n_written: show("writing trials", n_written, n_trials),
     )
     if not written:
         return f"The study {name!r} holds this search already: nothing was changed."
     counts = [f"{n} {state.value}" for state in State if (n := sum(one.state is state for one in trials))]
     seen = " Its space is a Python function: ranges and choices are those seen." if by_function else ""
-    many = f"{n} configuration{'' if n == 1 else 's'}"
+    many = f"{n_trials} configuration{'' if n_trials == 1 else 's'}"
     return f"{many} are in the study {name!r}: {', '.join(counts)}{_unfinished(race.done)}.{seen}"
 
 
