@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 TAG = "mlflow.sharedViewState."
 WIDTHS = {"attributes.`Run Name`": 310, "runDateAndNestInfo": 140, "attributes.`Duration`": 90}
-STATISTICS = ("criterion", "criterion_low", "criterion_high", "median", "q3", "iqr", "max", "n_instances")
+STATISTICS = ("criterion", "criterion_low", "criterion_high", "n_instances", "median", "q3", "iqr", "max")
 
 
 @dataclass(frozen=True)
