@@ -13,7 +13,8 @@ from command_line import call, command, finish, shell, typed, write_search
 from rich.console import Console
 
 import raysearch
-from raysearch.analysis.console import number, print_failures, print_plan, print_status, print_verdict, print_where_next
+from raysearch.analysis.console import print_failures, print_plan, print_status, print_verdict, print_where_next
+from raysearch.analysis.finalists import number
 from raysearch.driver.run import Plan
 from raysearch.driver.status import read_status
 from raysearch.errors import JournalError

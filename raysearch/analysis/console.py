@@ -7,7 +7,6 @@ and no emoji in them.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.analysis.finalists import command, contradiction
+from raysearch.analysis.finalists import command, contradiction, number
 from raysearch.analysis.savings import duration
 from raysearch.analysis.verdict import best_of, cut
 from raysearch.records import Finalist, Plan, Progress, Summary, Verdict
@@ -26,13 +25,6 @@ from raysearch.records import Finalist, Plan, Progress, Summary, Verdict
 _NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
 _N_ERRORS, _N_LINES, _ERROR_WIDTH = 10, 60, 200
 """Of failures: kinds that are listed, lines of the traceback that is shown, and characters of a kind."""
-
-
-def number(value: float | None) -> str:
-    """Return a number as people read it: four significant digits, `-` for none; +inf has diverged or failed."""
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:+}" if math.isinf(value) else f"{value:.4g}"
 
 
 def say(console: Console, text: str, *, soft_wrap: bool = False) -> None:

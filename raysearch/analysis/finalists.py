@@ -70,12 +70,15 @@ def sentences(verdict: Verdict) -> list[str]:
 
 
 def _shown(one: Finalist) -> str:
-    interval = "" if one.fresh.interval is None else f" ({' to '.join(map(_number, one.fresh.interval))})"
+    interval = "" if one.fresh.interval is None else f" ({' to '.join(map(number, one.fresh.interval))})"
     out = f", told from the best after {one.fresh.n_instances}" if one.separated else ""
-    return f"{one.configuration_id} {_number(one.fresh.criterion)}{interval}, {place(one)} in the race{out}"
+    return f"{one.configuration_id} {number(one.fresh.criterion)}{interval}, {place(one)} in the race{out}"
 
 
-def _number(value: float) -> str:
+def number(value: float | None) -> str:
+    """Return a number as people read it: four significant digits, `-` for none; +inf has diverged or failed."""
+    if value is None or math.isnan(value):
+        return "-"
     return f"{value:+}" if math.isinf(value) else f"{value:.4g}"
 
 
@@ -94,10 +97,10 @@ def contradiction(verdict: Verdict, interval: Sequence[float] | None) -> str:
     lost = math.isinf(fresh) and math.isfinite(race)
     if not lost and (interval is None or not race < interval[0]):
         return ""
-    least = "" if interval is None or lost else f", at least {_number(interval[0])}"
+    least = "" if interval is None or lost else f", at least {number(interval[0])}"
     return (
-        f"The confirmation contradicts the race: the winner's {verdict.criterion} of {_number(race)} there is "
-        f"{_number(fresh)} on fresh seeds{least}."
+        f"The confirmation contradicts the race: the winner's {verdict.criterion} of {number(race)} there is "
+        f"{number(fresh)} on fresh seeds{least}."
     )
 
 
