@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from raysearch.criteria import Criterion
 from raysearch.rules import Decision, RuleVerdict
 from raysearch.rules._encoding import Encoding
-from raysearch.rules._exploration import Exploration
+from raysearch.rules._exploration import SHARES, Exploration
 from raysearch.rules._lessons import Lessons
 from raysearch.rules._small_samples import small_samples
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
+MOST_AFTER = sum(most for _, most in SHARES[:-1])
+"""So many second and third instances are trained at most, in finalists."""
 STEPS = 3
 """Instances that every finalist has when `top_two` takes over."""
 
@@ -74,7 +76,8 @@ class Informed:
             rule = self.rule
             limit = min(rule.explore or self.lessons.n, self.lessons.n)
             if rule.budget is not None:  # something must be left for the finalists
-                limit = min(limit, max((rule.budget - 6 * rule.finalists - 2 * rule.certify) // first, rule.start))
+                later = MOST_AFTER * rule.finalists + 2 * rule.certify + -(-rule.start // 3)
+                limit = min(limit, max((rule.budget - later) // first, rule.start))
             known = Exploration(
                 self.encoding,
                 self.lessons,

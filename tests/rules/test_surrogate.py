@@ -213,6 +213,15 @@ def test_a_budget_is_never_exceeded_and_ends_without_a_certificate() -> None:
         assert f"the budget of {budget} instances is spent" in end.note
 
 
+def test_a_budget_leaves_something_for_the_race_of_the_finalists() -> None:
+    hard = np.exp(3 * NOISE)  # nobody is better than another: as many go on as may
+    end, started, decisions = play(hard, budget=130, delta=0.0001, cap=80)
+    assert started.sum() == 130
+    raced = [one for one in decisions if len(one.eliminated) == len(decisions[-1].eliminated)]
+    assert sum(len(one.train) for one in raced) >= 2 * SETTINGS["certify"]
+    assert max(started) > 3, end.note
+
+
 def test_where_finalists_spend_what_is_theirs_no_budget_is_named() -> None:
     end, started, _ = play(np.exp(3 * NOISE), delta=0.0001, cap=20)  # nobody is better than another
     assert end.certified is False
