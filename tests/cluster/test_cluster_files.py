@@ -79,11 +79,14 @@ def test_kuberay_s_schema_accepts_its_files(name: str, kind: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     document = next(doc for doc in documents(name) if doc["kind"] == kind)
     jsonschema.validate(document, schema)
-    broken = copy.deepcopy(document)
-    spec = broken["spec"].get("rayClusterSpec", broken["spec"])
-    spec["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0  # the classic mistake: these must be strings
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(broken, schema)
+    for break_it in (
+        lambda spec: spec["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),  # these must be strings
+        lambda spec: spec.update(upgradeStrategy={"type": "None"}),  # 1.6 knows it, 1.5.1 drops it
+    ):
+        broken = copy.deepcopy(document)
+        break_it(broken["spec"].get("rayClusterSpec", broken["spec"]))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
 
 
 def test_kubernetes_schema_accepts_every_object_and_pod() -> None:
