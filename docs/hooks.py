@@ -22,6 +22,17 @@ LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", flags=re.DOTALL)
 FOLDER = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)\)")
 
+SHIM = ROOT / "node_modules" / "iframe-worker"
+"""The npm package by which a page that was opened as a file has a worker, as Material's search needs one."""
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Let the search work without a server where the package is there; Material's plugin would load it from afar."""
+    offline = config.plugins.get("material/offline")
+    if offline is not None and SHIM.is_dir():
+        offline.config["enabled"] = True
+        config.extra["polyfills"] = ["assets/javascripts/iframe-worker.js"]
+
 
 def place(target: str) -> str:
     """Return where in the site's sources a path of the repository is found."""
@@ -58,6 +69,9 @@ def without_folders(text: str, holder: str) -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is linked to, from whatever is there or was added."""
+    for script in config.extra.get("polyfills", ()):
+        for path, source in ((script, SHIM / "shim" / "index.js"), (f"{script}.LICENSE", SHIM / "LICENSE")):
+            files.append(File.generated(config, path, abs_src_path=str(source)))
     files.remove(files.get_file_from_path("first_search.ipynb"))
     files.append(File.generated(config, place(NOTEBOOK), content=text_of(NOTEBOOK)))
     waiting = [origin(file.src_uri) for file in files.documentation_pages()]
