@@ -59,7 +59,7 @@ check: setup
 # the variable silences a notice about MkDocs 2, which constraints.txt does not take; --quiet would hide what is strict
 # npm, where it is there, brings what lets the site's search work without a server
 docs: setup
-	npm install --no-save --no-package-lock --silent --fetch-retries=1 iframe-worker@1.0.4 || echo "the site's search will need a server"
+	npm install --no-save --no-package-lock --silent --fetch-retries=1 --fetch-timeout=20000 iframe-worker@1.0.4 || echo "the site's search will need a server"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 bench: setup
