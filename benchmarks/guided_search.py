@@ -74,6 +74,7 @@ class Size:
 
 SIZES = {
     "quick": Size(60, 60, 2, 12, 6, 4, {"start": 8, "batch": 4, "explore": 16, "finalists": 2}),
+    "brief": Size(200, 200, 5, 24, 8, 30, {"start": 24, "batch": 8, "explore": 48, "finalists": 4}),
     "small": Size(500, 500, 8, 24, 8, 30, {"start": 24, "batch": 8, "explore": 48, "finalists": 4}),
     "full": Size(1000, 1000, 24, 64, 16, 100, {"start": 64, "batch": 16, "explore": 160, "finalists": 8}),
 }
