@@ -30,7 +30,9 @@ def setting_of(name):
     return name.split()[0], RULES[name]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", [rule if rule != "surrogate" else pytest.param(rule, marks=pytest.mark.long) for rule in RULES]
+)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_it_never_wins_and_is_never_asked_for_again(rule, seed):

@@ -203,6 +203,7 @@ def test_a_full_disk_loses_nothing_and_the_race_goes_on_afterwards(tmp_path):
     assert outcome(race) == outcome(undisturbed)
 
 
+@pytest.mark.long
 def test_a_journal_of_the_papers_race_is_replayed_in_seconds():
     """41,567 instances of 6,912 configurations, rebuilt in the time of a coffee sip."""
     from races import Memory

@@ -85,7 +85,9 @@ def told(uri: str, went_on: bool) -> dict[Any, Any]:
     return held
 
 
-@pytest.mark.parametrize("seed", [0, 2, 7, 11])  # extended and retried; screened; another rule; failing and screened
+@pytest.mark.parametrize(
+    "seed", [pytest.param(0, marks=pytest.mark.long), 2, 7, 11]
+)  # extended and retried; screened; another rule; failing and screened
 def test_mlflow_shows_the_same_live_and_synced(
     seed: int, tmp_path: Path, make_store: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,10 +20,12 @@ from raysearch.storage.requests import REQUESTS, Request, Requests, ask, forget
 
 N_SLOTS = 2
 SLOW = ("--set", "workload.seconds=0.4", "--set", "workload.epochs=4")
+ON_RAY = ("--set", 'execution={"name":"ray_tune"}')
 EXECUTORS = [
     pytest.param(("--set", "execution=local"), marks=pytest.mark.process, id="local"),
-    pytest.param(("--set", 'execution={"name":"ray_tune"}'), marks=pytest.mark.ray, id="ray"),
+    pytest.param(ON_RAY, marks=pytest.mark.ray, id="ray"),
 ]
+LONGER = [EXECUTORS[0], pytest.param(ON_RAY, marks=[pytest.mark.ray, pytest.mark.long], id="ray")]
 
 
 def events(run_dir):
@@ -56,7 +58,7 @@ def begin(start, tmp_path, request):
     return begun
 
 
-@pytest.mark.parametrize("words", EXECUTORS)
+@pytest.mark.parametrize("words", LONGER)
 @pytest.mark.parametrize("now", [False, True])
 def test_a_stopped_search_is_gone_on_with_to_the_same_end(begin, words, now):
     run_dir, process = begin(words)
@@ -245,7 +247,9 @@ def test_one_member_of_a_pack_is_dropped_and_the_others_train_on(execution, tmp_
     assert f"{drop['configuration']} was dropped by a person: too large (ada)" in result.verdict.note
 
 
-@pytest.mark.parametrize("execution", PACKS)
+@pytest.mark.parametrize(
+    "execution", [PACKS[0], pytest.param(PACKS[1].values[0], id="ray", marks=[pytest.mark.ray, pytest.mark.long])]
+)
 def test_a_search_in_packs_is_stopped_at_once_and_gone_on_with(execution, tmp_path, request):
     if execution["name"] == "ray_tune":
         request.getfixturevalue("ray_cluster")

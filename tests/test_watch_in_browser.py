@@ -114,6 +114,7 @@ def test_nothing_is_wider_than_the_window(tab, finished):
         assert tab.get("[...document.querySelectorAll('.tile .value')].every((e) => e.scrollWidth <= e.clientWidth)")
 
 
+@pytest.mark.long
 def test_finalists_are_watched_until_one_has_won(start, tab, tmp_path):
     settings = ["workload.seconds=0.1", "race.confirm=30", "race.finalists=4", "workload.epochs=1"]
     process = watched(start, tab, tmp_path, settings)

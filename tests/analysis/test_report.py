@@ -187,6 +187,7 @@ def test_an_old_report_survives_a_failure(race, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.long
 def test_the_papers_search_fits_one_small_file_in_seconds(race):
     results = race(6912, 5, 100)
     assert len(results.instances) == 41567

@@ -78,7 +78,7 @@ def test_no_order_of_calls_loses_an_instance_or_hangs() -> None:
         ("suggest", "add", "remove", "completed"),
         ("suggest", "add", "error", "failed"),
     }
-    assert min(orders.values()) > 2
+    assert min(orders.values()) > 1
 
 
 def deaths_are_not_told(patch: Patch) -> None:

@@ -56,6 +56,7 @@ def test_a_search_through_a_server(
     assert not (tmp_path / "mlruns").exists(), "artifacts go through the server"
 
 
+@pytest.mark.long
 def test_a_server_that_dies_stops_no_race_and_gets_all_when_it_is_back(
     served: Server, outliving: Any, make_race: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
