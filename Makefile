@@ -2,7 +2,7 @@
 # make demo    installs, then runs the main job: minutes on two cores
 # make test    installs, then runs the tests that a change must pass at once: 8 minutes on two cores
 # make test-long  those that take a cluster, or many seconds each;   make test-all  every test, the slow ones too
-# make worlds  installs, then carries 100,000 simulated searches out and reads 10,000 damaged files: 10 minutes on two cores
+# make worlds  installs, then carries 100,000 simulated searches out and reads 10,000 damaged files: 12 minutes on two cores
 # make check   formatting, lint, types, and the documentation built strictly
 # make docs    the documentation as a site, in site/
 # make bench   every benchmark at its full size: hours
