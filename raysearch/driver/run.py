@@ -47,10 +47,13 @@ class SearchResult:
 
     verdict: Verdict
     run_dir: Path
-    interval: tuple[float, float] | None = None
-    """95 % bootstrap interval of the winner's confirmed criterion; None without confirmation."""
     tracked_at: str = ""
     """How to browse the instances; empty without a tracker that shows them."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval of the winner's confirmed criterion; None without confirmation."""
+        return self.verdict.interval
 
     @property
     def instances(self) -> pd.DataFrame:
@@ -248,7 +251,7 @@ def carry_out(parts: Parts, runner: RaceRunner, directory: RunDirectory) -> Sear
         measure.carry_out(parts.measures, parts.workload, race, directory.path)
     verdict = finish.write(race, parts.experiment, _plain(parts.experiment), directory, parts.workload, tracker)
     tracked_at = parts.tracker.address if isinstance(parts.tracker, Browsable) else ""
-    return SearchResult(verdict, directory.path, verdict.interval, tracked_at)
+    return SearchResult(verdict, directory.path, tracked_at)
 
 
 def load(run_dir: str | Path) -> pd.DataFrame:

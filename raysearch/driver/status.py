@@ -35,8 +35,6 @@ class RunStatus:
     progress: Progress
     verdict: Verdict | None
     """None until the winner is confirmed."""
-    interval: tuple[float, float] | None = None
-    """95 % bootstrap interval of the winner's confirmed criterion."""
     driven: bool | None = None
     """Whether a driver runs; None where the file system does not say."""
     paused: bool = False
@@ -74,8 +72,8 @@ class RunStatus:
         elif self.paused and self.verdict is None:
             say(console, f"paused: `raysearch resume {self.run_dir}` goes on", soft_wrap=True)
         if self.verdict is not None:
-            print_verdict(console, self.verdict, self.interval)
-            print_contradiction(console, self.verdict, self.interval, self.run_dir)
+            print_verdict(console, self.verdict, self.verdict.interval)
+            print_contradiction(console, self.verdict, self.verdict.interval, self.run_dir)
         else:
             print_finalists(console, self.finalists, self.progress.criterion)
 
@@ -93,8 +91,7 @@ def read_status(run_dir: Path, clock: Clock = CLOCK) -> RunStatus:
         status = replace(status, finalists=finish.finalists_of(race))
     if not race.done:
         return status
-    verdict = finish.verdict_of(race, experiment)
-    return replace(status, verdict=verdict, interval=verdict.interval)
+    return replace(status, verdict=finish.verdict_of(race, experiment))
 
 
 def follow(console: Console, run_dir: Path, every_s: float, clock: Clock = CLOCK) -> None:
