@@ -20,8 +20,6 @@ def carry_out(seeds: range) -> tuple[Counter[str], list[str], float]:
     """Return what these worlds told, those that were broken, and the seconds of processor time that they took."""
     told: Counter[str] = Counter()
     bad, start = [], time.process_time()
-    gc.freeze()  # modules and what they hold never go, and worlds make few cycles
-    gc.set_threshold(100_000, 50, 100)
     with logged_nothing():
         for seed in seeds:
             try:
@@ -31,6 +29,12 @@ def carry_out(seeds: range) -> tuple[Counter[str], list[str], float]:
     return told, bad, time.process_time() - start
 
 
+def collect_seldom() -> None:
+    """Let the garbage collector pass over modules and what they hold, and look seldom: worlds make few cycles."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 def many(first: int, n: int, n_workers: int) -> None:
     """Carry `n` worlds out over so many processes; exits with 1 where one is broken."""
     told: Counter[str] = Counter()
@@ -38,7 +42,7 @@ def many(first: int, n: int, n_workers: int) -> None:
     parts = [range(at, min(at + PART, first + n)) for at in range(first, first + n, PART)]
     with contextlib.ExitStack() as stack:
         if n_workers > 1:
-            pool = stack.enter_context(ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")))
+            pool = stack.enter_context(ProcessPoolExecutor(n_workers, get_context("spawn"), collect_seldom))
         for one, bad, seconds in (pool.map if n_workers > 1 else map)(carry_out, parts):
             told += one
             cpu_s += seconds
