@@ -128,15 +128,17 @@ def tpe(table: Table, family: Family) -> Iterator[Answer]:
             trial, asked = study.ask(), asked + 1
             proposed = _suggested(trial, space)
             row = known.get(Configuration.of(proposed).id)
+            is_held = row is not None
             if row is None:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 if not is_sample:
                     continue
                 far = np.abs(places - _places([proposed], space)).sum(axis=1)
-                row = int(np.argmin(np.where(np.isin(np.arange(len(far)), list(found)), np.inf, far)))
+                far[list(found)] = np.inf
+                row = int(np.argmin(far))
             value = float(np.mean(np.minimum(table.losses[row, :3], 1e6)))
             found[row] = value
-            if known.get(Configuration.of(proposed).id) == row:
+            if is_held:
                 study.tell(trial, value)
             else:
                 study.add_trial(_trial(table.parameters[row], space, value))
