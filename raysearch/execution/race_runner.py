@@ -6,10 +6,10 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from raysearch.errors import RaysearchError, WorkloadError
+from raysearch.errors import RaysearchError
+from raysearch.execution.hopeless import broken_workload
 from raysearch.execution.packing import Pack, Packer
 from raysearch.execution.steering import Steering
 from raysearch.execution.together import Screened
@@ -37,8 +37,6 @@ _PROGRESS_EVERY_S = 0.1
 """Least time between two views of a race in which instances end, and"""
 _LOOK_EVERY_S = 1.0
 """of one in which all of them are long."""
-_HOPELESS = 5
-"""So many failed instances, and no other, end a search: its workload is broken, not its configurations."""
 
 
 class RaceRunner:
@@ -245,30 +243,14 @@ class RaceRunner:
         if gain is not None:
             self._follow(self.race.note(Packs(pack.requests[0].configuration.id, gain, node)))
 
-    def _reason_to_end(self, failed: InstanceResult) -> WorkloadError | None:
-        counts, key = self.race.state.counts, failed.key
-        if self.raise_on_failure:
-            fact = f"instance {key.seed} of configuration {key.configuration_id} failed {failed.attempt} times"
-            return WorkloadError(f"{fact} (on_failure: raise). {self._remedy()} Its last error:\n{failed.error}")
-        if counts[Status.FAILED] == counts["told"] >= _HOPELESS:
-            fact = f"all of the first {counts['told']} instances failed, each {failed.attempt} times"
-            return WorkloadError(
-                f"{fact}: the search is ended, nothing is lost. {self._remedy()} The last error:\n{failed.error}"
-            )
-        return None
-
-    def _remedy(self) -> str:
-        path: Path | None = getattr(self.race.journal, "path", None)
-        where = "RUN_DIR" if path is None else path.parent
-        return f"Mend the cause, then `raysearch resume {where} --retry-failed` trains them again."
-
     def _hear(self, event: Event, time_s: float) -> None:
         """Pass an event on at once, with the race as it is then."""
         self._relay.hear(event, time_s)
         if isinstance(event, Stop | Screen) and self.on_given_up is not None:
             self.on_given_up(event.key)
         if isinstance(event, Tell) and event.result.status is Status.FAILED:
-            self.failure = self.failure or self._reason_to_end(event.result)
+            why = broken_workload(self.race, event.result, at_once=self.raise_on_failure)
+            self.failure = self.failure or why
 
     def _follow(self, events: Sequence[Event]) -> list[InstanceKey]:
         """Show what is worth it, and return the instances to end."""

@@ -11,10 +11,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from raysearch.execution import ray_tune_internals as internals
+from raysearch.execution.hopeless import Starts
 from raysearch.execution.packing import Pack
 from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, tell_to_end
 from raysearch.execution.ray_searcher import RaceSearcher
-from raysearch.execution.ray_words import FAILURE, GAIN, RESULTS, SCREENED
+from raysearch.execution.ray_words import FAILURE, GAIN, RESULTS, SCREENED, UNBORN
 from raysearch.records import InstanceKey, InstanceResult
 
 
@@ -38,6 +39,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._controller: Any = None
         self._folder: Path | None = None
         self._watchdog = Watchdog(timeout_s, self.runner.clock)
+        self._starts = Starts(self.runner.race)
         self._forget = forget
         self._ended: list[Trial] = []
         self.runner.count_running = self._count_running
@@ -65,6 +67,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an epoch of a user's trainable; stop a trial that nobody waits for."""
         self._watchdog.hear(trial)
+        self._starts.came_up()
         pack = self.searcher.packs.get(trial.trial_id)
         if pack is None or not self._awaited(pack):
             self._stopping.add(trial.trial_id)
@@ -76,6 +79,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Tell the race what a trial brought, then end the trials that are obsolete now."""
+        self._starts.came_up()
         self._let_go(trial)
         curve = self._curves.pop(trial.trial_id, [])
         if trial.trial_id in self._stopping:  # the searcher hears it next and notes the stop
@@ -96,7 +100,10 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         self._let_go(trial)
         self._curves.pop(trial.trial_id, None)
         why = self._watchdog.ended.pop(trial.trial_id, None)
-        self.searcher.errors[trial.trial_id] = why or internals.error_of(trial) or "the worker died without a word"
+        error = internals.error_of(trial)
+        self.searcher.errors[trial.trial_id] = why or error or "the worker died without a word"
+        if UNBORN in error:
+            self.runner.failure = self.runner.failure or self._starts.failed(error)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Forget a trial that never ran."""

@@ -45,7 +45,7 @@ ray.tune.experiment.trial.Trial
     set_ray_actor(ray_actor)       takes a worker from a trial, with None
     placement_group_factory: NoneType            what it needs, once it is added: free workers are kept by it
     last_result: dict              the last report, weights included, which Tune keeps
-    get_error()                    why it failed
+    error_file: property           why it failed, under a line that counts
     is_finished()                  whether Tune is done with it
     local_path: property           its folder in Ray's session on this machine
     local_experiment_path: property              `driver_artifacts` in the Tuner's folder there
@@ -109,8 +109,11 @@ def worker_of(trial: Trial) -> Any:
 
 
 def error_of(trial: Trial) -> str:
-    """Return why a trial failed; empty where Tune does not know."""
-    return str(trial.get_error() or "")
+    """Return why a trial failed; empty where Tune does not know. `get_error()` looks where it is not yet."""
+    try:
+        return Path(trial.error_file).read_text().partition("\n")[2].strip()
+    except (TypeError, OSError):
+        return ""
 
 
 def drop_results(trial: Trial, keys: Iterable[str]) -> None:

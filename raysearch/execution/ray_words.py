@@ -1,4 +1,4 @@
-"""The keys under which driver and workers exchange what Tune carries: no racing core, so that a worker loads none."""
+"""The words that driver, workers and Ray share, most of them keys: no racing core, so that a worker loads none."""
 
 PACK = "raysearch_pack"
 """Key of a trial's config under which raysearch's own trainable finds what to train."""
@@ -10,3 +10,5 @@ GAIN = "raysearch_gain"
 """Key under which it reports the PackGain that it was asked to measure."""
 FAILURE = "raysearch_failure"
 """Key under which it reports the traceback of a pack that raised."""
+UNBORN = "error raised in its creation task"
+"""What Ray says, in words alone, of a worker that could not be made."""

@@ -1,5 +1,7 @@
 """What is refused before a search begins: another cluster than the one asked for, one that is gone, a workload."""
 
+import importlib
+import json
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 import raysearch
-from raysearch.errors import ExperimentError, ResourceError
+from raysearch.errors import ExperimentError, ResourceError, WorkloadError
 from raysearch.execution.ray_tune import RayTune
 
 pytestmark = pytest.mark.ray
@@ -106,3 +108,21 @@ def test_a_function_that_cannot_be_sent_to_workers_is_refused_before_the_run_dir
         with_a_lock(), space={"x": [1, 2]}, execution="local", tracking="silent", progress=False, run_dir=run_dir
     )
     assert result.verdict.confirmation is not None
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_function_that_no_worker_can_import_ends_the_search_at_once_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here_alone.py").write_text("def train(config, seed):\n    return config['x'] + seed % 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    train = importlib.import_module("here_alone").train
+    run_dir, space = tmp_path / "run", {"x": list(range(20))}
+    with pytest.raises(WorkloadError) as caught:
+        raysearch.search(train, space=space, tracking="silent", progress=False, run_dir=run_dir)
+    told = str(caught.value)
+    assert "No module named 'here_alone'" in told
+    assert "PYTHONPATH" in told
+    assert f"raysearch resume {run_dir}" in told
+    events = [json.loads(line)["event"] for line in (run_dir / "journal.jsonl").read_text().splitlines()]
+    assert "tell" not in events  # no instance is to blame

@@ -1,7 +1,9 @@
 """Worker processes: a stopped training that has not ended shares its process with no other one."""
 
+import json
 import os
 import re
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -13,6 +15,7 @@ import pytest
 from races import FirstDecides
 from ray import cloudpickle
 
+import raysearch
 from raysearch.execution import ray_controller
 from raysearch.execution.race_runner import RaceRunner
 from raysearch.execution.ray_tune import RayTune
@@ -186,3 +189,26 @@ def test_a_training_past_its_time_limit_changes_no_other_loss(tmp_path: Path) ->
     ((hung, _),) = started(tmp_path, row=1)
     wait_until_ended(hung)
     assert hung not in {process for process, _ in started(tmp_path, row=0)}
+
+
+def kills_itself_once(config: dict[str, Any], seed: int) -> float:
+    """Take the process down in the first training of all."""
+    with suppress(FileExistsError):
+        Path(config["folder"], "killed").touch(exist_ok=False)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draws(config, seed)
+
+
+def test_what_ray_knows_of_the_death_of_a_worker_is_in_the_journal(tmp_path: Path) -> None:
+    raysearch.search(
+        kills_itself_once,
+        space={"folder": [str(tmp_path)], "seconds": [0.1], "row": [0], "meet": [False]},
+        rule={"name": "exhaustive", "n_instances": 2},
+        confirm=0,
+        run_dir=tmp_path / "run",
+        tracking="silent",
+        progress=False,
+    )
+    lines = map(json.loads, (tmp_path / "run" / "journal.jsonl").read_text().splitlines())
+    (failure,) = [line for line in lines if line["event"] == "failure"]
+    assert "worker process has died" in failure["error"], failure

@@ -30,7 +30,7 @@ class Trial:
     """What searcher and scheduler see of a trial."""
 
     local_path = local_experiment_path = "/nonexistent/world/tune"
-    placement_group_factory = None
+    placement_group_factory = error_file = None
 
     def __init__(self, id_: str) -> None:
         self.trial_id, self.status = id_, PENDING
@@ -38,9 +38,6 @@ class Trial:
         self.last_result: dict[str, Any] = {}
         self.told_to_end = False
         self.calls: list[str] = []
-
-    def get_error(self) -> str:
-        return "the worker died"
 
     def is_finished(self) -> bool:
         return self.status == ENDED
