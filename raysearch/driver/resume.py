@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysearch.driver.alone import alone
 from raysearch.driver.learn import learnt_of
 from raysearch.driver.replayed import experiment_in, experiment_of
 from raysearch.driver.run import SearchResult, build, carry_out, make_race, opened, runner_of, trackers
@@ -24,6 +25,7 @@ from raysearch.tracking import Tracker
 _CHANGEABLE = ("race", "rule", "sampler", "execution", "tracking", "measures")
 
 
+@alone()
 def resume(
     run_dir: str | Path,
     values: Mapping[str, Any] | None = None,

@@ -13,6 +13,7 @@ import raysearch
 from raysearch.criteria import Criterion
 from raysearch.criteria.objectives import parse
 from raysearch.driver import finish, measure
+from raysearch.driver.alone import alone
 from raysearch.driver.learn import learn
 from raysearch.errors import ExperimentError, RaysearchError
 from raysearch.execution import Executor, HasGauges
@@ -194,6 +195,7 @@ def run(
     return start(build(experiment, workload, space), run_dir, watchers)
 
 
+@alone()
 def start(parts: Parts, run_dir: Path | None = None, watchers: Sequence[Tracker] = ()) -> SearchResult:
     """Carry out a search of these parts, from its beginning, and return its result."""
     experiment = parts.experiment
