@@ -23,7 +23,7 @@ from ray import tune
 from ray.util import ActorPool
 
 import raysearch
-from raysearch.execution.ray_tune import lean_settings
+from raysearch.execution.ray_settings import lean_settings
 from raysearch.tracking.mlflow import Mlflow
 
 SLOTS = 2

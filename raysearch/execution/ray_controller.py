@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -122,3 +125,12 @@ def forget_ended(tune_controller: Any, ended: list[Trial]) -> None:
     A trial whose worker is still being looked after stays in the list until the next call.
     """
     ended[:] = [trial for trial in ended if not internals.forget(tune_controller, trial)]
+
+
+def remove_folders(experiment: Path) -> None:
+    """Remove what Tune left in the folder of a Tuner, but nothing that a training wrote."""
+    shutil.rmtree(experiment / "driver_artifacts", ignore_errors=True)
+    working = experiment / "working_dirs"
+    for folder in (*working.glob("*"), working, experiment, experiment.parent):
+        with suppress(OSError):  # of a training that wrote there
+            folder.rmdir()

@@ -13,7 +13,13 @@ from ray.tune.schedulers import TrialScheduler
 from raysearch.execution import ray_tune_internals as internals
 from raysearch.execution.hopeless import Starts
 from raysearch.execution.packing import Pack
-from raysearch.execution.ray_controller import Watchdog, forget_ended, hand_on_free_workers, tell_to_end
+from raysearch.execution.ray_controller import (
+    Watchdog,
+    forget_ended,
+    hand_on_free_workers,
+    remove_folders,
+    tell_to_end,
+)
 from raysearch.execution.ray_searcher import RaceSearcher
 from raysearch.execution.ray_words import FAILURE, GAIN, RESULTS, SCREENED, UNBORN
 from raysearch.records import InstanceKey, InstanceResult
@@ -131,7 +137,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
             raise
         finally:
             if self._folder is not None:
-                internals.remove_folders(self._folder)
+                remove_folders(self._folder)
 
     def _count_running(self) -> int:
         """Return how many instances have a worker; others wait in Tune's queue."""

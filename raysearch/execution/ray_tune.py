@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import logging
-import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +15,7 @@ from annotated_types import Ge, Gt
 from raysearch.errors import ExperimentError, ResourceError
 from raysearch.execution.packing import Packer, Width
 from raysearch.execution.race_runner import RaceRunner
+from raysearch.execution.ray_settings import lean_settings
 from raysearch.records import InstanceKey
 from raysearch.registry import Validated
 from raysearch.tracking import Tracker
@@ -93,7 +91,7 @@ class RayTune(Validated):
 
         from raysearch.execution.ray_scheduler import RaceScheduler
         from raysearch.execution.ray_searcher import RaceSearcher
-        from raysearch.execution.ray_tune_internals import NoProgress
+        from raysearch.execution.ray_tune_internals import NoProgress, asked_once
 
         self.check()
         n_slots = self._n_slots(ray.cluster_resources())
@@ -106,6 +104,7 @@ class RayTune(Validated):
             lean_settings(runner.n_slots),
             tempfile.TemporaryDirectory(prefix="raysearch-tune-", ignore_cleanup_errors=True) as storage,
             scheduler.cleaning_up(),
+            asked_once(),
         ):
             tune.Tuner(
                 trainable,
@@ -193,25 +192,3 @@ class RayTune(Validated):
         by_cpu = has.get("CPU", 0) / self.cpus if self.cpus else float("inf")
         by_gpu = has.get("GPU", 0) / self.gpus if self.gpus else float("inf")
         return max(int(min(by_cpu, by_gpu)), 1)
-
-
-@contextmanager
-def lean_settings(n_slots: int) -> Iterator[None]:
-    """Set Tune's environment for many short trials, and put back what was there."""
-    from raysearch.execution.ray_tune_internals import LEAN_SETTINGS, MAX_PENDING
-
-    wanted = {**LEAN_SETTINGS, MAX_PENDING: str(n_slots + 2)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

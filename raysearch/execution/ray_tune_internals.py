@@ -59,6 +59,11 @@ ray.tune.trainable.trainable.Trainable
     reset(new_config, storage)     ray_trainable.py overrides it: a worker refuses while its last training goes on
     _setup_logdir()                workloads/function.py overrides it: outside a Tuner it makes a folder in the home
     _logdir: NoneType              workloads/function.py sets it instead
+ray.tune.registry
+    _global_registry: _Registry    asks the cluster's store for a trainable five times a trial
+ray.tune.registry._Registry
+    contains(category, key)        replaced: whether a name is known
+    get(category, key)             replaced: what it stands for
 ray._private.worker
     _global_node: Node             what this process runs of the cluster
 ray._private.node.Node
@@ -69,28 +74,29 @@ ray.util.client.ray
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.tune.registry
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
-LEAN_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file per trial otherwise
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's snapshot grows by 8 kB per trial
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # a worker that does not hear that it should end would keep its slot for 600 s
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the Tuner as if the race were over
-}
-"""Environment variables that Tune reads, for many short trials;"""
-MAX_PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
-"""and the one that says how many trials may wait for a worker."""
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Let Tune ask the cluster's store for a trainable once: it stays what it is while a Tuner runs."""
+    registry = ray.tune.registry._global_registry
+    registry.get, registry.contains = functools.cache(registry.get), functools.cache(registry.contains)
+    try:
+        yield
+    finally:
+        del registry.contains, registry.get
 
 
 def started_here() -> bool:
@@ -276,15 +282,6 @@ def end_workers(tune_controller: Any) -> None:
 def folder_of(trial: Trial) -> Path:
     """Return the folder that a trial's Tuner keeps in Ray's session on this machine."""
     return Path(trial.local_experiment_path).parent
-
-
-def remove_folders(experiment: Path) -> None:
-    """Remove what Tune left in the folder of a Tuner, but nothing that a training wrote."""
-    shutil.rmtree(experiment / "driver_artifacts", ignore_errors=True)
-    working = experiment / "working_dirs"
-    for folder in (*working.glob("*"), working, experiment, experiment.parent):
-        with suppress(OSError):  # of a training that wrote there
-            folder.rmdir()
 
 
 class NoProgress(TrialProgressCallback):  # type: ignore[misc]

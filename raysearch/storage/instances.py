@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysearch.errors import RunDirectoryError
-from raysearch.records import InstanceKey, InstanceResult, Status
+from raysearch.records import Configuration, InstanceKey, InstanceResult, Status
 from raysearch.seeds import Seeds
 from raysearch.storage import events as e
 from raysearch.storage.decoding import Entry
@@ -41,7 +41,7 @@ def to_frame(entries: Iterable[Entry]) -> pd.DataFrame:
     table, entry = _Table(), None
     for entry in entries:
         entry.give(table.take)
-    frame = pd.DataFrame(table.whole_rows(), columns=[*COLUMNS, *(f"p.{name}" for name in table.names)])
+    frame = pd.DataFrame(table.whole_rows(), columns=table.columns)
     frame.attrs[JOURNAL] = [0, None] if entry is None else [entry.number, entry.time_s]
     return frame
 
@@ -51,14 +51,16 @@ class _Table:
 
     def __init__(self) -> None:
         self._seeds = Seeds(0)
-        self._parameters: dict[str, dict[str, Any]] = {}
+        self._shared: dict[str, dict[str, Any]] = {}
+        """What all rows of a configuration have in common, by its id."""
         self._measured: dict[InstanceKey, dict[str, Any]] = {}
         self._rows: dict[InstanceKey, dict[str, Any]] = {}
 
     @property
-    def names(self) -> list[str]:
-        """The sorted names of all parameters."""
-        return sorted({name for values in self._parameters.values() for name in values})
+    def columns(self) -> list[str]:
+        """The names of all columns: COLUMNS, and those of the parameters, sorted."""
+        own = {name for values in self._shared.values() for name in values}
+        return [*COLUMNS, *sorted(own.difference(COLUMNS))]
 
     def take(self, event: Event) -> None:
         """Take in the next event."""
@@ -66,9 +68,9 @@ class _Table:
             case e.Start():
                 self._seeds = Seeds(int(event.experiment["seed"]))
             case e.Wave():
-                self._parameters.update({one.id: dict(one.parameters) for one in event.configurations})
+                self._shared.update({one.id: _shared(one) for one in event.configurations})
             case e.Tell() | e.Stop() | e.Screen():
-                row = _row(event, self._seeds, self._parameters[event.key.configuration_id])
+                row = self._shared[event.key.configuration_id] | _row(event, self._seeds)
                 self._rows.pop(event.key, None)  # the new one goes to the end
                 self._rows[event.key] = row
             case e.Retry():
@@ -121,20 +123,19 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path, engine="pyarrow")
 
 
-def _row(event: e.Tell | e.Stop | e.Screen, seeds: Seeds, parameters: dict[str, Any]) -> dict[str, Any]:
-    key = event.key
-    phase, instance = seeds.index(key.seed)
-    row = {
-        "configuration_id": key.configuration_id,
-        "parameters": json.dumps(parameters),
-        "seed": key.seed,
-        "instance": instance,
-        "phase": phase.value,
-        **{f"p.{name}": value for name, value in parameters.items()},
-    }
+def _shared(configuration: Configuration) -> dict[str, Any]:
+    parameters = dict(configuration.parameters)
+    own = {f"p.{name}": value for name, value in parameters.items()}
+    return {"configuration_id": configuration.id, "parameters": json.dumps(parameters), **own}
+
+
+def _row(event: e.Tell | e.Stop | e.Screen, seeds: Seeds) -> dict[str, Any]:
+    phase, instance = seeds.index(event.key.seed)
     result = event.result if isinstance(event, e.Tell) else _ended_early(event)
     return {
-        **row,
+        "seed": event.key.seed,
+        "instance": instance,
+        "phase": phase.value,
         "status": result.status.value,
         "loss": result.loss,
         "test_loss": math.nan if result.test_loss is None else result.test_loss,
@@ -144,7 +145,7 @@ def _row(event: e.Tell | e.Stop | e.Screen, seeds: Seeds, parameters: dict[str, 
         "attempt": result.attempt,
         "error": result.error.encode(errors="replace").decode(),
         "curve": list(result.curve),
-        "metrics": json.dumps(dict(result.metrics)),
+        "metrics": json.dumps(dict(result.metrics)) if result.metrics else "{}",
     }
 
 

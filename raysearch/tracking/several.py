@@ -17,6 +17,7 @@ class Trackers:
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self.trackers = tuple(trackers)
+        self._timed = [one for one in self.trackers if isinstance(one, Timed)]  # asked once: they hear of every event
 
     def open(self, search: dict[str, Any], run_dir: Path) -> None:
         """Open all; where one refuses, close those that are open."""
@@ -75,9 +76,8 @@ class Trackers:
 
     def at(self, time_s: float) -> None:
         """Pass on to those who keep when things happened."""
-        for tracker in self.trackers:
-            if isinstance(tracker, Timed):
-                tracker.at(time_s)
+        for tracker in self._timed:
+            tracker.at(time_s)
 
     def close(self) -> None:
         """Close all, the last first."""

@@ -16,6 +16,7 @@ from ray.tune import Trainable
 
 import raysearch
 from raysearch.execution import ray_scheduler, ray_searcher, ray_trainable, ray_tune_internals
+from raysearch.execution.ray_settings import LEAN_SETTINGS, MAX_PENDING
 
 PACKAGE = Path(raysearch.__file__).parent
 INTERNALS = Path(ray_tune_internals.__file__)
@@ -121,7 +122,7 @@ def quiet_controller(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None
 
 @pytest.mark.usefixtures("quiet_controller")
 def test_the_installed_ray_has_all_that_is_listed() -> None:
-    settings = (*ray_tune_internals.LEAN_SETTINGS, ray_tune_internals.MAX_PENDING)
+    settings = (*LEAN_SETTINGS, MAX_PENDING)
     found = [*faults(MEMBERS), *unread(settings)]
     if not ray.__version__.startswith(f"{READ_IN}."):
         found.append(f"it was read in Ray {READ_IN}: read it again, then name the version that it was read in")
