@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
+from sqlalchemy.exc import SQLAlchemyError
 
 History = dict[str, dict[int, tuple[float, int]]]
 """By metric and step the last value and its time."""
@@ -34,6 +36,8 @@ _KNOWN = {
 """The columns that this module knows how to fill."""
 _IDS_AT_ONCE = 500
 """A database takes only so many values in one condition."""
+_ANALYZED_FROM = 256
+"""So many new runs make SQLite look at its tables, and twice as many each time after."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Database:
 
     def __init__(self, store: SqlAlchemyStore) -> None:
         self._store, self._locations = store, dict[str, str]()
+        self._n_made, self._analyzed_at = 0, _ANALYZED_FROM
 
     @classmethod
     def of(cls, uri: str) -> Database | None:
@@ -148,6 +153,19 @@ class Database:
             _write_tags(session, changes, old)
             _write_params(session, changes, old)
             self._write_metrics(session, changes, old)
+        self._n_made += len(changes) - len(old)
+        if self._n_made >= self._analyzed_at and self._store.engine.dialect.name == "sqlite":
+            self._analyzed_at = 2 * self._n_made
+            self._analyze()
+
+    def _analyze(self) -> None:
+        """Let SQLite look at samples of its tables, as other databases do by themselves: a twentieth of a second.
+
+        Unanalyzed, it orders runs by a metric in time that grows with their square: 6.6 s for 6,912, not .4 s.
+        """
+        with suppress(SQLAlchemyError), self._store.engine.begin() as connection:  # locked, say: it is only slow then
+            connection.exec_driver_sql("PRAGMA analysis_limit=1000")
+            connection.exec_driver_sql("ANALYZE")
 
     def _write_metrics(self, session: Any, changes: Mapping[str, Change], old: Sequence[str]) -> None:
         points = {

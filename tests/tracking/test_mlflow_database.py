@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.entities import Metric
+from mlflow.entities import Metric, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow_image import image
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -222,3 +223,31 @@ def test_instances_told_at_once_are_written_in_few_transactions(
         tracker.close()
     assert tracker.n_lost == 0
     assert sum("INSERT INTO runs" in one for one in heard) < 50
+
+
+def test_runs_are_ordered_by_a_metric_without_comparing_each_with_each(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    made = database.Database.of(uri)
+    assert made is not None
+    store = SqlAlchemyStore(uri, str(tmp_path))
+    experiment = store.create_experiment("large")
+    for first in range(0, 600, 100):
+        some = {
+            f"{n:032x}": database.Change(
+                made.made(f"{n:032x}", experiment, n, "a"),
+                tags={"kind": "configuration"},
+                metrics=[Metric("criterion", float(n), n, 0)],
+            )
+            for n in range(first, first + 100)
+        }
+        made.write(some)
+    said: list[tuple[str, Any]] = []
+    event.listen(store.engine, "after_cursor_execute", lambda c, cursor, text, values, *_: said.append((text, values)))
+    found = store.search_runs(
+        [experiment], "tags.kind = 'configuration'", ViewType.ACTIVE_ONLY, 5, ["metrics.`criterion` ASC"]
+    )
+    assert [run.data.metrics["criterion"] for run in found] == [0, 1, 2, 3, 4]
+    text, values = next((text, values) for text, values in said if "LIMIT" in text and "anon_1" in text)
+    with store.engine.begin() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+    assert any("SEARCH anon_1" in step for step in plan), plan
