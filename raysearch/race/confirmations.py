@@ -57,7 +57,8 @@ class Confirmations:
 
     def record(self, row: int, index: int, result: InstanceResult) -> None:
         """Note how an instance ended."""
-        self.results.setdefault(row, {})[index] = dataclasses.replace(result, weights=None)
+        light = result if result.weights is None else dataclasses.replace(result, weights=None)
+        self.results.setdefault(row, {})[index] = light
 
     def give_up(self, row: int, index: int) -> None:
         """Note that an instance was stopped: the same configuration may be confirmed again and will need it."""
