@@ -90,6 +90,8 @@ class TrialRequest:
     phase: Phase = Phase.RACE
     cutoffs: Mapping[int, float] = field(default_factory=dict, compare=False, hash=False)
     """By epoch, the loss above which a screening instance ends; empty for all others."""
+    n_seen: int | None = field(default=None, compare=False, hash=False)
+    """Where a rule sees in a window, how many of the instances asked for so far it had seen when it asked for these."""
 
     @property
     def keys(self) -> tuple[InstanceKey, ...]:

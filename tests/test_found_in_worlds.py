@@ -290,3 +290,41 @@ def test_a_rule_hears_that_who_it_asked_for_was_screened_out_before_the_turn_cam
     left = drive(race, LOSSES)
     assert sorted(key.configuration_id for key in left) == sorted([second.configuration_id, third.configuration_id])
     assert race.done
+
+
+@dataclass(frozen=True)
+class BestOfSeen(TwoOfEach):
+    """A rule that keeps who it has not seen up with the others, then trains who looks best to its third instance."""
+
+    wanted_window: int = 8
+
+    def decide(self, losses: Any, pending: Any, criterion: Any) -> Decision:
+        n_seen = np.count_nonzero(~np.isnan(losses), axis=1)
+        started = n_seen + pending
+        if (n_seen == 0).any():
+            return Decision(train=tuple(np.flatnonzero(started < max(started.max(), 1)).tolist()))
+        best = int(np.argmin(losses[:, 0]))
+        if n_seen[best] >= 3:
+            return Decision(verdict=RuleVerdict(best, (best,)))
+        return Decision(train=(best,) if started[best] < 3 else ())
+
+
+@pytest.mark.parametrize("n_told", range(4))
+def test_a_rule_with_a_window_sees_no_less_after_a_resume_than_it_had(n_told: int) -> None:  # worlds 2116449, 2166148
+    settings = {"criterion": registry.load("criteria", "mean"), "rule": BestOfSeen(), "propose": once(pool_of(2))}
+    undisturbed = Race(**settings)
+    undisturbed.begin(1)
+    drive(undisturbed, LOSSES)
+    journal = Memory()
+    killed = Race(**settings, journal=journal)
+    killed.begin(1)
+    keys = [key for block in trials(killed, 2) for key in block.keys]
+    for _ in range(n_told):
+        killed.tell(result_of(killed, keys.pop(0), LOSSES))
+        keys += [key for block in trials(killed, 1) for key in block.keys]
+    again = Race(**settings)
+    again.replay(journal.entries)
+    again.requeue_running()
+    again.begin(1)
+    drive(again, LOSSES)
+    assert again.state.asked == undisturbed.state.asked

@@ -218,7 +218,7 @@ class Race:
 
     def _due(self) -> TrialRequest | None:
         turn = self._turns.next(self.state.pool.alive, self._block_of)
-        return None if turn is None else self._train(turn[0], Phase.RACE, self.state.pool.next_columns(*turn))
+        return turn and self._train(turn[0], Phase.RACE, self.state.pool.next_columns(*turn), self._sight.n_known)
 
     def _confirmation(self) -> TrialRequest | None:
         turn = self.contest.next(self.block)
@@ -228,13 +228,13 @@ class Race:
         row = self._turns.next_likely(self.state.pool.alive) if self.ahead else None
         return None if row is None else self._train(row, Phase.RACE, self.state.pool.next_columns(row, 1))
 
-    def _train(self, row: int, phase: Phase, indices: Iterable[int]) -> TrialRequest:
+    def _train(self, row: int, phase: Phase, indices: Iterable[int], n_seen: int | None = None) -> TrialRequest:
         seeds = tuple(self.state.seeds.seed(phase, index) for index in indices)
         first = phase is Phase.RACE and seeds[0] == self.state.seeds.seed(phase, 0)
         # the last one is trained to its end: somebody must win
         screening = self.screening if first and len(self.state.survivors) > 1 else None
         cutoffs = screening.cutoffs(self.state.screening_curves) if screening else {}
-        return TrialRequest(self.state.pool.configurations[row], seeds, phase, cutoffs)
+        return TrialRequest(self.state.pool.configurations[row], seeds, phase, cutoffs, n_seen)
 
     def _block_of(self, row: int) -> int:
         """Return how many seeds of a row may share a trial; a screening instance is alone in its own."""
@@ -277,7 +277,7 @@ class Race:
         self._commit(e.Wave(tuple(new.values())) if new else e.Final())
 
     def _take(self, decision: Decision) -> None:
-        for event in decided(decision, self.state, self._sight.n_seen):
+        for event in decided(decision, self.state, self._sight.n_known):
             self._commit(event)
             self._unseen = not isinstance(event, e.Decide)  # that one says no more than the rule did
         train, likely = (self.state.members[list(rows)].tolist() for rows in (decision.train, decision.ahead))

@@ -43,17 +43,17 @@ class State:
         self.wave = 0
         self.members: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Rows that race in this wave."""
-        self.n_new = 0
-        """How many of them came with this wave; the others won an earlier one."""
+        self.n_new = 0  # so many of them came with this wave; the others won an earlier one
         self.round = 1
         self.batch: list[int] = []
         """Rows of a batch, as often as they are still to be asked, in their order."""
         self.window = 0
         """Of asks, for a rule that sees results in the order in which instances were asked for; 0: there is none."""
         self.asked: list[tuple[int, int]] = []
-        """(row, column) of the race instances, in the order in which they were asked for."""
-        self.cuts: list[tuple[int, int]] = []
-        """(wave, round)."""
+        """(row, column) of the race instances, in the order in which they were asked for;"""
+        self.n_seen = 0
+        """of the first so many of them the rule saw what came of them when it decided last, where there is a window."""
+        self.cuts: list[tuple[int, int]] = []  # (wave, round)
         self.eliminations: list[Elimination[str]] = []
         """The cuts of all waves; of who was screened out, one of round 0 over 0 instances."""
         self.rounds: list[tuple[int, int, tuple[int, ...]]] = []
@@ -66,8 +66,7 @@ class State:
         """Of this wave, with rows of the pool."""
         self.final = False
         """Whether the sampler has no more configurations: the verdict is the race's."""
-        self.paused = False
-        """Whether a person lets no further instance begin."""
+        self.paused = False  # whether a person lets no further instance begin
         self.dropped: dict[int, int] = {}
         """Rows that a person took out, each with how many first instances the cuts before that rested on."""
         self._screened: set[int] = set()
@@ -136,6 +135,7 @@ class State:
             self.configuration(event.configuration_id)
         elif not isinstance(event, e.REMARKS):
             getattr(self, f"_on_{type(event).__name__.lower()}")(event)
+            self.n_seen = getattr(event, "n_seen", None) or self.n_seen
 
     def _on_learn(self, event: e.Learn) -> None:
         self.learnt.take(event)

@@ -25,9 +25,14 @@ class Sight:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self.n_seen = 0
+        self.n_seen = state.n_seen  # as far as the driver before saw when its rule decided last
         self._n_more = 0
         self._looked_at: tuple[int, ...] | None = None
+
+    @property
+    def n_known(self) -> int | None:
+        """How many asks what the rule decides now rests on; None where there is no window."""
+        return self.n_seen if self._state.window else None
 
     def has_news(self) -> bool:
         """Return whether the rule is to look now: whether all that it is to see next has ended, and it saw less."""

@@ -162,7 +162,7 @@ def _to_eliminate(line: Mapping[str, Any], known: Known) -> e.Eliminate:
     if len(ids) != len(values):
         raise ValueError(f"{len(ids)} configurations have {len(values)} values")
     cut = Elimination(int(line["round"]), float(line["cutoff"]), int(line["n_instances"]), ids, values)
-    return e.Eliminate(int(line["wave"]), cut)
+    return e.Eliminate(int(line["wave"]), cut, _seen(line))
 
 
 def _to_conclude(line: Mapping[str, Any], known: Known) -> e.Conclude:
@@ -175,7 +175,11 @@ def _to_conclude(line: Mapping[str, Any], known: Known) -> e.Conclude:
         note=str(line["note"]),
         n_instances=None if line.get("n_instances") is None else _whole(line["n_instances"]),
     )
-    return e.Conclude(int(line["wave"]), verdict, None if line.get("n_seen") is None else _whole(line["n_seen"]))
+    return e.Conclude(int(line["wave"]), verdict, _seen(line))
+
+
+def _seen(line: Mapping[str, Any]) -> int | None:
+    return None if line.get("n_seen") is None else _whole(line["n_seen"])
 
 
 def _to_measured(line: Mapping[str, Any], known: Known) -> e.Measured:
@@ -219,7 +223,8 @@ def _to_failure(line: Mapping[str, Any], known: Known) -> e.Failure:
 
 
 def _to_train(line: Mapping[str, Any], known: Known) -> TrialRequest:
-    return TrialRequest(known[line["configuration"]], tuple(line["seeds"]), Phase(line.get("phase", Phase.RACE)))
+    seeds, phase = tuple(line["seeds"]), Phase(line.get("phase", Phase.RACE))
+    return TrialRequest(known[line["configuration"]], seeds, phase, n_seen=_seen(line))
 
 
 def _to_drop(line: Mapping[str, Any], known: Known) -> e.Drop:
@@ -248,7 +253,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, Any], Known], Event]] = {
     "window": lambda line, known: e.Window(_whole(line["width"])),
     "learn": _to_learn,
     "pool": _to_pool,
-    "decide": lambda line, known: e.Decide(int(line["round"]), tuple(line["batch"])),
+    "decide": lambda line, known: e.Decide(int(line["round"]), tuple(line["batch"]), _seen(line)),
     "ask": _to_train,
     "tell": _to_tell,
     "failure": _to_failure,

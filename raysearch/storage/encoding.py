@@ -65,6 +65,7 @@ def _eliminate(event: e.Eliminate) -> Line:
         "n_instances": cut.n_instances,
         "configurations": list(cut.configurations),
         "values": _numbers(cut.values),
+        **_seen(event),
     }
 
 
@@ -73,8 +74,11 @@ def _conclude(event: e.Conclude) -> Line:
     leader, same = own.pop("leader"), own.pop("indistinguishable")
     if own["probability"] is not None:  # NaN where losses are at the ends of floating point
         own["probability"] = encode_number(own["probability"])
-    seen = {} if event.n_seen is None else {"n_seen": event.n_seen}
-    return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own, **seen}
+    return {"wave": event.wave, "winner": leader, "indistinguishable": list(same), **own, **_seen(event)}
+
+
+def _seen(event: e.Eliminate | e.Conclude | e.Decide | TrialRequest) -> Line:
+    return {} if event.n_seen is None else {"n_seen": event.n_seen}
 
 
 def _measured(event: e.Measured) -> Line:
@@ -104,7 +108,8 @@ def _failure(event: e.Failure) -> Line:
 
 
 def _train(event: TrialRequest) -> Line:
-    return {"configuration": event.configuration.id, "seeds": list(event.seeds), "phase": event.phase.value}
+    own = {"configuration": event.configuration.id, "seeds": list(event.seeds), "phase": event.phase.value}
+    return {**own, **_seen(event)}
 
 
 def _drop(event: e.Drop) -> Line:
@@ -152,7 +157,7 @@ _ENCODERS: dict[type, tuple[str, Callable[[Any], Line]]] = {
     e.Window: ("window", lambda event: {"width": event.width}),
     e.Learn: ("learn", _learn),
     e.Wave: ("pool", lambda event: {"configurations": _with_parameters(event.configurations)}),
-    e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch)}),
+    e.Decide: ("decide", lambda event: {"round": event.round, "batch": list(event.batch), **_seen(event)}),
     TrialRequest: ("ask", _train),
     e.Tell: ("tell", _tell),
     e.Failure: ("failure", _failure),

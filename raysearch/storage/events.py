@@ -61,10 +61,14 @@ class Wave:
 
 @dataclass(frozen=True)
 class Decide:
-    """The rule looked: the race is in `round`, and `batch` (ids, one for each instance) is asked for whole."""
+    """The rule looked: the race is in `round`, and `batch` (ids, one for each instance) is asked for whole.
+
+    Where there is a window, this and all else that a rule decides rests on the first `n_seen` instances asked for.
+    """
 
     round: int
     batch: tuple[str, ...] = ()
+    n_seen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,14 +132,12 @@ class Eliminate:
 
     wave: int
     cut: Elimination[str]
+    n_seen: int | None = None
 
 
 @dataclass(frozen=True)
 class Conclude:
-    """A wave has its verdict, on ids.
-
-    Where there is a window, it rests on the first `n_seen` instances that were asked for.
-    """
+    """A wave has its verdict, on ids."""
 
     wave: int
     verdict: RuleVerdict[str]
