@@ -44,9 +44,9 @@ class Function:
             raise ExperimentError(f"train must be a function of (config, seed), got {self.fn!r}")
         if self.many is not None and not callable(self.many) and not _is_path(self.many):
             raise ExperimentError(f"train_many must be a function of (config, seeds), got {self.many!r}")
-        function("function: fn", self.fn)
+        _check_signature("train", function("function: fn", self.fn), "(config, seed)")
         if self.many is not None:
-            function("function: many", self.many)
+            _check_signature("train_many", function("function: many", self.many), "(config, seeds)")
 
     def prepare(self) -> None:
         """Return nothing: a function brings its own data."""
@@ -145,6 +145,24 @@ class Function:
             what = f"a mapping without a number under 'loss': {answer!r}" if mapping is answer else f"{answer!r}"
             raise WorkloadError(f"{_name(self.fn)} must give a loss (a number, lower is better); it gave {what:.200}")
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_signature(name: str, fn: Any, wanted: str) -> None:
+    """Raise ExperimentError for a function that cannot be called as it will be; a class is made by Tune's contract."""
+    if inspect.isclass(fn):
+        return
+    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ExperimentError(
+            f"{name} must be a plain function of {wanted}, {_name(fn)} is `async`: call `asyncio.run`"
+        )
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:  # some that are written in C tell none
+        return
+    try:
+        signature.bind({}, 0)
+    except TypeError as error:
+        raise ExperimentError(f"{name} must be a function of {wanted}, got {_name(fn)}{signature}: {error}") from error
 
 
 def _is_path(given: Any) -> bool:

@@ -246,6 +246,26 @@ def train_many(many, seeds=(1, 2, 3), end=lambda member, epoch: False):
     return dict(workload.train_pack([(CONFIGURATION, seed) for seed in seeds], report, None)), reports
 
 
+async def awaits(config, seed):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda config: 1.0, r"got .*\(config\): too many positional arguments"),
+        (lambda config, seed, device: 1.0, r"got .*\(config, seed, device\): missing a required argument: 'device'"),
+        (lambda *, config, seed: 1.0, r"got .*\(\*, config, seed\): too many positional"),
+        (awaits, r"awaits is `async`"),
+    ],
+)
+def test_a_function_of_something_else_is_refused_before_anything_trains(fn, message):
+    with pytest.raises(ExperimentError, match=rf"train must be a .*function of \(config, seed\), {message}"):
+        registry.load("workloads", "function", fn=fn)
+    with pytest.raises(ExperimentError, match=r"train_many must be a .*function of \(config, seeds\)"):
+        registry.load("workloads", "function", fn=lambda config, seed, device="cpu": 1.0, many=fn)
+
+
 def test_many_seeds_of_a_configuration_train_at_once():
     found, reports = train_many(lambda config, seeds: config["lr"] * np.array(seeds))
     assert {member: result.loss for member, result in found.items()} == {0: 0.5, 1: 1.0, 2: 1.5}
