@@ -68,6 +68,22 @@ def test_every_study_has_every_size_and_is_among_all(load: Any) -> None:
         assert (module.NAME, [*module.SIZES]) == (name, ["quick", "small", "full"])
 
 
+@pytest.mark.parametrize("job", ["showers", "fashion", "tabular"])
+def test_the_kept_trainings_of_payoff_are_all_that_its_small_size_asks_for(load: Any, tmp_path: Path, job: str) -> None:
+    tables, size = load("_tables"), load("payoff").SIZES["small"]
+    assert job in size.jobs
+    bench = load("_frame").Bench("payoff", "small", tmp_path)
+    table = tables.kept(bench, job, size.n_search, size.n_held_out)
+    assert bench.n_trained == 0
+    assert not [*tmp_path.iterdir()]
+    space = tables.jobs("small")[job].space
+    assert len(table.losses) == np.prod([len(values) for values in space.values()])
+    assert table.held_out.shape == (len(table.losses), size.n_held_out)
+    assert not np.isnan(table.held_out).any()
+    finite = np.isfinite(table.losses)
+    assert (table.curves[..., -1][finite] == table.losses[finite]).all()
+
+
 @pytest.mark.long
 @pytest.mark.process
 def test_a_quick_study_writes_its_page_and_trains_nothing_twice(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from _frame import ROOT, Array, Bench, matrix, metric
 from _models import showers
 
 from raysearch.experiment.experiment import from_file
+from raysearch.storage.tables import METADATA
 
 sys.path.append(str(Path(__file__).parents[1]))  # _selection_policies, which drives a rule over a table
 DATA = ROOT / "benchmarks" / "data"
@@ -151,14 +154,34 @@ def jobs(size: str) -> dict[str, Job]:
     }
 
 
+def kept_file(name: str) -> Path:
+    """Return where benchmarks/record_payoff.py keeps the instances of a job of size small."""
+    return DATA / f"payoff_{name}.parquet"
+
+
+def kept(bench: Bench, name: str, n_search: int, n_held_out: int) -> Table:
+    """Return the instances of a job's whole grid from benchmarks/data where they are kept there, else trained ones."""
+    path, job = kept_file(name), jobs(bench.size)[name]
+    if bench.size != "small" or not path.is_file():
+        return recorded(bench, name, n_search, n_held_out)
+    told = json.loads(pq.read_schema(path).metadata[METADATA])
+    if (told["workload"], told["space"]) != (job.workload, job.space):
+        raise SystemExit(f"{path} holds another workload or space: make it again with benchmarks/record_payoff.py")
+    return _shaped(pd.read_parquet(path), job.title, n_search)
+
+
 def recorded(bench: Bench, name: str, n_search: int, n_held_out: int) -> Table:
     """Return the instances of a job's whole grid, trained now or before."""
     job = jobs(bench.size)[name]
     table = bench.instances(name, job.workload, job.space, n_search + n_held_out, study="tables")
+    return _shaped(table, job.title, n_search)
+
+
+def _shaped(table: pd.DataFrame, title: str, n_search: int) -> Table:
     losses, parameters = matrix(table, "loss")
     tests, _ = matrix(table, "test_loss")
     longest = max(len(curve) for curve in table["curve"])
     whole = table.assign(whole=[[*curve, *[np.inf] * (longest - len(curve))] for curve in table["curve"]])
     wide = whole.pivot(index="configuration_id", columns="instance", values="whole")
     curves = np.asarray([[np.asarray(cell, dtype=float) for cell in row] for row in wide.to_numpy()])
-    return Table(job.title, losses, n_search, tests, curves, tuple(parameters), table)
+    return Table(title, losses, n_search, tests, curves, tuple(parameters), table)

@@ -21,7 +21,6 @@ STUDIES = (
     "to_confidence",
     "foretelling",
     "payoff",
-    "payoff_showers",
     "other_methods",
     "selective",
     "synaptic",

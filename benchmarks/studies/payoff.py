@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 from _frame import Array, Bench, main
 from _numbers import Estimate, of_rows
-from _page import Page, boxed
+from _page import Page
 from _tables import Size
 
 from raysearch.analysis import plots
@@ -31,9 +31,10 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SIZES = {
     "quick": Size(("tabular", "fashion"), 20, 10, 3),
-    "small": Size(("fashion", "tabular"), 20, 40, 12),
+    "small": Size(("showers", "fashion", "tabular"), 20, 40, 12),
     "full": Size(("showers", "fashion", "tabular"), 40, 40, 20),
 }
+MARKERS = {"median": "o", "Q3": "s", "worst of 40": "^"}
 JUDGED = {"median": np.median, "Q3": lambda a, axis: np.quantile(a, 0.75, axis=axis), "worst of 40": np.max}
 
 
@@ -51,7 +52,7 @@ class Search:
 def study(bench: Bench, size: Size) -> Page:
     rows, found, costs, failed = [], {}, {}, []
     for job in size.jobs:
-        table = _tables.recorded(bench, job, size.n_search, size.n_held_out)
+        table = _tables.kept(bench, job, size.n_search, size.n_held_out)
         shipped, costs[job] = _shipped(table, size, bench.runs / bench.size / NAME / f"{job}.jsonl")
         failed.append(_failed(table, shipped))
         judged = {name: statistic(table.held_out, axis=1) for name, statistic in JUDGED.items()}
@@ -77,7 +78,8 @@ def study(bench: Bench, size: Size) -> Page:
             "of it. Tuners draw trainings without repetition as far as there are any. ASHA is Optuna's "
             "SuccessiveHalvingPruner with random proposals, TPE has the MedianPruner. Judged on the test losses of "
             f"{size.n_held_out} trainings that no search saw. Intervals: bootstrap over searches, which share one "
-            "table of trainings: they say nothing about other data or spaces.",
+            "table of trainings: they say nothing about other data or spaces. The trainings of size small are kept in "
+            "benchmarks/data (payoff_*.parquet, made by benchmarks/record_payoff.py): nothing is trained for it.",
             " ".join(failed),
         ],
     )
@@ -202,17 +204,28 @@ def _saved(one: Array, other: Array) -> Estimate:
 
 @plots.styled
 def _figure(found: dict[tuple[str, str, str], Array], size: Size, of_size: str) -> plots.Figure:
-    shown = [(job, "Q3") for job in size.jobs]
-    if len(shown) == 1:
-        shown.append((size.jobs[0], "worst of 40"))
-    figure, panels = plots.canvas(4.6 * len(shown), 3.6, columns=len(shown))
-    colors = [plots.PALETTE[0] if policy in OURS else plots.GREY for policy in POLICIES]
-    for axes, (job, judged) in zip(panels, shown, strict=True):
-        groups = {policy: found[job, policy, judged] for policy in POLICIES}
-        of = "Q3 of 40 fresh trainings" if judged == "Q3" else "worst of 40 fresh trainings"
-        boxed(groups, f"{of}, over the least", _tables.jobs(of_size)[job].title, colors, axes=axes)
+    figure, panels = plots.canvas(max(6.6, 4.0 * len(size.jobs)), 4.0, columns=len(size.jobs))
+    for axes, job in zip(panels, size.jobs, strict=True):
+        seen = []
+        for shift, (judged, marker) in zip((-0.24, 0.0, 0.24), MARKERS.items(), strict=True):
+            for row, policy in enumerate(POLICIES):
+                color = plots.PALETTE[0] if policy in OURS else plots.INK
+                mean = of_rows(np.mean, found[job, policy, judged])
+                seen += [mean.low, mean.high]
+                axes.plot([mean.low, mean.high], [row + shift] * 2, lw=1.4, color=color, alpha=0.6)
+                name = judged if row == 0 else None
+                axes.plot(mean.value, row + shift, marker, ms=5, color=color, label=name)
+        axes.set_yticks(range(len(POLICIES)), POLICIES)
+        axes.set_ylim(len(POLICIES) - 0.5, -0.5)
+        axes.axvline(1.0, lw=0.8, ls=":", color=plots.GREY)
+        plots.scale(axes, seen, "x")
+        axes.set_xlabel("loss over the least possible")
+        plots.title(axes, _tables.jobs(of_size)[job].title, 40)
     for axes in panels[1:]:  # the tuners are the same
         axes.tick_params(labelleft=False)
+    note = f"of {size.n_held_out} fresh trainings; mean and 95 % interval of {size.n_searches} searches"
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, title=note, title_fontsize=9)
     return figure
 
 
