@@ -8,9 +8,11 @@ Baselines are fitted to the very samples that the networks' instances learn.
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import _models
 import numpy as np
@@ -56,7 +58,7 @@ class Size:
 
 SIZES = {
     "quick": Size(("energy",), (100,), 3, 3, 2, 300),
-    "small": Size(("energy",), (1000, 4000), 40, 40, 20, 2000),
+    "small": Size(("energy",), (1000, 4000), 40, 20, 20, 2000),
     "full": Size(("energy", "position"), (8000, 16_000, 32_000), 50, 20, 50, 4000),
 }
 
@@ -68,7 +70,7 @@ def study(bench: Bench, size: Size) -> Page:
             for model in NETWORKS[target]:
                 table = _models.trained(bench, model, n, size.epochs, size.n_instances, size.n_judging)
                 losses[model, n] = values(table)
-            losses |= {(f"{name}, {target}", n): own for name, own in _baselines(target, n, size).items()}
+            losses |= {(f"{name}, {target}", n): own for name, own in _baselines(bench, target, n, size).items()}
     findings = []
     for n in size.n_train:
         for nas in ("NAS 1", "NAS 2"):
@@ -97,24 +99,40 @@ def study(bench: Bench, size: Size) -> Page:
     )
 
 
-def _baselines(target: str, n_train: int, size: Size) -> dict[str, Array]:
-    """Return test losses of the classical baselines, each fitted to the samples of the networks' instances."""
-    workload = load("workloads", **_models.showers(target, n_train, size.epochs, size.n_judging))
-    data, seeds = workload.prepare(), Seeds(0)
-    found: dict[str, list[float]] = {"parametric": [], "XGBoost": []}
+def _baselines(bench: Bench, target: str, n_train: int, size: Size) -> dict[str, Array]:
+    """Return test losses of the classical baselines, each fitted to the samples of the networks' instances.
+
+    They are kept in a file, one sample a line, and are not fitted again.
+    """
+    record = bench.runs / bench.size / NAME / f"baselines-{target}-{n_train}-{size.n_judging}.jsonl"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    kept = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    if len(kept) < size.n_baselines:
+        workload = load("workloads", **_models.showers(target, n_train, size.epochs, size.n_judging))
+        data = workload.prepare()
+        for index in range(len(kept), size.n_baselines):
+            sampler = sources(Seeds(0).seed(Phase.RACE, index), workload.vary)[1]
+            rows = sampler.choice(len(data["pool_targets"]), n_train, replace=False)
+            kept.append(_fitted(data, rows, target, index))
+            with record.open("a") as file:
+                file.write(json.dumps(kept[-1]) + "\n")
+    return {name: np.asarray([one[name] for one in kept[: size.n_baselines]]) for name in kept[0]}
+
+
+def _fitted(data: dict[str, Any], rows: Any, target: str, seed: int) -> dict[str, float]:
+    """Return the test loss of each baseline that is fitted to some rows of the pool."""
+    cells, wanted = data["pool_cells"][rows], data["pool_targets"][rows]
     fit = baselines.calibrated_sum if target == "energy" else baselines.s_curve
-    for index in range(size.n_baselines):
-        sampler = sources(seeds.seed(Phase.RACE, index), workload.vary)[1]
-        rows = sampler.choice(len(data["pool_targets"]), n_train, replace=False)
-        cells, wanted = data["pool_cells"][rows], data["pool_targets"][rows]
-        for name, predict in (
-            ("parametric", fit(cells, wanted)),
-            ("XGBoost", baselines.boosted_trees(cells, wanted, target, seed=index)),
-        ):
-            difference = predict(data["test_cells"]) - data["test_targets"]
-            relative = difference / data["test_targets"] if target == "energy" else difference
-            found[name].append(float(np.sqrt(np.mean(np.square(relative)))))
-    return {name: np.asarray(own) for name, own in found.items()}
+    predictors = {
+        "parametric": fit(cells, wanted),
+        "XGBoost": baselines.boosted_trees(cells, wanted, target, seed=seed),
+    }
+    found = {}
+    for name, predict in predictors.items():
+        difference = predict(data["test_cells"]) - data["test_targets"]
+        relative = difference / data["test_targets"] if target == "energy" else difference
+        found[name] = float(np.sqrt(np.mean(np.square(relative))))
+    return found
 
 
 def _medians(one: Array, other: Array) -> Array:
