@@ -224,11 +224,22 @@ def test_it_cannot_change_when_a_search_goes_on(earlier: Path, tmp_path: Path) -
         resume(tmp_path / "run", {"learn_from": [str(earlier)]})
 
 
-def test_the_plan_knows_that_less_is_tried_at_random(earlier: Path, tmp_path: Path) -> None:
+def guided(**changes: Any) -> raysearch.Experiment:
+    """Return a search by `surrogate` of more configurations than it tries at random."""
     rule = {"name": "surrogate", "start": 16, "finalists": 2, "certify": 3, "cap": 4, "batch": 2}
     wide = {"level": [1 + step / 20 for step in range(12)], "spread": [0.05, 0.1, 0.15]}
-    alone = plan(search(seed=6, space=wide, rule=rule))
-    taught = plan(search(seed=6, space=wide, rule=rule, learn_from=[str(earlier)]))
+    return search(seed=6, space=wide, rule=rule, **changes)
+
+
+def test_the_status_knows_that_less_is_tried_at_random(earlier: Path, tmp_path: Path) -> None:
+    taught = guided(learn_from=[str(earlier)])
+    run(taught, tmp_path / "run")
+    cut_off(tmp_path / "run", after=3)
+    assert read_status(tmp_path / "run").progress.n_expected == plan(taught).n_instances[0]
+
+
+def test_the_plan_knows_that_less_is_tried_at_random(earlier: Path, tmp_path: Path) -> None:
+    alone, taught = plan(guided()), plan(guided(learn_from=[str(earlier)]))
     # 16 and a second instance of 6, or, as 12 configurations are known, 4 and a second instance of 2
     assert alone.n_instances[0] - taught.n_instances[0] == (16 + 6) - (4 + 2)
     assert taught.n_instances[1] < alone.n_instances[1]
@@ -236,5 +247,5 @@ def test_the_plan_knows_that_less_is_tried_at_random(earlier: Path, tmp_path: Pa
     print_plan(console, "later", taught, "surrogate")
     told = f"learns enough to need {taught.n_instances[0]} instances at least, not {alone.n_instances[0]}"
     assert told in console.export_text()
-    result = run(search(seed=6, space=wide, rule=rule, learn_from=[str(earlier)]), tmp_path / "run")
+    result = run(guided(learn_from=[str(earlier)]), tmp_path / "run")
     assert taught.n_instances[0] <= len(result.instances) <= taught.n_instances[1]

@@ -70,7 +70,7 @@ class Race:
         self.n_configurations, self.state = n_configurations, State(seed)
         self.listener: Listener | None = None
         self._clock, self._turns, self._sight = clock, Turns(), Sight(self.state)
-        self.contest, self._informed = Contest(self.state, criterion, confirm, finalists), Informed(rule, self.state)
+        self.contest, self.informed = Contest(self.state, criterion, confirm, finalists), Informed(rule, self.state)
         self._committed: list[Event] = []
         self._unseen = True  # whether anything happened since the rule looked last
 
@@ -266,7 +266,7 @@ class Race:
 
     def _look(self) -> Decision:
         losses, pending = self._sight.matrix(self.state.members)
-        decision = self._informed.decide(losses, pending, self.criterion)
+        decision = self.informed.decide(losses, pending, self.criterion)
         self._sight.looked(n_awaited=decision.n_awaited, asked=bool(decision.train))
         self._unseen = False
         return decision

@@ -51,7 +51,9 @@ def progress(race: Race, elapsed_s: float, told_before: int = 0) -> Progress:
 
 def _expected(race: Race) -> int:
     """Return how many instances will have finished at the end: about, as the rule gives the least that it needs."""
-    state, rule = race.state, race.rule
+    state = race.state
+    # only the rule that has been told them knows that lessons leave less to be tried
+    rule = race.informed.rule if state.learnt.lessons and len(state.members) else race.rule
     asked = state.counts["asked"] - state.counts[Status.STOPPED] - state.counts["screened"]
     if state.final:
         return asked + race.contest.n_left
@@ -63,7 +65,7 @@ def _expected(race: Race) -> int:
     n_left = max((race.n_configurations or 0) - max(len(state.pool.configurations), n_new), 0)
     waves = [min(n_new, n_left - start) for start in range(0, n_left, n_new)]
     # a budget may be used up by the leader's instances, which are there already
-    limited = getattr(rule, "budget", None) is not None
+    limited = getattr(race.rule, "budget", None) is not None
     later = sum(size if limited else _least(rule, size) for size in waves)
     return max(earlier + _least(rule, n_new) + later + race.contest.n_left, asked)
 
