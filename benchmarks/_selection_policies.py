@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import _selection_peers as peers
@@ -18,7 +18,10 @@ from raysearch.rules import Rule, RuleVerdict
 
 @dataclass(frozen=True)
 class Outcome:
-    """A policy's answer on one table; `claimed` is its own probability of being within delta, if it states one."""
+    """A policy's answer on one table; `claimed` is its own probability of being within delta, if it states one.
+
+    `best`: where a policy claims something of some rows only, the truth of the best of these and of other sets.
+    """
 
     policy: str
     setting: str
@@ -26,11 +29,12 @@ class Outcome:
     row: int
     claimed: float | None = None
     certified: bool = False
+    best: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Score:
-    """An outcome against the truth."""
+    """An outcome against the truth; `right`: whether it is within delta of the best of each set of rows of `best`."""
 
     family: str
     replicate: int
@@ -38,6 +42,7 @@ class Score:
     is_best: bool
     is_within: bool
     regret: float
+    right: dict[str, bool] = field(default_factory=dict)
 
 
 Policy = Callable[[Table, Family], Iterator[Outcome]]
@@ -49,8 +54,9 @@ def score(family: Family, replicate: int, policies: dict[str, Policy]) -> list[S
     scores = []
     for policy in policies.values():
         for outcome in policy(table, family):
-            regret = table.regret(outcome.row)
-            scores.append(Score(family.name, replicate, outcome, regret == 0, regret <= family.delta, regret))
+            regret, truth = table.regret(outcome.row), float(table.truth[outcome.row])
+            right = {name: truth / best - 1 <= family.delta for name, best in outcome.best.items()}
+            scores.append(Score(family.name, replicate, outcome, regret == 0, regret <= family.delta, regret, right))
     return scores
 
 
@@ -161,6 +167,10 @@ def top_two_default(table: Table, family: Family) -> Iterator[Outcome]:
     )
 
 
+CHOOSING = 3
+"""Instances by which `surrogate` chooses who races last; who has more raced."""
+
+
 def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
     """The rule that learns from hyperparameters, where a family has them: where it stops itself, and by budgets."""
     parameters = getattr(table, "parameters", ())
@@ -171,9 +181,16 @@ def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
     for budget in [one for one in limits if one is None or one >= 150]:
         rule = registry.load("rules", "surrogate", delta=family.delta, budget=budget)
         # the table's rows are shuffled anew in each replicate: one seed for the rule's own draws is enough
-        verdict, n = drive(rule.informed(parameters, 0), table, family.measure())
+        n_seen = np.zeros(len(parameters), dtype=np.intp)
+
+        def watch(_: int, seen: NDArray[np.float64], n_seen: NDArray[np.intp] = n_seen) -> None:
+            n_seen[:] = np.count_nonzero(~np.isnan(seen), axis=1)
+
+        verdict, n = drive(rule.informed(parameters, 0), table, family.measure(), watch)
         setting = "certified" if budget is None else f"budget={budget}"
-        yield Outcome("surrogate", setting, n, verdict.leader, verdict.probability, bool(verdict.certified))
+        sets = {"raced last": n_seen > CHOOSING, "trained": n_seen > 0}
+        best = {name: float(table.truth[rows].min()) for name, rows in sets.items() if rows.any()}
+        yield Outcome("surrogate", setting, n, verdict.leader, verdict.probability, bool(verdict.certified), best)
 
 
 OWN: dict[str, Policy] = {

@@ -78,7 +78,7 @@ def _surface(encoding: Encoding, rows: NDArray[np.intp], losses: Array) -> Array
     known[rows, 0] = losses
     learnt = Learnt.of(encoding, known, registry.load("criteria", "q3"), 100)
     assert learnt is not None
-    return learnt.expected()
+    return learnt.expected
 
 
 def models() -> dict[str, Callable[[Encoding, NDArray[np.intp], Array], Array]]:

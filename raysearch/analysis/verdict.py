@@ -124,8 +124,8 @@ def certainty(verdict: Verdict) -> str:
 
 
 def best_of(verdict: Verdict) -> str:
-    """Return what a claim is about: nothing is certified of who was never trained."""
-    return "the best that was trained" if verdict.n_untrained else "the best"
+    """Return what a claim is about: nothing is certified of who was never trained, or dropped before the last race."""
+    return "the best of those that raced last" if verdict.n_untrained else "the best"
 
 
 def _alike(verdict: Verdict) -> list[str]:

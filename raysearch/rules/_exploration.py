@@ -30,6 +30,23 @@ N_KEPT = 8
 
 
 @dataclass(frozen=True, eq=False)
+class _Ended:
+    """An exploration that has ended: by whose losses, who is left, and the cuts."""
+
+    known: Array
+    rows: Rows
+    cuts: tuple[Elimination[int], ...]
+
+    def holds(self, losses: Array) -> bool:
+        """Whether it ends so by `losses` too: what it rests on is there, unchanged, and nobody is out."""
+        head, used = losses[:, : self.known.shape[1]], ~np.isnan(self.known)
+        if head.shape != self.known.shape or (head == -np.inf).any() or (losses[self.rows] == -np.inf).any():
+            return False
+        same_rows = np.count_nonzero(used[:, 0]) == np.count_nonzero(~np.isnan(head[:, 0]))
+        return bool(same_rows and np.array_equal(head[used], self.known[used]))
+
+
+@dataclass(frozen=True, eq=False)
 class Exploration:
     """One wave's configurations, and how they are explored; see `Surrogate` for the parameters.
 
@@ -50,11 +67,14 @@ class Exploration:
     _fits: OrderedDict[bytes, Learnt | None] = field(default_factory=OrderedDict, init=False, repr=False)
     _chosen: dict[bytes, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False)
     _kept: dict[bytes, int] = field(default_factory=dict, init=False, repr=False)
+    _ended: list[_Ended] = field(default_factory=list, init=False, repr=False)
 
     def finalists_of(
         self, losses: Array, pending: Rows, criterion: Criterion
     ) -> tuple[Rows, list[Elimination[int]], Decision | None]:
         """Return who is left, the cuts, and what is to be trained or waited for before anybody else can be cut."""
+        if self._ended and self._ended[0].holds(losses):
+            return self._ended[0].rows, list(self._ended[0].cuts), None
         first = small_samples(criterion, self.cap).n_least
         known = self._first_instances(losses, first)
         everyone = np.arange(len(losses))
@@ -64,7 +84,7 @@ class Exploration:
         rows, cuts = self._leave_untrained(known, criterion)
         for depth, (fewest, most) in enumerate(SHARES):
             fewest, most = fewest * self.finalists, most * self.finalists
-            out = np.isneginf(losses[rows, : first + depth]).any(axis=1)
+            out = (losses[rows, : first + depth] == -np.inf).any(axis=1)
             expected = np.where(out, np.nan, self._expected(known, criterion)[rows])
             keep = self._undecided(known, criterion, rows, expected, fewest, most)
             if len(rows) > keep:
@@ -75,6 +95,7 @@ class Exploration:
                 if waiting is not None:
                     return rows, cuts, waiting
                 known[rows, : first + depth + 1] = _known(losses)[rows, : first + depth + 1]
+        self._ended[:] = [_Ended(known, rows, tuple(cuts))]
         return rows, cuts, None
 
     def _undecided(
@@ -102,12 +123,17 @@ class Exploration:
         return self._kept[key]
 
     def chance(self, losses: Array, criterion: Criterion, leader: int, among: Rows) -> float | None:
-        """Return the probability, by the surface alone, that one of `among` is more than delta better than `leader`."""
-        learnt = self._learn(losses, criterion)
-        if learnt is None or not len(among):
+        """Return the probability, by the surface alone, that one of `among` is more than delta better than `leader`.
+
+        That is by the surface that the cuts were made by, against what the leader's losses came to: of the many losses
+        of few finalists it would learn small spreads, and then believe single lucky losses of others.
+        """
+        known = self._ended[0].known if self._ended and self._ended[0].holds(losses) else losses
+        learnt, value = self._learn(known, criterion), float(criterion(losses[leader]))
+        if learnt is None or not len(among) or not np.isfinite(value):
             return None
         drawn = learnt.surface.draw(self._generator(int(np.count_nonzero(~np.isnan(losses)))), N_DRAWS)
-        bar = learnt.scale.below(drawn[leader], self.delta)
+        bar = learnt.scale.there(np.array([value - self.delta * abs(value)]))
         return float((drawn[among].min(axis=0) < bar).mean())
 
     def _first_instances(self, losses: Array, first: int) -> Array:
@@ -143,7 +169,7 @@ class Exploration:
         wanted[order[: self.n_twice]] = max(first, 2)
         there = ~np.isnan(losses[:, : max(first, 2)])
         lacking = wanted - np.count_nonzero(there & (np.arange(there.shape[1]) < wanted[:, None]), axis=1)
-        lacking[np.isneginf(losses).any(axis=1)] = 0
+        lacking[(losses == -np.inf).any(axis=1)] = 0
         owed = np.maximum(lacking - pending, 0)
         if owed.any():
             return Decision(in_steps(np.arange(len(losses)), owed))
@@ -196,7 +222,7 @@ class Exploration:
         learnt = self._learn(known, criterion)
         if learnt is None:  # all diverged
             return np.where(np.isnan(known[:, 0]), 0.0, np.inf)
-        return learnt.expected()[: self.lessons.n]
+        return learnt.expected[: self.lessons.n]
 
     def _learn(self, losses: Array, criterion: Criterion) -> Learnt | None:
         """Return what `losses` teach; the last few answers are kept."""
@@ -211,7 +237,7 @@ class Exploration:
 
 def _known(losses: Array) -> Array:
     """Return what is learnt from: of rows that a person took out, too, without the -inf among their losses."""
-    out = np.isneginf(losses)
+    out = losses == -np.inf
     if not out.any():
         return losses
     known = losses.copy()

@@ -126,20 +126,23 @@ class Informed:
 
     def _told(self, verdict: RuleVerdict[int], rows: Rows, losses: Array, criterion: Criterion) -> RuleVerdict[int]:
         """Return a verdict that says what is claimed of whom, and by what."""
-        exploration = self._exploration(1)
+        exploration = self._exploration(small_samples(criterion, self.rule.cap).n_least)
         trained = ~np.isnan(losses).all(axis=1)
         n, n_trained = len(losses), int(trained.sum())
-        others = np.flatnonzero(trained)
-        others = others[~np.isin(others, rows)]
-        about = f"the certificate is about the last {len(rows)}" if verdict.certified else f"{len(rows)} went on"
-        said = f"{n_trained:,} of {n:,} configurations were trained, {about}"
+        dropped = np.flatnonzero(trained)
+        dropped = dropped[~np.isin(dropped, rows)]
+        about = "the certificate is about the last" if verdict.certified else "what is claimed is about the last"
+        if verdict.probability is None:
+            about = "the race was among the last"
+        said = f"{n_trained:,} of {n:,} configurations were trained, {about} {len(rows)}"
         by_model = []
-        for who, some in (("never trained", np.flatnonzero(~trained)), ("trained and dropped", others)):
+        for who, some in (("never trained", np.flatnonzero(~trained)), ("trained and dropped", dropped)):
             chance = exploration.chance(losses, criterion, verdict.leader, some)
             if chance is not None:
                 shown = f"{chance:.2f}" if chance >= 0.01 else "below 0.01"
                 by_model.append(f"one of the {len(some):,} {who} is, with probability {shown}")
         if by_model:
             better = f"more than {100 * self.rule.delta:.3g} % better"
-            said += f"; that is no certificate but the model of their neighbours: {better} {', and '.join(by_model)}"
+            said += f"; of the others nothing is claimed, but by the model of their neighbours {better} "
+            said += ", and ".join(by_model)
         return replace(verdict, note="; ".join([*([verdict.note] if verdict.note else []), said]))

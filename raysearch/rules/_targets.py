@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +108,9 @@ class Learnt:
             errors = table.error[n] / _of_normal(criterion)
         return cls(Surface.of(encoding, rows, found, np.maximum(errors, 1e-9)), scale)
 
+    @cached_property
     def expected(self) -> Array:
-        """Return what each configuration's criterion is expected to be, `(n_configurations,)`, as losses."""
+        """What each configuration's criterion is expected to be, `(n_configurations,)`, as losses."""
         mean: Array = np.round(self.surface.mean(), 9)  # another machine's rounding must not order them otherwise
         return self.scale.back(mean)
 

@@ -131,7 +131,7 @@ def _certainty(verdict: Verdict) -> list[str]:
     """Return how sure the rule is of the winner; nothing where it states no confidence."""
     lines = [] if not verdict.note else [f"{verdict.note}."]
     if verdict.certified is not None and verdict.probability is not None:
-        best = "the best that was trained" if verdict.n_untrained else "the best"
+        best = "the best of those that raced last" if verdict.n_untrained else "the best"
         within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of {best}"
         claim = "**Certified**" if verdict.certified else "**Not certified**"
         sure = f"{claim}: P({within}) = {_share(verdict.probability)} after {verdict.race.n_instances} instances of it."

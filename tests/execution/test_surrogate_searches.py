@@ -81,7 +81,7 @@ def test_report_and_journal_tell_who_was_never_trained(alone: Path) -> None:
     assert len(trained) == n - n_untrained
     page = (alone / "report.html").read_text(encoding="utf-8")
     assert f"among {n}, of which {n_untrained} were never trained" in page
-    assert "of the best that was trained" in page
+    assert "of the best of those that raced last" in page
     assert "the model of their neighbours" in page
 
 
@@ -93,7 +93,7 @@ def test_mlflow_has_no_run_of_who_was_never_trained(make_store: Any, tmp_path: P
     assert len(runs["configuration"]) == verdict.n_configurations - verdict.n_untrained
     note = runs["search"][0].data.tags["mlflow.note.content"]
     assert f"{verdict.n_untrained} of them never trained" in note
-    assert "of the best that was trained" in note
+    assert "of the best of those that raced last" in note
 
 
 def by_function(trial: Any) -> None:

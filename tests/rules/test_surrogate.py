@@ -113,7 +113,7 @@ def test_cuts_stand_and_tell_how_many_were_never_trained() -> None:
     assert set(cuts[0].configurations) == set(np.flatnonzero(started == 0).tolist())
     n, n_trained = len(SPACE), np.count_nonzero(started)
     assert f"{n_trained} of {n} configurations were trained, the certificate is about the last 6" in end.note
-    assert "no certificate but the model of their neighbours" in end.note
+    assert "of the others nothing is claimed, but by the model of their neighbours" in end.note
     assert f"one of the {n - n_trained} never trained" in end.note
 
 
@@ -169,7 +169,7 @@ def test_the_verdict_counts_who_was_never_trained_and_claims_nothing_of_them() -
     end = verdict(race, "median", 50)
     n_asked = int(np.count_nonzero(race.state.pool.asked))
     assert 0 < end.n_untrained == len(POOL) - n_asked
-    assert "within 3 % of the best that was trained" in certainty(end)
+    assert "within 3 % of the best of those that raced last" in certainty(end)
     assert "of the best." in certainty(dataclasses.replace(end, n_untrained=0))
 
 
@@ -322,7 +322,7 @@ def test_the_spread_is_learnt_beside_the_level() -> None:
     assert 2.5 < np.median(spread[noisy == 4]) / np.median(spread[noisy == 1]) < 6
     learnt = Learnt.of(encoding, losses, registry.load("criteria", "q3"), 30)
     assert learnt is not None
-    assert learnt.expected()[noisy == 4].mean() > learnt.expected()[noisy == 1].mean()
+    assert learnt.expected[noisy == 4].mean() > learnt.expected[noisy == 1].mean()
 
 
 def test_few_pairs_teach_no_wild_spreads_nor_does_luck_that_helps_the_good_most() -> None:
