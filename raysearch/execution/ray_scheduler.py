@@ -33,7 +33,8 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
     Args:
         searcher: the other half.
         timeout_s: time limit for one instance in seconds; a worker that is silent for longer is ended. None sets none.
-        forget: let Tune forget trials that have ended, so that it does not grow; its ResultGrid is then empty.
+        forget: all trials are raysearch's own: let Tune forget those that have ended, so that it does not grow, with an
+            empty ResultGrid; and end the search where no worker can start.
     """
 
     def __init__(self, searcher: RaceSearcher, *, timeout_s: float | None = None, forget: bool = False) -> None:
@@ -108,7 +109,7 @@ class RaceScheduler(TrialScheduler):  # type: ignore[misc]
         why = self._watchdog.ended.pop(trial.trial_id, None)
         error = internals.error_of(trial)
         self.searcher.errors[trial.trial_id] = why or error or "the worker died without a word"
-        if UNBORN in error:
+        if UNBORN in error and self._forget:  # a user's own trainable may refuse one configuration in its `setup`
             self.runner.failure = self.runner.failure or self._starts.failed(error)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
