@@ -19,7 +19,6 @@ from raysearch.storage.tables import METADATA
 
 sys.path.append(str(Path(__file__).parents[1]))  # _selection_policies, which drives a rule over a table
 DATA = ROOT / "benchmarks" / "data"
-RESNET72 = DATA / "fashion_mnist_resnet72.parquet"
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,9 @@ class Table:
 
 
 def resnet72(bench: Bench, n_instances: int, n_search: int) -> Table:
-    """Return the 72 ResNets on Fashion-MNIST: recorded already, or trained now."""
-    if RESNET72.is_file():
-        table = pd.read_parquet(RESNET72)
-    else:
-        search = from_file(ROOT / "search_spaces" / "fashion_mnist_resnet72.yaml")
-        table = bench.instances("resnet72", search.workload, search.space, n_instances, study="tables")
+    """Return the 72 ResNets on Fashion-MNIST as search_spaces has them, trained now or before."""
+    search = from_file(ROOT / "search_spaces" / "fashion_mnist_resnet72.yaml")
+    table = bench.instances("resnet72", search.workload, search.space, n_instances, study="tables")
     return Table("72 ResNets on Fashion-MNIST", matrix(table, "loss")[0], n_search)
 
 
@@ -84,15 +80,24 @@ def fashion320(best: bool = False) -> Table:
     The best 20 are judged by 100 others, which no search sees; the rest, which are worse by more than a tenth, by the
     very 30.
     """
-    table = pd.read_parquet(DATA / "fashion_320.parquet")
+    few = "the best 20 of " if best else ""
+    return _judged("fashion_320", f"{few}320 networks on 500 images of Fashion-MNIST (benchmarks/data)", best)
+
+
+def small_resnet72() -> Table:
+    """Return the 72 small ResNets of benchmarks/data, 20 instances each, judged by 40 others, which no search sees."""
+    return _judged("fashion_mnist_resnet72", "72 ResNets on 400 images of Fashion-MNIST at 7 x 7 (benchmarks/data)")
+
+
+def _judged(table: str, name: str, best: bool = False) -> Table:
+    """Return a table of benchmarks/data whose best rows have instances that no search sees; these alone if `best`."""
+    frame = pd.read_parquet(DATA / f"{table}.parquet")
     race, others = (
         own.pivot(index="configuration_id", columns="instance", values="loss")
-        for _, own in table.groupby(table["phase"] != "race")
+        for _, own in frame.groupby(frame["phase"] != "race")
     )
     kept = race.loc[others.index] if best else race
-    judging = [(others if name in others.index else race).loc[name].to_numpy(dtype=float) for name in kept.index]
-    few = "the best 20 of " if best else ""
-    name = f"{few}320 networks on 500 images of Fashion-MNIST (benchmarks/data)"
+    judging = [(others if one in others.index else race).loc[one].to_numpy(dtype=float) for one in kept.index]
     return Table(name, kept.to_numpy(dtype=float), race.shape[1], judging=tuple(judging))
 
 
