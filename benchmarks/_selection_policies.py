@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raysearch import registry
 from raysearch.driver import search as in_python
 from raysearch.rules import Rule, RuleVerdict
+from raysearch.rules._informed import STEPS
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,6 @@ def top_two_default(table: Table, family: Family) -> Iterator[Outcome]:
     )
 
 
-CHOOSING = 3
-"""Instances by which `surrogate` chooses who races last; who has more raced."""
-
-
 def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
     """The rule that learns from hyperparameters, where a family has them: where it stops itself, and by budgets."""
     parameters = getattr(table, "parameters", ())
@@ -188,7 +185,7 @@ def surrogate(table: Table, family: Family) -> Iterator[Outcome]:
 
         verdict, n = drive(rule.informed(parameters, 0), table, family.measure(), watch)
         setting = "certified" if budget is None else f"budget={budget}"
-        sets = {"raced last": n_seen > CHOOSING, "trained": n_seen > 0}
+        sets = {"raced last": n_seen > STEPS, "trained": n_seen > 0}
         best = {name: float(table.truth[rows].min()) for name, rows in sets.items() if rows.any()}
         yield Outcome("surrogate", setting, n, verdict.leader, verdict.probability, bool(verdict.certified), best)
 

@@ -9,20 +9,17 @@ single precision, which is what torch answers: a study of the tables is one of t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+from record_table import store
 
 sys.path.append(str(Path(__file__).parent / "studies"))
 
 import _tables
 from _frame import ROOT, Bench
 from payoff import SIZES
-
-from raysearch.storage import tables
 
 SINGLE = ("loss", "test_loss")
 TEXTS = ("configuration_id", "parameters", "phase")
@@ -45,16 +42,8 @@ def keep(bench: Bench, job: str) -> Path:
         }
     )
     told = {"name": f"payoff_{job}", "seed": 0, "workload": described.workload, "space": described.space}
-    table = table.replace_schema_metadata({tables.METADATA: json.dumps(told).encode()})
     path = _tables.kept_file(job)
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=list(TEXTS),
-        use_byte_stream_split=[*SINGLE, "seconds", "curve.list.element"],
-    )
+    store(table, told, TEXTS, path)
     return path
 
 

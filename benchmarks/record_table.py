@@ -149,20 +149,22 @@ def write(recording: Recording, path: Path) -> None:
     columns = [table[name].cast(kinds[name]) if name in kinds else table[name] for name in table.column_names]
     told = {**recording.experiment.model_dump(mode="json"), "made": _made()}
     table = pa.table(dict(zip(table.column_names, columns, strict=True)))
-    table = table.replace_schema_metadata({tables.METADATA: json.dumps(told).encode()})
-    numbers = ["loss", "test_loss", "seconds", "curve.list.element"]
-    texts = [name for name in table.column_names if name not in kinds]
+    store(table, told, [name for name in table.column_names if name not in kinds], path)
+    print(f"{path}: {len(table)} instances, {path.stat().st_size / 1e6:.1f} MB", flush=True)
+
+
+def store(table: pa.Table, told: dict[str, Any], texts: Sequence[str], path: Path) -> None:
+    """Write a table small, with what is told of its experiment; `texts` are the columns that repeat few values."""
     aside = path.with_suffix(".aside")
     pq.write_table(
-        table,
+        table.replace_schema_metadata({tables.METADATA: json.dumps(told).encode()}),
         aside,
         compression="zstd",
         compression_level=19,
-        use_dictionary=texts,
-        use_byte_stream_split=numbers,
+        use_dictionary=list(texts),
+        use_byte_stream_split=["loss", "test_loss", "seconds", "curve.list.element"],
     )
     aside.replace(path)
-    print(f"{path}: {len(table)} instances, {path.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
 def _frame(recording: Recording, configuration: Configuration, phase: Phase) -> pd.DataFrame:

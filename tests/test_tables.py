@@ -50,6 +50,8 @@ def test_an_instance_trained_today_has_the_recorded_loss(file):
     try:
         data = workload.prepare()
     except (FileNotFoundError, WorkloadError) as error:
+        if "dataset-fashion-mnist" not in str(error):  # all else than images that are not installed is a failure
+            raise
         pytest.skip(str(error))
     row = next(row for row, one in enumerate(configurations) if one.parameters["lr"] <= 0.003)  # calm: rounding stays
     seed = int(table.seeds[1])

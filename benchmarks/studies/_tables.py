@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from _frame import ROOT, Array, Bench, matrix, metric
 from _models import showers
 
 from raysearch.experiment.experiment import from_file
-from raysearch.storage.tables import METADATA
+from raysearch.storage import tables
 
 sys.path.append(str(Path(__file__).parents[1]))  # _selection_policies, which drives a rule over a table
 DATA = ROOT / "benchmarks" / "data"
@@ -169,7 +167,7 @@ def kept(bench: Bench, name: str, n_search: int, n_held_out: int) -> Table:
     path, job = kept_file(name), jobs(bench.size)[name]
     if bench.size != "small" or not path.is_file():
         return recorded(bench, name, n_search, n_held_out)
-    told = json.loads(pq.read_schema(path).metadata[METADATA])
+    told = tables.load(str(path)).experiment
     if (told["workload"], told["space"]) != (job.workload, job.space):
         raise SystemExit(f"{path} holds another workload or space: make it again with benchmarks/record_payoff.py")
     return _shaped(pd.read_parquet(path), job.title, n_search)

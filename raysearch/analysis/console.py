@@ -19,7 +19,8 @@ from rich.text import Text
 
 from raysearch.analysis.finalists import command, contradiction, number
 from raysearch.analysis.savings import duration
-from raysearch.analysis.verdict import best_of, cut
+from raysearch.analysis.verdict import cut
+from raysearch.race.verdict import best_of
 from raysearch.records import Finalist, Plan, Progress, Summary, Verdict
 
 _NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b")

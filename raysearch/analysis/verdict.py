@@ -10,6 +10,7 @@ from raysearch.analysis import finalists
 from raysearch.analysis.results import Results
 from raysearch.analysis.savings import Savings, count, savings, sentence
 from raysearch.criteria.intervals import Interval, confidence_interval
+from raysearch.race.verdict import best_of
 from raysearch.records import Phase, Verdict
 
 
@@ -121,11 +122,6 @@ def certainty(verdict: Verdict) -> str:
     if verdict.certified:
         return f"Certified: {stated}{within}." if known else "Certified by the rule."
     return f"Not certified: {stated}{within}." if known else "Not certified by the rule."
-
-
-def best_of(verdict: Verdict) -> str:
-    """Return what a claim is about: nothing is certified of who was never trained, or dropped before the last race."""
-    return "the best of those that raced last" if verdict.n_untrained else "the best"
 
 
 def _alike(verdict: Verdict) -> list[str]:

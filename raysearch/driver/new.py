@@ -14,6 +14,7 @@ from typing import Any
 
 from raysearch.errors import ExperimentError
 from raysearch.workloads._imported import function as imported
+from raysearch.workloads._imported import misfit
 
 Row = tuple[str, list[Any], str]
 """A parameter: its name, its values, what is said of it."""
@@ -91,13 +92,9 @@ def _dotted(path: Path) -> str:
 
 
 def _check_signature(name: str, train: Callable[..., Any]) -> None:
-    if inspect.isclass(train):  # Tune's Trainable
-        return
-    signature = inspect.signature(train)
-    try:
-        signature.bind({}, 0)
-    except TypeError as error:
-        raise ExperimentError(f"{name} takes {signature}: it must take two, train(config, seed)") from error
+    if (found := misfit(train)) is not None:
+        signature, why = found
+        raise ExperimentError(f"{name} takes {signature}: it must take two, train(config, seed)") from why
 
 
 def _read(function: Callable[..., Any]) -> list[Row]:

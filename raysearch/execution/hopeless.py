@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from raysearch.errors import WorkloadError
+from raysearch.execution.steering import run_dir_of
 from raysearch.race.race import Race
 from raysearch.records import InstanceResult, Status
 
@@ -56,5 +55,4 @@ def _remedy(race: Race) -> str:
 
 
 def _run_dir(race: Race) -> str:
-    path: Path | None = getattr(race.journal, "path", None)
-    return "RUN_DIR" if path is None else str(path.parent)
+    return str(run_dir_of(race) or "RUN_DIR")

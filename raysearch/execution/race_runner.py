@@ -249,8 +249,7 @@ class RaceRunner:
         if isinstance(event, Stop | Screen) and self.on_given_up is not None:
             self.on_given_up(event.key)
         if isinstance(event, Tell) and event.result.status is Status.FAILED:
-            why = broken_workload(self.race, event.result, at_once=self.raise_on_failure)
-            self.failure = self.failure or why
+            self.failure = self.failure or broken_workload(self.race, event.result, at_once=self.raise_on_failure)
 
     def _follow(self, events: Sequence[Event]) -> list[InstanceKey]:
         """Show what is worth it, and return the instances to end."""

@@ -15,14 +15,20 @@ from raysearch.storage.requests import Request, Requests
 _LOOK_EVERY_S = 0.25
 
 
+def run_dir_of(race: Race) -> Path | None:
+    """Return the directory of a race's journal, None where it keeps none."""
+    path: Path | None = getattr(race.journal, "path", None)
+    return None if path is None else path.parent
+
+
 class Steering:
     """Does what requests ask for. Of a race that keeps no journal nobody can ask for anything."""
 
     def __init__(self, race: Race, clock: Clock) -> None:
         self._race, self._clock = race, clock
-        path: Path | None = getattr(race.journal, "path", None)
-        self._requests = None if path is None else Requests(path.parent)
-        self._where = "RUN_DIR" if path is None else str(path.parent)
+        run_dir = run_dir_of(race)
+        self._requests = None if run_dir is None else Requests(run_dir)
+        self._where = str(run_dir or "RUN_DIR")
         self._looked = -math.inf
         self._stopping = self._now = False
         if race.state.paused:  # whoever goes on with a search wants it to go on

@@ -172,3 +172,8 @@ def _of_another(end: RuleVerdict[int], winner: int, ids: Sequence[str]) -> RuleV
     same = end.indistinguishable if winner in end.indistinguishable else ()
     said = "; ".join(part for part in (end.note, note) if part)
     return replace(end, indistinguishable=same, certified=None, probability=None, delta=None, note=said)
+
+
+def best_of(verdict: Verdict) -> str:
+    """Return what a claim is about: nothing is certified of who was never trained, or dropped before the last race."""
+    return "the best of those that raced last" if verdict.n_untrained else "the best"

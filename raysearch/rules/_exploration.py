@@ -73,8 +73,8 @@ class Exploration:
         self, losses: Array, pending: Rows, criterion: Criterion
     ) -> tuple[Rows, list[Elimination[int]], Decision | None]:
         """Return who is left, the cuts, and what is to be trained or waited for before anybody else can be cut."""
-        if self._ended and self._ended[0].holds(losses):
-            return self._ended[0].rows, list(self._ended[0].cuts), None
+        if (ended := self._ended_by(losses)) is not None:
+            return ended.rows, list(ended.cuts), None
         first = small_samples(criterion, self.cap).n_least
         known = self._first_instances(losses, first)
         everyone = np.arange(len(losses))
@@ -128,13 +128,18 @@ class Exploration:
         That is by the surface that the cuts were made by, against what the leader's losses came to: of the many losses
         of few finalists it would learn small spreads, and then believe single lucky losses of others.
         """
-        known = self._ended[0].known if self._ended and self._ended[0].holds(losses) else losses
+        ended = self._ended_by(losses)
+        known = losses if ended is None else ended.known
         learnt, value = self._learn(known, criterion), float(criterion(losses[leader]))
         if learnt is None or not len(among) or not np.isfinite(value):
             return None
         drawn = learnt.surface.draw(self._generator(int(np.count_nonzero(~np.isnan(losses)))), N_DRAWS)
         bar = learnt.scale.there(np.array([value - self.delta * abs(value)]))
         return float((drawn[among].min(axis=0) < bar).mean())
+
+    def _ended_by(self, losses: Array) -> _Ended | None:
+        """Return how the exploration has ended, where it ends so by `losses`."""
+        return next((ended for ended in self._ended if ended.holds(losses)), None)
 
     def _first_instances(self, losses: Array, first: int) -> Array:
         """Return what exploration looks at: first instances, and a second one of those that tell the spread."""

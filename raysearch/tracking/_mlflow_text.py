@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from raysearch.race.verdict import best_of
 from raysearch.records import Configuration, InstanceKey, Phase, Summary, Verdict
 
 LONGEST_VALUE = 6000
@@ -131,8 +132,7 @@ def _certainty(verdict: Verdict) -> list[str]:
     """Return how sure the rule is of the winner; nothing where it states no confidence."""
     lines = [] if not verdict.note else [f"{verdict.note}."]
     if verdict.certified is not None and verdict.probability is not None:
-        best = "the best of those that raced last" if verdict.n_untrained else "the best"
-        within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of {best}"
+        within = "" if verdict.delta is None else f"within {100 * verdict.delta:.3g} % of {best_of(verdict)}"
         claim = "**Certified**" if verdict.certified else "**Not certified**"
         sure = f"{claim}: P({within}) = {_share(verdict.probability)} after {verdict.race.n_instances} instances of it."
         lines.insert(0, sure)

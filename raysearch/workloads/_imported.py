@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -28,3 +29,21 @@ def function(where: str, given: Any) -> Callable[..., Any]:
     if not callable(found):
         raise ExperimentError(f"{where} = {given!r} is {found!r:.80}, no function")
     return found  # type: ignore[no-any-return]
+
+
+def misfit(given: Callable[..., Any]) -> tuple[inspect.Signature, TypeError] | None:
+    """Return the signature of a function that cannot be called with two arguments, and why; None where it can.
+
+    And where nobody can tell: some that are written in C say nothing, and a class is made by Tune's contract.
+    """
+    if inspect.isclass(given):
+        return None
+    try:
+        signature = inspect.signature(given)
+    except ValueError:
+        return None
+    try:
+        signature.bind({}, 0)
+    except TypeError as error:
+        return signature, error
+    return None

@@ -15,7 +15,7 @@ from typing import Any
 from raysearch.errors import ExperimentError, WorkloadError
 from raysearch.records import Configuration, InstanceKey, InstanceResult, PackGain
 from raysearch.workloads import Report
-from raysearch.workloads._imported import function
+from raysearch.workloads._imported import function, misfit
 from raysearch.workloads._packs import PackReport
 
 _WIDTH = 64
@@ -40,13 +40,9 @@ class Function:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be called, or imported where it is named."""
-        if not callable(self.fn) and not _is_path(self.fn):
-            raise ExperimentError(f"train must be a function of (config, seed), got {self.fn!r}")
-        if self.many is not None and not callable(self.many) and not _is_path(self.many):
-            raise ExperimentError(f"train_many must be a function of (config, seeds), got {self.many!r}")
-        _check_signature("train", function("function: fn", self.fn), "(config, seed)")
+        _check("fn", self.fn, "train", "(config, seed)")
         if self.many is not None:
-            _check_signature("train_many", function("function: many", self.many), "(config, seeds)")
+            _check("many", self.many, "train_many", "(config, seeds)")
 
     def prepare(self) -> None:
         """Return nothing: a function brings its own data."""
@@ -147,22 +143,18 @@ class Function:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _check_signature(name: str, fn: Any, wanted: str) -> None:
-    """Raise ExperimentError for a function that cannot be called as it will be; a class is made by Tune's contract."""
-    if inspect.isclass(fn):
-        return
+def _check(key: str, given: Any, name: str, wanted: str) -> None:
+    """Raise ExperimentError for what is no function of two arguments, and for one that has to be awaited."""
+    if not callable(given) and not _is_path(given):
+        raise ExperimentError(f"{name} must be a function of {wanted}, got {given!r}")
+    fn = function(f"function: {key}", given)
     if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
         raise ExperimentError(
             f"{name} must be a plain function of {wanted}, {_name(fn)} is `async`: call `asyncio.run`"
         )
-    try:
-        signature = inspect.signature(fn)
-    except ValueError:  # some that are written in C tell none
-        return
-    try:
-        signature.bind({}, 0)
-    except TypeError as error:
-        raise ExperimentError(f"{name} must be a function of {wanted}, got {_name(fn)}{signature}: {error}") from error
+    if (found := misfit(fn)) is not None:
+        signature, why = found
+        raise ExperimentError(f"{name} must be a function of {wanted}, got {_name(fn)}{signature}: {why}") from why
 
 
 def _is_path(given: Any) -> bool:
